@@ -1,0 +1,53 @@
+// Package contract turns what a pipeline file promises (the contract) and what the table really is
+// (its schema) into a plan: an immutable, hashed description of how one record becomes one row.
+package contract
+
+// Policy says what happens to a record whose field is missing, null or invalid for its column.
+type Policy string
+
+const (
+	// DeadLetter keeps the whole record as a dead letter.
+	DeadLetter Policy = "dead_letter"
+	// Null writes NULL; only for Nullable columns.
+	Null Policy = "null"
+	// Default writes the contract's default or, without one, the column type's zero value.
+	Default Policy = "default"
+)
+
+// NewFields says what happens to fields of an event that no column takes.
+type NewFields string
+
+const (
+	// Discard drops the field and counts it by path.
+	Discard NewFields = "discard"
+	// Freeze makes the record a dead letter.
+	Freeze NewFields = "freeze"
+)
+
+// Contract is the part of a pipeline file that says what the table promises.
+type Contract struct {
+	NewFields NewFields
+	Columns   []Column // in file order
+}
+
+// Column is one column of the contract.
+type Column struct {
+	Name string // of the table's column
+	Type string // ClickHouse type, as written in the file
+	// From is where the value comes from: a dotted path in the event ("usage.input_tokens"); empty
+	// means the column's own name. Segments that contain a dot are quoted with backticks.
+	From string
+	// As is "" for an ordinary value or "json" for the subtree's text, exactly as it came.
+	As string
+	// Format of a time column: "" (default rfc3339), "rfc3339", "unix", "unix_ms", "unix_us", "unix_ns".
+	Format string
+	// Required columns make a record without a value a dead letter; it is short for both policies below.
+	Required bool
+	// Default is the YAML scalar's text, nil if the file gives none.
+	Default *string
+	// OnMissing (no such field), OnNull (JSON null) and OnInvalid (does not fit the type) are three
+	// different things. Empty means: the documented default (see DefaultPolicies).
+	OnMissing, OnNull, OnInvalid Policy
+	// Line and Col are the position in the pipeline file, for messages.
+	Line, Col int
+}
