@@ -1,0 +1,376 @@
+package config_test
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/config"
+	"github.com/waybill-data/waybill/internal/contract"
+)
+
+var update = flag.Bool("update", false, "write golden files")
+
+func env(pairs ...string) func(string) (string, bool) {
+	m := map[string]string{}
+	for i := 0; i < len(pairs); i += 2 {
+		m[pairs[i]] = pairs[i+1]
+	}
+	return func(k string) (string, bool) { v, ok := m[k]; return v, ok }
+}
+
+func parse(t *testing.T, text string, pairs ...string) *config.Pipeline {
+	t.Helper()
+	p, err := config.Parse("p.yaml", []byte(text), env(pairs...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func problems(t *testing.T, text string, pairs ...string) config.Problems {
+	t.Helper()
+	_, err := config.Parse("p.yaml", []byte(text), env(pairs...))
+	var ps config.Problems
+	if !errors.As(err, &ps) {
+		t.Fatalf("got error %v, want Problems", err)
+	}
+	return ps
+}
+
+const minimal = `name: m
+source: {kafka: {brokers: ["k:9092"], topic: t}}
+contract: {columns: {id: {type: UInt64}}}
+sink: {clickhouse: {url: "clickhouse://h", table: t}}
+`
+
+func TestParse_FillsEveryDefault(t *testing.T) {
+	want := &config.Pipeline{
+		Name: "m",
+		File: "p.yaml",
+		Source: config.Source{
+			Kafka: config.Kafka{
+				Brokers: []string{"k:9092"}, Topic: "t", Group: "waybill-m", Start: config.Earliest,
+				SessionTimeout: 45 * time.Second, Protocol: config.Classic,
+				Isolation: config.ReadCommitted, WhenMoved: config.FollowLedger,
+			},
+			Format: config.JSON,
+		},
+		Contract: contract.Contract{
+			NewFields: contract.Discard,
+			Columns:   []contract.Column{{Name: "id", Type: "UInt64", Line: 3, Col: 22}},
+		},
+		Sink: config.Sink{ClickHouse: config.ClickHouse{
+			Addr: "h:9000", User: "default", Database: "default", Table: "t",
+			Lineage:        config.Lineage{Topic: "_topic", Partition: "_partition", Offset: "_offset", Epoch: "_epoch"},
+			InsertDeadline: 30 * time.Second,
+		}},
+		Delivery: config.ExactlyOnce,
+		Batch:    config.Batch{Rows: 100_000, Bytes: 64 << 20, Age: time.Second},
+	}
+	if diff := cmp.Diff(want, parse(t, minimal), cmpopts.IgnoreUnexported(config.Pipeline{})); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestParse_ReadsEveryKey(t *testing.T) {
+	text := `
+name: all
+epoch: 7
+source:
+  kafka:
+    brokers: [a:1, "[::1]:2", c]
+    topic: t.x
+    group: g
+    start: latest
+    session_timeout: 1m30s
+    protocol: consumer
+    isolation: read_uncommitted
+    when_moved: stop
+  format: json
+contract:
+  new_fields: freeze
+  columns:
+    b: {type: "Map(String, UInt8)", from: x.y, as: json, format: unix_ms, on_missing: null, on_null: default, on_invalid: dead_letter, default: 1.50}
+    a: {type: UUID, required: true}
+sink:
+  clickhouse:
+    url: clickhouse://u:p@h:9440/d
+    table: llm-calls
+    lineage: {topic: tp, partition: pt, offset: of, epoch: ep}
+    insert_deadline: 5s
+delivery: at-least-once
+batch: {rows: 1_000, bytes: 1GiB, age: 250ms}
+`
+	def := "1.50"
+	want := &config.Pipeline{
+		Name: "all", File: "p.yaml", Epoch: 7,
+		Source: config.Source{
+			Kafka: config.Kafka{
+				Brokers: []string{"a:1", "[::1]:2", "c:9092"}, Topic: "t.x", Group: "g", Start: config.Latest,
+				SessionTimeout: 90 * time.Second, Protocol: config.Consumer,
+				Isolation: config.ReadUncommitted, WhenMoved: config.Stop,
+			},
+			Format: config.JSON,
+		},
+		Contract: contract.Contract{NewFields: contract.Freeze, Columns: []contract.Column{
+			{
+				Name: "b", Type: "Map(String, UInt8)", From: "x.y", As: "json", Format: "unix_ms", Default: &def,
+				OnMissing: contract.Null, OnNull: contract.Default, OnInvalid: contract.DeadLetter, Line: 18, Col: 5,
+			},
+			{Name: "a", Type: "UUID", Required: true, Line: 19, Col: 5},
+		}},
+		Sink: config.Sink{ClickHouse: config.ClickHouse{
+			Addr: "h:9440", User: "u", Password: config.NewSecret("p"), Database: "d", Table: "llm-calls",
+			Lineage:        config.Lineage{Topic: "tp", Partition: "pt", Offset: "of", Epoch: "ep"},
+			InsertDeadline: 5 * time.Second,
+		}},
+		Delivery: config.AtLeastOnce,
+		Batch:    config.Batch{Rows: 1000, Bytes: 1 << 30, Age: 250 * time.Millisecond},
+	}
+	if diff := cmp.Diff(want, parse(t, text), cmpopts.IgnoreUnexported(config.Pipeline{})); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestParse_ExampleOfTheDocumentation(t *testing.T) {
+	data, err := os.ReadFile("testdata/llm-calls.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := parse(t, string(data), "CH_PASSWORD", "x")
+	if got := p.Contract.Columns[4]; got.OnMissing != contract.Null || got.OnNull != contract.Null {
+		t.Errorf("a bare and a quoted null are read as %q and %q", got.OnMissing, got.OnNull)
+	}
+}
+
+func TestParse_AllProblemsAtOnce(t *testing.T) {
+	data, err := os.ReadFile("testdata/bad.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = config.Parse("bad.yaml", data, env())
+	var ps config.Problems
+	if !errors.As(err, &ps) {
+		t.Fatalf("got %v", err)
+	}
+	var out bytes.Buffer
+	if err := ps.Render(&out, false); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(out.String()+err.Error(), "hunter2") {
+		t.Error("a problem shows the password")
+	}
+	golden(t, "bad.golden", out.Bytes())
+}
+
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("%s (-want +got; write it with -update):\n%s", path, diff)
+	}
+}
+
+// with replaces one piece of the minimal file.
+func with(old, repl string) string {
+	if !strings.Contains(minimal, old) {
+		panic("not in the minimal file: " + old)
+	}
+	return strings.Replace(minimal, old, repl, 1)
+}
+
+func TestParse_Problem(t *testing.T) {
+	tests := map[string]struct {
+		text, at, want string
+	}{
+		"empty file":        {"# nothing\n", "p.yaml:1:1", "holds no pipeline"},
+		"not a mapping":     {"- a\n", "p.yaml:1:1", "the file must be a mapping, not a list"},
+		"syntax":            {"name: [a\n", "p.yaml:1:7", "this is not YAML"},
+		"two documents":     {minimal + "---\nname: x\n", "p.yaml:6:1", "more than one document"},
+		"alias":             {with("name: m", "name: &a m"), "p.yaml:1:7", "an anchor or alias"},
+		"merge key":         {"<<: {a: 1}\n" + minimal, "p.yaml:1:1", "merge keys"},
+		"tag":               {with("name: m", "name: !!str m"), "p.yaml:1:7", "a tagged value"},
+		"missing key":       {with("name: m\n", ""), "p.yaml:1:1", "name is missing"},
+		"missing below":     {with(", topic: t", ""), "p.yaml:2:17", "source.kafka.topic is missing"},
+		"null":              {with("name: m", "name:"), "p.yaml:1:6", "name must be text, not empty"},
+		"bool":              {with("name: m", "name: true"), "p.yaml:1:7", "name must be text, not a true/false value"},
+		"epoch too large":   {"epoch: 4294967296\n" + minimal, "p.yaml:1:8", "4294967296 is outside of 0 to 4294967295"},
+		"epoch as text":     {"epoch: '1'\n" + minimal, "p.yaml:1:8", "epoch must be a whole number, not text"},
+		"no brokers":        {with(`["k:9092"]`, "[]"), "p.yaml:2:27", "source.kafka.brokers is empty"},
+		"broker":            {with("k:9092", "k:port"), "p.yaml:2:28", "source.kafka.brokers[0] is not an address"},
+		"duration":          {"batch: {age: 5}\n" + minimal, "p.yaml:1:14", `"5" is not a length of time`},
+		"duration range":    {"batch: {age: 1h}\n" + minimal, "p.yaml:1:14", "1h is outside of 1ms to 10m0s"},
+		"size range":        {"batch: {bytes: 2GiB}\n" + minimal, "p.yaml:1:16", "2GiB is outside of 1KiB to 1GiB"},
+		"policy rescue":     {with("type: UInt64", "type: UInt64, on_invalid: rescue"), "p.yaml:3:53", `"rescue" is not available in this version (available: dead_letter, null, default)`},
+		"evolve":            {with("{columns", "{new_fields: evolve, columns"), "p.yaml:3:24", `"evolve" is not available in this version (available: discard, freeze)`},
+		"later key":         {"dedup: {}\n" + minimal, "p.yaml:1:1", "dedup is not available in this version"},
+		"unquoted type":     {with("UInt64", "Map(String, String)"), "p.yaml:3:45", "must be quoted"},
+		"no columns":        {with("{id: {type: UInt64}}", "{}"), "p.yaml:3:21", "contract.columns is empty"},
+		"required default":  {with("UInt64", "UInt64, required: true, default: 1"), "p.yaml:3:66", "is required and has a default"},
+		"null default":      {with("UInt64", "UInt64, default: ~"), "p.yaml:3:50", "to write NULL"},
+		"lineage twice":     {with("table: t", "table: t, lineage: {offset: _topic}"), "p.yaml:4:63", `lineage topic and offset are both called "_topic"`},
+		"lineage in cols":   {with("{id:", "{_epoch:"), "p.yaml:3:22", "is the lineage column for the epoch"},
+		"url scheme":        {with("clickhouse://h", "tcp://h"), "p.yaml:4:26", "does not start with clickhouse://"},
+		"url params":        {with("clickhouse://h", "clickhouse://h/d?debug=1"), "p.yaml:4:26", "has parameters"},
+		"url tls":           {with("clickhouse://h", "clickhouse://h/d?secure=true"), "p.yaml:4:26", "asks for TLS, which is not available"},
+		"url hosts":         {with("clickhouse://h", "clickhouse://h,i/d"), "p.yaml:4:26", "names several servers"},
+		"url port":          {with("clickhouse://h", "clickhouse://h:99999/d"), "p.yaml:4:26", "is not an address"},
+		"table with dot":    {with("table: t", "table: d.t"), "p.yaml:4:51", "the database belongs into sink.clickhouse.url"},
+		"variable not set":  {with("topic: t", "topic: 'x.${NOPE}'"), "p.yaml:2:49", "the environment variable NOPE is not set"},
+		"not a variable":    {with("topic: t", "topic: '${a b}'"), "p.yaml:2:47", "${a b} is not a variable"},
+		"variable in a key": {with("id:", "'${NOPE}':"), "", ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if tt.want == "" {
+				parse(t, tt.text)
+				return
+			}
+			ps := problems(t, tt.text)
+			if len(ps) != 1 && name != "unquoted type" {
+				t.Errorf("want one problem, got:\n%v", ps)
+			}
+			if got := ps[0].String(); !strings.HasPrefix(got, tt.at+": ") || !strings.Contains(got, tt.want) {
+				t.Errorf("got  %s\nwant %s: ... %s", got, tt.at, tt.want)
+			}
+		})
+	}
+}
+
+func TestParse_VariablesKeepTheirCharacters(t *testing.T) {
+	const password = `p@ss/w:rd +%41?#"` + "\n: {}"
+	p := parse(t, with("clickhouse://h", "clickhouse://${U}:${P}@${H}:9001/${D}"),
+		"U", "in gest", "P", password, "H", "ch", "D", "ai")
+	c := p.Sink.ClickHouse
+	if c.User != "in gest" || c.Password.Reveal() != password || c.Addr != "ch:9001" || c.Database != "ai" {
+		t.Errorf("got user %q, password %q, address %q, database %q", c.User, c.Password.Reveal(), c.Addr, c.Database)
+	}
+	whole := parse(t, with("clickhouse://h", "${URL}"), "URL", "clickhouse://u:p@h:9000/d").Sink.ClickHouse
+	if whole.User != "u" || whole.Password.Reveal() != "p" || whole.Addr != "h:9000" {
+		t.Errorf("a URL that is one variable is read as %+v", whole)
+	}
+	if got := parse(t, with("UInt64", "String, default: 'a$${X}'")).Contract.Columns[0].Default; *got != "a${X}" {
+		t.Errorf("an escaped variable is read as %q", *got)
+	}
+}
+
+// A variable's value is never quoted, and what is said about it does not follow from guessing.
+func TestParse_ProblemsDoNotShowValuesOfVariables(t *testing.T) {
+	for _, text := range []string{
+		with("name: m", "name: ${S}"),
+		with("topic: t", "topic: '${S}'"),
+		with("topic: t", "topic: t, start: '${S}'"),
+		with("topic: t", "topic: t, session_timeout: '${S}'"),
+		"batch: {bytes: '${S}'}\n" + minimal,
+		with("clickhouse://h", "${S}"),
+		with("clickhouse://h", "clickhouse://u:p@${S}/d"),
+		with("table: t", "table: '${S}'"),
+	} {
+		ps := problems(t, text, "S", "hunter2 :/.x")
+		var out bytes.Buffer
+		if err := ps.Render(&out, true); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(out.String()+ps.Error(), "hunter2") {
+			t.Errorf("shown: %s", out.String())
+		}
+	}
+}
+
+func TestProblems_MaskLiteralPasswordAndKeepTheCaret(t *testing.T) {
+	ps := problems(t, with(`"clickhouse://h", table: t`, `"clickhouse://u:hunt@er2@h/d", tabel: t`))
+	var out bytes.Buffer
+	if err := ps.Render(&out, false); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(out.String(), "hunt") || strings.Contains(out.String(), "er2") {
+		t.Errorf("the password is shown:\n%s", out.String())
+	}
+	p := ps[1]
+	if p.Source[p.Caret:p.Caret+5] != "tabel" {
+		t.Errorf("the caret points at %q of %q", p.Source[p.Caret:], p.Source)
+	}
+}
+
+func TestProblems_AreOfClassConfig(t *testing.T) {
+	if c := waybill.ClassOf(problems(t, "name: x\n")); c != waybill.ClassConfig {
+		t.Errorf("class %v", c)
+	}
+}
+
+func TestLoadAll_ReportsAllFilesAndClashes(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	a := write("a.yaml", minimal)
+	b := write("b.yaml", minimal)
+	c := write("c.yaml", strings.Replace(with("name: m", "name: n"), "topic: t", "topic: t, group: waybill-m", 1))
+	d := write("d.yaml", "name: x\n")
+	_, err := config.LoadAll([]string{a, b, c, d, filepath.Join(dir, "none.yaml")}, env())
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, want := range []string{
+		"b.yaml: the name \"m\" is already taken by " + a,
+		"c.yaml: the group \"waybill-m\" is already that of pipeline \"m\"",
+		"d.yaml:1:1: source is missing",
+		"none.yaml: cannot read the file: no such file or directory",
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("missing %q in:\n%v", want, err)
+		}
+	}
+	ps, err := config.LoadAll([]string{a}, env())
+	if err != nil || len(ps) != 1 {
+		t.Errorf("one good file: %v, %v", ps, err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, path := range []string{"testdata/llm-calls.yaml", "testdata/bad.yaml"} {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Add([]byte(minimal))
+	f.Add([]byte("? [a]\n: b\n<<: *x\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		p, err := config.Parse("f.yaml", data, env("X", "v"))
+		if (p == nil) == (err == nil) {
+			t.Fatalf("pipeline %v and error %v", p, err)
+		}
+		var ps config.Problems
+		if err != nil && (!errors.As(err, &ps) || len(ps) == 0) {
+			t.Fatalf("error is not Problems: %v", err)
+		}
+		if err := ps.Render(&bytes.Buffer{}, true); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

@@ -1,0 +1,132 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+)
+
+// Load reads the pipeline file at path; ${NAME} takes its value from the process's environment.
+// Whatever is wrong comes back as Problems, a file that cannot be read included.
+func Load(path string) (*Pipeline, error) {
+	ps, err := LoadAll([]string{path}, os.LookupEnv)
+	if err != nil {
+		return nil, err
+	}
+	return ps[0], nil
+}
+
+// LoadAll reads several pipeline files that are to run in one process. Beyond each file's own
+// problems it reports names that are used twice and groups that two pipelines would fight over.
+func LoadAll(paths []string, getenv func(string) (string, bool)) ([]*Pipeline, error) {
+	var out []*Pipeline
+	var problems Problems
+	for _, path := range paths {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			problems = append(problems, Problem{File: path, Message: unreadable(err)})
+			continue
+		}
+		p, err := Parse(path, data, getenv)
+		if err != nil {
+			var own Problems
+			if !errors.As(err, &own) {
+				return nil, err
+			}
+			problems = append(problems, own...)
+			continue
+		}
+		problems = append(problems, clashes(p, out)...)
+		out = append(out, p)
+	}
+	if len(problems) > 0 {
+		return nil, problems
+	}
+	return out, nil
+}
+
+// unreadable leaves the path out of an error of package os: it is shown in front of it.
+func unreadable(err error) string {
+	var pe *os.PathError
+	if errors.As(err, &pe) {
+		err = pe.Err
+	}
+	return "cannot read the file: " + err.Error()
+}
+
+// clashes are the ways in which p cannot run beside the others.
+func clashes(p *Pipeline, others []*Pipeline) (out Problems) {
+	for _, o := range others {
+		switch {
+		case o.Name == p.Name:
+			out = append(out, p.wholeFile("name", fmt.Sprintf("the name %q is already taken by %s", p.Name, o.File),
+				"the ledger tells pipelines apart by their names: choose another"))
+		case o.Source.Kafka.Group == p.Source.Kafka.Group:
+			out = append(out, p.wholeFile("source.kafka.group",
+				fmt.Sprintf("the group %q is already that of pipeline %q", p.Source.Kafka.Group, o.Name),
+				"two pipelines in one group would take each other's partitions: choose another"))
+		}
+	}
+	return out
+}
+
+func (p *Pipeline) wholeFile(path, message, hint string) Problem {
+	return Problem{File: p.File, Path: path, Message: message, Hint: hint}
+}
+
+// Parse reads one pipeline file from memory. name is how messages call it; getenv answers for the
+// ${NAME} of string values. The error is Problems.
+func Parse(name string, data []byte, getenv func(string) (string, bool)) (*Pipeline, error) {
+	src := newSource(name, data)
+	file, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey())
+	if err != nil {
+		return nil, Problems{syntaxProblem(src, err)}
+	}
+	r := &reader{src: src, getenv: getenv, unresolved: map[ast.Node]bool{}}
+	body, problem := onlyDocument(src, file)
+	if problem != nil {
+		return nil, Problems{*problem}
+	}
+	p := defaults()
+	p.File, p.src = name, func() *source { return src }
+	r.pipeline(value{r, body, ""}, &p)
+	if len(r.problems) > 0 {
+		return nil, r.problems.sorted()
+	}
+	return &p, nil
+}
+
+func syntaxProblem(src *source, err error) Problem {
+	line, col, message := 1, 1, err.Error()
+	var ye yaml.Error
+	if errors.As(err, &ye) {
+		message = ye.GetMessage()
+		if tk := ye.GetToken(); tk != nil && tk.Position != nil {
+			line, col = tk.Position.Line, tk.Position.Column
+		}
+	}
+	return src.problem(line, col, "", "this is not YAML: "+message, "")
+}
+
+func onlyDocument(src *source, file *ast.File) (ast.Node, *Problem) {
+	var bodies []ast.Node
+	for _, d := range file.Docs {
+		if d.Body != nil {
+			bodies = append(bodies, d.Body)
+		}
+	}
+	switch len(bodies) {
+	case 0:
+		p := src.problem(1, 1, "", "the file holds no pipeline", "start with name:, source:, contract: and sink:")
+		return nil, &p
+	case 1:
+		return bodies[0], nil
+	}
+	line, col := position(bodies[1])
+	p := src.problem(line, col, "", "the file holds more than one document", "one pipeline per file: put the other into a file of its own")
+	return nil, &p
+}

@@ -1,0 +1,164 @@
+package config
+
+import (
+	"time"
+
+	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/contract"
+)
+
+// Pipeline is one pipeline file, complete: every default is filled in and every value is checked as
+// far as that is possible without a server. It is immutable.
+type Pipeline struct {
+	// Name is DNS-like (lower-case letters, digits, dashes; at most 63), and unique in a process.
+	Name string
+	// Epoch is the pipeline's generation, 0 at first. Raise it to replay on purpose, or after the
+	// topic was recreated: offsets of another epoch are other records.
+	Epoch    waybill.Epoch
+	Source   Source
+	Contract contract.Contract
+	Sink     Sink
+	Delivery Delivery
+	Batch    Batch
+	// File is the name that the file was loaded or parsed under.
+	File string
+
+	// src is the file's text, whose URL may hold a password in so many words. It is a function because
+	// fmt walks into unexported fields: it would print a string or a pointer to one.
+	src func() *source
+}
+
+// Source is where records come from and how they are read.
+type Source struct {
+	Kafka  Kafka
+	Format Format
+}
+
+// Kafka names a topic and how its consumer group behaves.
+type Kafka struct {
+	Brokers []string // host:port, at least one
+	Topic   string
+	Group   string // default "waybill-" + the pipeline's name
+	// Start is where to begin when the group has no position and the ledger has none either.
+	Start Start
+	// SessionTimeout is how long the broker waits for a heartbeat before it gives the partitions to
+	// others; it bounds the lease of every insert.
+	SessionTimeout time.Duration
+	Protocol       Protocol
+	Isolation      Isolation
+	WhenMoved      WhenMoved
+}
+
+// Format is how a record's value is encoded.
+type Format string
+
+// JSON is one JSON object per record.
+const JSON Format = "json"
+
+// Start says where a pipeline without any position begins.
+type Start string
+
+// Starts.
+const (
+	Earliest Start = "earliest" // the oldest record that the topic retains
+	Latest   Start = "latest"   // the records that arrive from now on
+)
+
+// Protocol is the rebalance protocol of the consumer group.
+type Protocol string
+
+// Protocols.
+const (
+	Classic  Protocol = "classic"  // all brokers
+	Consumer Protocol = "consumer" // KIP-848, Apache Kafka 4.0 and newer
+)
+
+// Isolation says which records of Kafka transactions are read.
+type Isolation string
+
+// Isolations.
+const (
+	ReadCommitted   Isolation = "read_committed"
+	ReadUncommitted Isolation = "read_uncommitted"
+)
+
+// WhenMoved says what to do when the group's position disagrees with the ledger at start.
+type WhenMoved string
+
+// Ways to deal with a moved position. Both write a finding.
+const (
+	FollowLedger WhenMoved = "ledger" // go on where the ledger ends
+	Stop         WhenMoved = "stop"   // stop and let a person decide
+)
+
+// Sink is where rows go.
+type Sink struct {
+	ClickHouse ClickHouse
+}
+
+// ClickHouse names a server (native protocol) and the target table.
+type ClickHouse struct {
+	Addr     string // host:port
+	User     string
+	Password Secret
+	Database string
+	Table    string // without the database
+	Lineage  Lineage
+	// InsertDeadline is how long after it was sent an insert may still take effect; the server checks
+	// it against its own clock.
+	InsertDeadline time.Duration
+}
+
+// Lineage names the columns that say which record a row came from.
+type Lineage struct {
+	Topic, Partition, Offset, Epoch string
+}
+
+// Columns are the names in the order topic, partition, offset, epoch.
+func (l Lineage) Columns() []string { return []string{l.Topic, l.Partition, l.Offset, l.Epoch} }
+
+// Delivery is the guarantee that a pipeline runs under.
+type Delivery string
+
+// Guarantees.
+const (
+	ExactlyOnce Delivery = "exactly-once"  // preflight refuses tables that cannot hold it
+	AtLeastOnce Delivery = "at-least-once" // no intents; for tables that cannot prove what they hold
+)
+
+// Batch says when a batch is closed: at the first limit that is reached.
+type Batch struct {
+	Rows  int           // records
+	Bytes int64         // of keys, values and headers as Kafka has them
+	Age   time.Duration // since the batch's first record was gathered
+}
+
+// Defaults of a pipeline file.
+const (
+	DefaultSessionTimeout = 45 * time.Second
+	DefaultInsertDeadline = 30 * time.Second
+	DefaultRows           = 100_000
+	DefaultBytes          = 64 << 20
+	DefaultAge            = time.Second
+	DefaultKafkaPort      = "9092"
+	DefaultNativePort     = "9000"
+)
+
+func defaults() Pipeline {
+	return Pipeline{
+		Source: Source{
+			Kafka: Kafka{
+				Start: Earliest, SessionTimeout: DefaultSessionTimeout, Protocol: Classic,
+				Isolation: ReadCommitted, WhenMoved: FollowLedger,
+			},
+			Format: JSON,
+		},
+		Contract: contract.Contract{NewFields: contract.Discard},
+		Sink: Sink{ClickHouse: ClickHouse{
+			Lineage:        Lineage{Topic: "_topic", Partition: "_partition", Offset: "_offset", Epoch: "_epoch"},
+			InsertDeadline: DefaultInsertDeadline,
+		}},
+		Delivery: ExactlyOnce,
+		Batch:    Batch{Rows: DefaultRows, Bytes: DefaultBytes, Age: DefaultAge},
+	}
+}

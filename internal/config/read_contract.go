@@ -1,0 +1,99 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"github.com/waybill-data/waybill/internal/contract"
+)
+
+func readContract(v value, c *contract.Contract) {
+	v.object(
+		optional("new_fields", intoWord(&c.NewFields,
+			words(contract.Discard, contract.Freeze), planned[contract.NewFields]("rescue", "evolve"))),
+		required("columns", func(v value) { c.Columns = readColumns(v) }),
+		later("type_conflicts"), later("tables"), later("upcast"),
+	)
+}
+
+func readColumns(v value) []contract.Column {
+	entries, ok := v.entries()
+	if !ok {
+		return nil
+	}
+	if len(entries) == 0 {
+		v.report(v.path+" is empty", "name at least one column")
+	}
+	var out []contract.Column
+	for _, e := range entries {
+		out = append(out, readColumn(e))
+	}
+	return out
+}
+
+// Words of a column's `as` and `format`. rfc3339 is the default of time columns.
+var (
+	asWords     = words("json")
+	formatWords = words("rfc3339", "unix", "unix_ms", "unix_us", "unix_ns")
+)
+
+func readColumn(e entry) contract.Column {
+	line, col := position(e.node)
+	c := contract.Column{Name: e.key, Line: line, Col: col}
+	if e.key == "" {
+		e.atKey().report("a column's name is empty", "")
+	}
+	policies := slices.Concat(words(contract.DeadLetter, contract.Null, contract.Default), planned[contract.Policy]("rescue"))
+	e.object(
+		required("type", intoText(&c.Type, notEmpty)),
+		optional("from", intoText(&c.From, notEmpty)),
+		optional("as", intoWord(&c.As, asWords)),
+		optional("format", intoWord(&c.Format, formatWords)),
+		optional("required", intoBool(&c.Required)),
+		optional("default", func(v value) { c.Default = readDefault(v) }),
+		optional("on_missing", intoWord(&c.OnMissing, policies)),
+		optional("on_null", intoWord(&c.OnNull, policies)),
+		optional("on_invalid", intoWord(&c.OnInvalid, policies)),
+		later("map"), later("expr"), later("redact"), later("alias"),
+	)
+	e.contradictions(c)
+	return c
+}
+
+func readDefault(v value) *string {
+	if _, isNull := v.node.(*ast.NullNode); isNull {
+		v.report(v.path+" has no value", "to write NULL, leave it out and say on_missing: null and on_null: null")
+		return nil
+	}
+	s, ok := scalarText(v.node)
+	if !ok {
+		v.expected("a single value")
+		return nil
+	}
+	if s = v.expand(s, nil); v.r.unresolved[v.node] {
+		return nil
+	}
+	return &s
+}
+
+// contradictions are the combinations that are wrong whatever the table looks like.
+func (e entry) contradictions(c contract.Column) {
+	if !c.Required {
+		return
+	}
+	if c.Default != nil {
+		e.at("default").report(fmt.Sprintf("%s is required and has a default", e.path),
+			"a required column makes a record without a value a dead letter: keep one of the two")
+	}
+	for _, p := range []struct {
+		key   string
+		value contract.Policy
+	}{{"on_missing", c.OnMissing}, {"on_null", c.OnNull}} {
+		if p.value != "" && p.value != contract.DeadLetter {
+			e.at(p.key).report(fmt.Sprintf("%s is required, but %s says %s", e.path, p.key, p.value),
+				"required means on_missing: dead_letter and on_null: dead_letter: keep one of the two")
+		}
+	}
+}

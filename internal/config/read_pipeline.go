@@ -1,0 +1,260 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"net"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+)
+
+func (r *reader) pipeline(v value, p *Pipeline) {
+	v.object(
+		required("name", intoText(&p.Name, dnsLike)),
+		optional("epoch", intoInt(&p.Epoch, 0, math.MaxUint32)),
+		required("source", func(v value) { readSource(v, &p.Source) }),
+		required("contract", func(v value) { readContract(v, &p.Contract) }),
+		required("sink", func(v value) { readSink(v, &p.Sink) }),
+		optional("delivery", intoWord(&p.Delivery, words(ExactlyOnce, AtLeastOnce))),
+		optional("batch", func(v value) { readBatch(v, &p.Batch) }),
+		later("filter"), later("transform"), later("dedup"), later("redact"), later("dead_letters"), later("version"),
+	)
+	if p.Source.Kafka.Group == "" {
+		p.Source.Kafka.Group = "waybill-" + p.Name
+	}
+	r.lineageClashes(v, p)
+}
+
+func readSource(v value, s *Source) {
+	v.object(
+		required("kafka", func(v value) { readKafka(v, &s.Kafka) }),
+		optional("format", intoWord(&s.Format, words(JSON), planned[Format]("avro", "protobuf", "otlp"))),
+		later("registry"), later("archive"),
+	)
+}
+
+func readKafka(v value, k *Kafka) {
+	v.object(
+		required("brokers", func(v value) {
+			v.list(func(v value) {
+				var b string
+				intoText(&b, notEmpty)(v)
+				if addr, ok := v.hostPort(b, DefaultKafkaPort); ok {
+					k.Brokers = append(k.Brokers, addr)
+				}
+			})
+		}),
+		required("topic", intoText(&k.Topic, topicName)),
+		optional("group", intoText(&k.Group, notEmpty, atMost(249))),
+		optional("start", intoWord(&k.Start, words(Earliest, Latest))),
+		optional("session_timeout", intoDuration(&k.SessionTimeout, time.Second, 30*time.Minute)),
+		optional("protocol", intoWord(&k.Protocol, words(Classic, Consumer))),
+		optional("isolation", intoWord(&k.Isolation, words(ReadCommitted, ReadUncommitted))),
+		optional("when_moved", intoWord(&k.WhenMoved, words(FollowLedger, Stop))),
+		later("topics"), later("tls"), later("sasl"), later("rack"),
+	)
+}
+
+func readSink(v value, s *Sink) {
+	v.object(required("clickhouse", func(v value) { readClickHouse(v, &s.ClickHouse) }))
+}
+
+func readClickHouse(v value, c *ClickHouse) {
+	l := &c.Lineage
+	v.object(
+		required("url", func(v value) { readURL(v, c) }),
+		required("table", intoText(&c.Table, notEmpty, tableName)),
+		optional("lineage", func(v value) {
+			v.object(
+				optional("topic", intoText(&l.Topic, notEmpty)),
+				optional("partition", intoText(&l.Partition, notEmpty)),
+				optional("offset", intoText(&l.Offset, notEmpty)),
+				optional("epoch", intoText(&l.Epoch, notEmpty)),
+			)
+		}),
+		optional("insert_deadline", intoDuration(&c.InsertDeadline, time.Second, 10*time.Minute)),
+		later("tls"),
+	)
+}
+
+func readBatch(v value, b *Batch) {
+	v.object(
+		optional("rows", intoInt(&b.Rows, 1, 10_000_000)),
+		optional("bytes", intoSize(&b.Bytes, 1<<10, 1<<30)),
+		optional("age", intoDuration(&b.Age, time.Millisecond, 10*time.Minute)),
+	)
+}
+
+// lineageClashes finds one name used for two columns of a row.
+func (r *reader) lineageClashes(v value, p *Pipeline) {
+	names := map[string]string{}
+	for i, name := range p.Sink.ClickHouse.Lineage.Columns() {
+		what := []string{"topic", "partition", "offset", "epoch"}[i]
+		if other, taken := names[name]; taken {
+			at := v.at("sink", "clickhouse", "lineage")
+			at.report(fmt.Sprintf("lineage %s and %s are both called %q", other, what, name), "")
+		}
+		names[name] = what
+	}
+	for _, c := range p.Contract.Columns {
+		if what, taken := names[c.Name]; taken {
+			r.problems = append(r.problems, r.src.problem(c.Line, c.Col, "contract.columns."+c.Name,
+				fmt.Sprintf("column %q is the lineage column for the %s, which Waybill fills", c.Name, what),
+				"leave it out of the contract, or rename the lineage column under sink.clickhouse.lineage"))
+		}
+	}
+}
+
+// at finds a value further down, or the nearest one above it.
+func (v value) at(keys ...string) value {
+	for _, key := range keys {
+		m, ok := v.node.(*ast.MappingNode)
+		if !ok {
+			return v
+		}
+		next := v
+		for _, kv := range m.Values {
+			if s, _ := scalarText(kv.Key); s == key {
+				next = value{v.r, kv.Value, join(v.path, key)}
+			}
+		}
+		v = next
+	}
+	return v
+}
+
+const urlShape = "write clickhouse://user:password@host:port/database"
+
+// readURL takes the server's URL apart. Messages never quote it: it holds a password.
+func readURL(v value, c *ClickHouse) {
+	raw, ok := scalarText(v.node)
+	if _, isString := v.node.(*ast.StringNode); !ok || !isString {
+		v.expected("text")
+		return
+	}
+	expanded := v.expand(raw, userinfoEscaper(raw))
+	if v.r.unresolved[v.node] {
+		return
+	}
+	u, err := url.Parse(expanded)
+	if err != nil {
+		v.report(v.path+" is not a URL", urlShape)
+		return
+	}
+	if message, hint := checkURL(u); message != "" {
+		v.report(v.path+" "+message, hint)
+		return
+	}
+	c.Addr, ok = v.hostPort(u.Host, DefaultNativePort)
+	if !ok {
+		return
+	}
+	c.User, c.Database = u.User.Username(), strings.TrimPrefix(u.Path, "/")
+	password, _ := u.User.Password()
+	c.Password = NewSecret(password)
+	if c.User == "" {
+		c.User = "default"
+	}
+	if c.Database == "" {
+		c.Database = "default"
+	}
+}
+
+// userinfoEscaper lets a variable between "://" and "@" hold any character: a password with an @
+// or a slash in it need not be percent-encoded by whoever sets it.
+func userinfoEscaper(raw string) func(int, string) string {
+	start, end := strings.Index(raw, "://"), strings.LastIndex(raw, "@")
+	return func(at int, s string) string {
+		if start >= 0 && at > start && at < end {
+			return strings.ReplaceAll(url.QueryEscape(s), "+", "%20")
+		}
+		return s
+	}
+}
+
+func checkURL(u *url.URL) (message, hint string) {
+	switch {
+	case u.Scheme == "http" || u.Scheme == "https":
+		return "is an HTTP address, but inserts need the native protocol: only there the server says whether it deduplicated", urlShape + "; the native port is usually 9000"
+	case u.Scheme == "clickhouses" || u.Query().Has("secure"):
+		return "asks for TLS, which " + notAvailable, urlShape
+	case u.Scheme != "clickhouse":
+		return "does not start with clickhouse://", urlShape
+	case u.RawQuery != "" || u.Fragment != "":
+		return "has parameters, which are " + strings.TrimPrefix(notAvailable, "is "), urlShape
+	case strings.Contains(u.Host, ","):
+		return "names several servers, which " + notAvailable, urlShape
+	case strings.Contains(strings.TrimPrefix(u.Path, "/"), "/"):
+		return "has a database name with a slash in it", urlShape
+	}
+	return "", ""
+}
+
+// hostPort checks an address and adds the port if it has none.
+func (v value) hostPort(s, defaultPort string) (string, bool) {
+	if s == "" {
+		if _, ok := scalarText(v.node); ok {
+			v.report(v.path+" names no host", "")
+		}
+		return "", false
+	}
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		host, port = strings.Trim(s, "[]"), defaultPort
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if host == "" || err != nil || n == 0 || strings.ContainsAny(host, "/@ ,") {
+		v.report(v.path+" is not an address", "write host:port, like localhost:"+defaultPort)
+		return "", false
+	}
+	return net.JoinHostPort(host, port), true
+}
+
+var dnsLabel = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+func dnsLike(s string) (message, hint string) {
+	if dnsLabel.MatchString(s) {
+		return "", ""
+	}
+	return "is not a pipeline name", "use lower-case letters, digits and dashes, at most 63, like llm-calls"
+}
+
+func notEmpty(s string) (message, hint string) {
+	if s == "" {
+		return "must not be empty", ""
+	}
+	return "", ""
+}
+
+func atMost(n int) check {
+	return func(s string) (message, hint string) {
+		if len(s) > n {
+			return fmt.Sprintf("is longer than %d characters", n), ""
+		}
+		return "", ""
+	}
+}
+
+var topicChars = regexp.MustCompile(`^[A-Za-z0-9._-]{1,249}$`)
+
+func topicName(s string) (message, hint string) {
+	if topicChars.MatchString(s) && s != "." && s != ".." {
+		return "", ""
+	}
+	return "is not a topic name that Kafka allows", "one topic; letters, digits, dots, dashes and underscores, at most 249"
+}
+
+func tableName(s string) (message, hint string) {
+	switch {
+	case strings.Contains(s, "."):
+		return "has a dot in it", "the database belongs into sink.clickhouse.url, after the port"
+	case strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == '`' || r == '\\' || r == '"' }):
+		return "has a character that a table name cannot have", ""
+	}
+	return "", ""
+}
