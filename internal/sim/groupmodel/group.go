@@ -101,18 +101,35 @@ func (b *Broker) Tick(now int64) {
 			b.remove(m, now, "session ended")
 		}
 	}
-	if (g.state == Preparing || g.state == Completing) && now >= g.deadline {
+	if g.overdue() && now >= g.deadline {
 		b.rebalanceTimedOut(now)
 	}
 }
 
+// rebalanceTimedOut puts out those who kept the others waiting.
 func (b *Broker) rebalanceTimedOut(now int64) {
 	g := &b.group
+	state, generation := g.state, g.generation
 	for _, m := range g.inOrder() {
-		if g.state == Preparing && !m.joined || g.state == Completing && !m.synced && m.id == g.leader {
+		late := state == Preparing && !m.joined || state != Preparing && !m.synced
+		if late && g.generation == generation {
 			b.remove(m, now, "rebalance timed out")
 		}
 	}
+}
+
+// overdue reports whether some member has an answer to give before the deadline: its joining, or its
+// fetching of the assignment.
+func (g *group) overdue() bool {
+	if g.state == Empty {
+		return false
+	}
+	for _, m := range g.members {
+		if g.state == Preparing && !m.joined || g.state != Preparing && !m.synced {
+			return true
+		}
+	}
+	return false
 }
 
 // NextDeadline is the earliest time at which Tick may do something; ok is false if there is none.
@@ -128,7 +145,7 @@ func (b *Broker) NextDeadline() (at int64, ok bool) {
 			consider(m.lastSeen + b.cfg.SessionTimeout)
 		}
 	}
-	if g.state == Preparing || g.state == Completing {
+	if g.overdue() {
 		consider(g.deadline)
 	}
 	return at, ok
