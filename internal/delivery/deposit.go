@@ -1,0 +1,310 @@
+package delivery
+
+import (
+	"fmt"
+
+	"github.com/waybill-data/waybill"
+)
+
+// deposit places rows in one store: the in-doubt procedure, the same for the target, the dead letters
+// and the ledger.
+//
+// It keeps a list of pieces, each a set of rows with its place k in the token chain. A piece may be
+// split (bisection) because every subset of a batch may go under any token of the chain, as long as k
+// grows only for rows that were in an answered request and are absent by a later read-back.
+type deposit struct {
+	store    waybill.Store
+	expected RowSet
+	pieces   []*piece
+	refused  RowSet
+	doubt    bool // read back before the next send
+	attempt  int  // failures in a row
+	vanished int
+	warned   bool // the finding about views has been written
+	op       Op   // the effect that is awaited
+}
+
+type piece struct {
+	rows RowSet
+	k    int
+	// answered: a request with all of rows under T(k) was answered since the last read-back.
+	answered bool
+	// refused: the last request with these rows was refused.
+	refused bool
+	// sent are rows that may be on their way, or in the target but not in its views, under T(k).
+	sent RowSet
+	// heal: some of sent are in the target, and its views may lack them.
+	heal bool
+}
+
+// begin starts a deposit.
+func (m *Machine) begin(w *work, store waybill.Store, rows RowSet) {
+	d := &deposit{store: store, expected: rows, doubt: w.doubt && !m.mutant(MutantSendBeforeReadBack), refused: RowSet{}}
+	w.deposit = d
+	if m.cfg.Mode == AtLeastOnce {
+		d.doubt = false
+	}
+	if !rows.Empty() || (store != waybill.StoreLedger && len(w.partial) > 0) {
+		p := &piece{rows: rows}
+		if w.recovered && m.cfg.Views && store == waybill.StoreTarget {
+			p.sent = rows
+		}
+		d.pieces = append(d.pieces, p)
+	}
+	m.advance(w)
+}
+
+// forget takes a partition out of what is left to do.
+func (d *deposit) forget(tp waybill.TopicPartition) {
+	delete(d.expected, tp)
+	for _, p := range d.pieces {
+		rows := RowSet{}
+		for o, set := range p.rows {
+			if o != tp {
+				rows[o] = set
+			}
+		}
+		p.rows = rows
+	}
+}
+
+// advance takes the next step: read back, heal views, send, or be done.
+func (m *Machine) advance(w *work) {
+	d := w.deposit
+	for len(d.pieces) > 0 && d.pieces[0].rows.Empty() && !d.pieces[0].heal && !(d.doubt && len(w.partial) > 0) {
+		d.pieces = d.pieces[1:]
+	}
+	switch {
+	case len(d.pieces) == 0:
+		m.deposited(w)
+	case d.doubt:
+		m.readBack(w)
+	case d.pieces[0].heal:
+		m.proveWindow(w)
+	default:
+		m.send(w, d.pieces[0].rows)
+	}
+}
+
+func (m *Machine) readBack(w *work) {
+	d := w.deposit
+	spans := map[waybill.TopicPartition]waybill.Span{}
+	for _, s := range w.batch.Spans {
+		_, expected := d.expected[s.TopicPartition]
+		if expected || w.partial[s.TopicPartition] {
+			spans[s.TopicPartition] = s.Span
+		}
+	}
+	d.op = m.ask(func(op Op) Effect {
+		return ReadBack{Op: op, Work: w.id, Store: d.store, Batch: w.batch, Spans: spans, Attempt: d.attempt}
+	}, func(ev Event) {
+		e := ev.(ReadBackDone)
+		if e.Err != nil {
+			d.attempt++
+			m.readBack(w)
+			return
+		}
+		d.doubt = false
+		m.seen(w, e.Present)
+	})
+}
+
+// seen takes in what the store holds.
+func (m *Machine) seen(w *work, present RowSet) {
+	d := w.deposit
+	if extra := m.unforeseen(w, present); !extra.Empty() {
+		d.expected = d.expected.Union(extra)
+		if d.store == waybill.StoreTarget {
+			w.rows = w.rows.Union(extra)
+		} else {
+			w.dead = w.dead.Union(extra)
+		}
+	}
+	left := RowSet{}
+	var pieces []*piece
+	for _, p := range d.pieces {
+		pieces = append(pieces, m.reconsider(w, p, present)...)
+	}
+	d.pieces = pieces
+	for _, p := range d.pieces {
+		left = left.Union(p.rows)
+	}
+	missing := d.expected.Minus(present).Minus(left).Minus(d.refused)
+	if m.cfg.Mode == ExactlyOnce && !missing.Empty() && !m.vanishedRows(w, missing) {
+		return
+	}
+	if limit := max(100, d.expected.Len()/10); d.refused.Len() > limit {
+		m.stop(&waybill.Error{Op: "delivery.insert", Pipeline: m.cfg.Pipeline, Class: waybill.ClassPoison, Err: errRefusesTooMuch,
+			Position: waybill.Position{Topic: w.batch.Spans[0].Topic, Partition: w.batch.Spans[0].Partition, Offset: w.batch.Spans[0].First},
+			Hint:     "look at the table's constraints and views; nothing was dead-lettered"})
+		return
+	}
+	m.advance(w)
+}
+
+// unforeseen are rows that the store holds though the records are gone that would tell of them.
+func (m *Machine) unforeseen(w *work, present RowSet) RowSet {
+	extra := RowSet{}
+	if w.deposit.store == waybill.StoreLedger {
+		return extra
+	}
+	for tp := range w.partial {
+		extra[tp] = present[tp].Minus(w.deposit.expected[tp]).Minus(w.dead[tp])
+	}
+	return extra
+}
+
+// reconsider one piece after a read-back.
+func (m *Machine) reconsider(w *work, p *piece, present RowSet) []*piece {
+	d := w.deposit
+	before := p.rows.Len()
+	if m.cfg.Views && d.store == waybill.StoreTarget && !p.sent.Intersect(present).Empty() {
+		if w.full || !w.recovered {
+			p.heal = true
+		} else if !d.warned {
+			d.warned = true
+			m.viewsMayLack(w, "only part of the batch is held here")
+		}
+	}
+	p.rows = p.rows.Minus(present)
+	if m.mutant(MutantAdvanceUnanswered) && !p.sent.Empty() {
+		p.answered = true
+	}
+	answered, refused := p.answered, p.refused
+	p.answered, p.refused = false, false
+	switch {
+	case p.rows.Empty() && !p.heal:
+		return nil
+	case p.heal:
+		return []*piece{p}
+	case answered:
+		p.k++
+		p.sent = nil
+	case refused && p.rows.Len() == before && before > 1:
+		lo, hi := p.rows.Halve()
+		return []*piece{{rows: lo, k: p.k}, {rows: hi, k: p.k}}
+	case refused && before == 1:
+		d.refused = d.refused.Union(p.rows)
+		return nil
+	}
+	return []*piece{p}
+}
+
+// vanishedRows: rows that had been seen are absent again (storage loss, or something deletes them).
+// Their tokens may be remembered or not, so the chain starts over.
+func (m *Machine) vanishedRows(w *work, missing RowSet) bool {
+	d := w.deposit
+	d.vanished++
+	tp := missing.Partitions()[0]
+	f := waybill.Finding{Kind: "rows_vanished", Severity: waybill.SeverityError, TopicPartition: tp, Span: missing[tp].Bounds(), Batch: w.batch.ID.String(),
+		Message: fmt.Sprintf("%d rows of the %s that had been there are gone: %s", missing.Len(), d.store, missing), Action: "they are inserted again"}
+	if d.vanished > MaxVanished {
+		f.Action = "stopped: look for a TTL, a DELETE or an engine that removes rows"
+		m.report(f)
+		m.stop(&waybill.Error{Op: "delivery.insert", Pipeline: m.cfg.Pipeline, Class: waybill.ClassConfig, Err: fmt.Errorf("rows vanish from the %s again and again", d.store),
+			Hint: "look for a TTL, a DELETE or an engine that removes rows"})
+		return false
+	}
+	m.report(f)
+	d.pieces = append(d.pieces, &piece{rows: missing})
+	return true
+}
+
+func (m *Machine) send(w *work, rows RowSet) {
+	d, p := w.deposit, w.deposit.pieces[0]
+	e := Send{Work: w.id, Store: d.store, Batch: w.batch, Token: m.token(w, d.store, p.k), K: p.k, Rows: rows, Attempt: d.attempt}
+	if d.store == waybill.StoreLedger {
+		for _, s := range w.batch.Spans {
+			if _, ours := rows[s.TopicPartition]; ours {
+				e.Ledger = append(e.Ledger, w.ledgerRow(s))
+			}
+		}
+	}
+	d.op = m.ask(func(op Op) Effect { e.Op = op; return e }, func(ev Event) { m.sent(w, p, rows, ev.(SendAnswered)) })
+}
+
+func (m *Machine) token(w *work, store waybill.Store, k int) waybill.Token {
+	pipeline := m.cfg.Pipeline
+	if m.mutant(MutantRandomRepairToken) && k > 0 {
+		pipeline += m.cfg.Worker
+	}
+	return waybill.ChainToken(pipeline, m.cfg.ClusterID, w.batch.ID, w.batch.Epoch, m.cfg.Tables[store], k)
+}
+
+// sent takes in what came of a send.
+func (m *Machine) sent(w *work, p *piece, rows RowSet, e SendAnswered) {
+	d := w.deposit
+	answer := e.Answer
+	if answer == Deduplicated && (m.cfg.Mode == AtLeastOnce || m.mutant(MutantTrustDeduplicated)) {
+		answer = Landed
+	}
+	switch answer {
+	case Landed, Deduplicated:
+		d.attempt = 0
+		healing := p.heal
+		p.heal, p.sent, p.answered = false, nil, true
+		if answer == Landed && !healing {
+			p.rows = p.rows.Minus(rows)
+			d.doubt = len(d.pieces) > 1
+		} else {
+			d.doubt = true
+		}
+	case NoAnswer:
+		d.attempt++
+		d.doubt = true
+		p.heal, p.sent = false, p.sent.Union(rows)
+	case Refused:
+		d.attempt++
+		d.doubt = true
+		p.heal, p.sent, p.refused = false, p.sent.Union(rows), true
+		if d.refusesSingly(p) {
+			d.attempt = 0
+		}
+	case NotSent:
+		m.leave("the lease ran out before a send")
+		return
+	case Impossible:
+		m.stop(e.Err)
+		return
+	}
+	if m.cfg.Mode == AtLeastOnce {
+		d.doubt = false
+		if p.refused {
+			m.seen(w, RowSet{})
+			return
+		}
+	}
+	m.advance(w)
+}
+
+// refusesSingly: bisection is under way; there is no point in waiting between its steps.
+func (d *deposit) refusesSingly(p *piece) bool { return p.rows.Len() < d.expected.Len() }
+
+// proveWindow: to fill views, the whole block has to go under its token once more, which is safe only
+// while every table provably remembers the token.
+func (m *Machine) proveWindow(w *work) {
+	d, p := w.deposit, w.deposit.pieces[0]
+	d.op = m.ask(func(op Op) Effect {
+		return ProveWindow{Op: op, Work: w.id, Batch: w.batch, Attempt: d.attempt}
+	}, func(ev Event) {
+		e := ev.(WindowProved)
+		switch {
+		case e.Err != nil:
+			d.attempt++
+			m.proveWindow(w)
+		case e.Inside:
+			m.send(w, p.sent)
+		default:
+			m.viewsMayLack(w, "its token may have left the deduplication window")
+			p.heal, p.sent = false, nil
+			m.advance(w)
+		}
+	})
+}
+
+func (m *Machine) viewsMayLack(w *work, why string) {
+	s := w.batch.Spans[0]
+	m.report(waybill.Finding{Kind: "view_incomplete", Severity: waybill.SeverityWarning, TopicPartition: s.TopicPartition, Span: s.Span, Batch: w.batch.ID.String(),
+		Message: fmt.Sprintf("materialized views may lack rows of batch %s: %s", w.batch.ID.Short(), why),
+		Action:  "the table itself is whole; rebuild the views for these offsets if they must be exact"})
+}

@@ -1,0 +1,279 @@
+package delivery
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/waybill-data/waybill"
+)
+
+// work is a batch on its way, or the held part of one that is being recovered.
+type work struct {
+	id    WorkID
+	stage Stage
+	batch *waybill.Batch // for a recovered work: with the spans held at the time
+	// held are the partitions whose ledger row and offset are this worker's to write. It only shrinks:
+	// by revocation, and by settling.
+	held map[waybill.TopicPartition]Instance
+	// lost: some partition was revoked while the work was on its way.
+	lost      bool
+	recovered bool
+	full      bool // the spans of batch are all that the batch ever had
+	gone      bool // the topic was deleted since: there is nothing to rebuild from
+	doubt     bool // from its first send: someone may have sent rows of these offsets before
+	total     int  // spans of the whole batch, for the string
+
+	tallies map[waybill.TopicPartition]Tally
+	rows    RowSet // expected in the target
+	dead    RowSet // expected among the dead letters, refused ones included
+	refused RowSet // by the server
+	// partial: the records are not (all) there any more; what the stores hold counts as expected.
+	partial map[waybill.TopicPartition]bool
+
+	deposit *deposit
+}
+
+func (w *work) spans() int {
+	if w.total > 0 {
+		return w.total
+	}
+	return len(w.batch.Spans)
+}
+
+func (m *Machine) move(w *work, s Stage) {
+	if err := w.to(s); err != nil {
+		m.bug("%v", err)
+	}
+}
+
+func (m *Machine) drop(w *work, settled bool) {
+	if w.stage == StageGone {
+		return
+	}
+	m.move(w, StageGone)
+	for i, o := range m.works {
+		if o == w {
+			m.works = append(m.works[:i:i], m.works[i+1:]...)
+			break
+		}
+	}
+	if w.deposit != nil {
+		delete(m.waiting, w.deposit.op)
+	}
+	m.emit(Drop{Work: w.id, Settled: settled})
+}
+
+// gathered takes a closed batch in, or says where to gather again.
+func (m *Machine) gathered(e Gathered) {
+	w := &work{id: e.Work, batch: e.Batch, full: true, rows: RowSet{}, dead: RowSet{}, refused: RowSet{},
+		held: map[waybill.TopicPartition]Instance{}, tallies: map[waybill.TopicPartition]Tally{}}
+	ok := len(e.Batch.Spans) > 0
+	for i, s := range e.Batch.Spans {
+		p := m.current(Held{s.TopicPartition, e.Instances[i]})
+		ok = ok && p != nil && p.state == partRunning && p.next == s.First && !p.former
+	}
+	if !ok {
+		m.emit(Drop{Work: e.Work})
+		for i, s := range e.Batch.Spans {
+			if p := m.current(Held{s.TopicPartition, e.Instances[i]}); p != nil && p.state == partRunning {
+				m.emit(Gather{Part: p.held, Offset: p.next})
+			}
+		}
+		return
+	}
+	for i, s := range e.Batch.Spans {
+		p := m.parts[s.TopicPartition]
+		w.held[s.TopicPartition] = p.held.Instance
+		w.doubt = w.doubt || s.First < p.suspect
+		w.expect(s.TopicPartition, e.Tallies[i])
+		p.queue = append(p.queue, w)
+		p.next = s.Next
+	}
+	m.works = append(m.works, w)
+	if m.cfg.Mode == AtLeastOnce {
+		m.land(w)
+	}
+}
+
+func (w *work) expect(tp waybill.TopicPartition, t Tally) {
+	w.tallies[tp] = t
+	if !t.Rows.Empty() {
+		w.rows[tp] = t.Rows
+	}
+	if !t.Dead.Empty() {
+		w.dead[tp] = t.Dead
+	}
+}
+
+// rebuild reads a recovered batch's records again.
+func (m *Machine) rebuild(w *work, attempt int) {
+	if w.gone {
+		m.rebuilt(w, Rebuilt{Tallies: make([]Tally, len(w.batch.Spans)), Checksums: make([]uint64, len(w.batch.Spans))})
+		return
+	}
+	w.deposit = &deposit{attempt: attempt}
+	w.deposit.op = m.ask(func(op Op) Effect { return Rebuild{Op: op, Work: w.id, Batch: w.batch, Attempt: attempt} },
+		func(ev Event) {
+			e := ev.(Rebuilt)
+			if e.Err != nil {
+				m.rebuild(w, attempt+1)
+				return
+			}
+			m.rebuilt(w, e)
+		})
+}
+
+func (m *Machine) rebuilt(w *work, e Rebuilt) {
+	w.partial = map[waybill.TopicPartition]bool{}
+	for i, s := range w.batch.Spans {
+		t := e.Tallies[i]
+		w.expect(s.TopicPartition, t)
+		if t.Read == s.Count && e.Checksums[i] == s.Checksum {
+			continue
+		}
+		w.partial[s.TopicPartition] = true
+		kind, msg := "records_gone", fmt.Sprintf("batch %s was gathered from %d records of %s, of which %d are left", w.batch.ID.Short(), s.Count, s.Span, t.Read)
+		if t.Read >= s.Count {
+			kind, msg = "records_changed", fmt.Sprintf("the records of %s are not those that batch %s was gathered from", s.Span, w.batch.ID.Short())
+		}
+		m.report(waybill.Finding{Kind: kind, Severity: waybill.SeverityError, TopicPartition: s.TopicPartition, Span: s.Span, Batch: w.batch.ID.String(),
+			Message: msg, Action: "what is left is carried out, the rest is counted as lost in the ledger"})
+	}
+	w.refused = e.Refused.Intersect(w.rows)
+	w.rows = w.rows.Minus(w.refused)
+	w.dead = w.dead.Union(w.refused)
+	m.land(w)
+}
+
+// land places the rows in the target.
+func (m *Machine) land(w *work) {
+	m.move(w, StageLanding)
+	m.begin(w, waybill.StoreTarget, w.rows)
+}
+
+// deposited: the current store holds all that it should.
+func (m *Machine) deposited(w *work) {
+	d := w.deposit
+	switch w.stage {
+	case StageLanding:
+		if !d.refused.Empty() {
+			m.claim(w, d.refused, 0)
+			return
+		}
+		m.deadLetters(w)
+	case StageDeadLetters:
+		m.move(w, StageQueued)
+		m.tryQueued()
+	case StageLedger:
+		m.finish(w)
+	default:
+		m.bug("batch %s has deposited in %s", w.batch.ID.Short(), w.stage)
+	}
+}
+
+// claim puts refusals on record before anyone acts on them, so that whoever rebuilds the batch later
+// expects the same rows.
+func (m *Machine) claim(w *work, rows RowSet, attempt int) {
+	if attempt == 0 {
+		m.move(w, StageClaiming)
+	}
+	w.deposit.op = m.ask(func(op Op) Effect {
+		return Claim{Op: op, Work: w.id, Batch: w.batch, Rows: rows, Attempt: attempt}
+	}, func(ev Event) {
+		e := ev.(Claimed)
+		if e.Err != nil {
+			m.claim(w, rows, attempt+1)
+			return
+		}
+		w.refused = w.refused.Union(e.Refused)
+		if both := w.rows.Minus(rows).Intersect(e.Refused); !both.Empty() {
+			m.report(waybill.Finding{Kind: "row_and_dead_letter", Severity: waybill.SeverityError, Batch: w.batch.ID.String(),
+				TopicPartition: both.Partitions()[0], Span: both[both.Partitions()[0]].Bounds(),
+				Message: fmt.Sprintf("%d rows are in the table, and on record as refused by the server: %s", both.Len(), both), Action: "remove the dead letters or the rows"})
+		}
+		w.rows = w.rows.Minus(w.refused)
+		w.dead = w.dead.Union(w.refused)
+		m.deadLetters(w)
+	})
+}
+
+func (m *Machine) deadLetters(w *work) {
+	m.move(w, StageDeadLetters)
+	m.begin(w, waybill.StoreDeadLetters, w.ofHeld(w.dead))
+}
+
+func (w *work) ofHeld(rows RowSet) RowSet {
+	out := RowSet{}
+	for tp := range w.held {
+		if set, ok := rows[tp]; ok {
+			out[tp] = set
+		}
+	}
+	return out
+}
+
+// tryQueued lets works into the ledger whose turn it is: in each partition ledger rows are written in
+// offset order, so that the ledger has no hole to be skipped over.
+func (m *Machine) tryQueued() {
+	for _, w := range append([]*work(nil), m.works...) {
+		if w.stage != StageQueued || !m.turn(w) {
+			continue
+		}
+		m.move(w, StageLedger)
+		firsts := RowSet{}
+		for tp := range w.held {
+			s, _ := w.batch.Span(tp)
+			firsts[tp] = waybill.OffsetsOf(s.First)
+		}
+		m.begin(w, waybill.StoreLedger, firsts)
+	}
+}
+
+func (m *Machine) turn(w *work) bool {
+	if m.mutant(MutantLedgerDisorder) {
+		return true
+	}
+	for tp := range w.held {
+		for _, q := range m.parts[tp].queue {
+			if q == w {
+				break
+			}
+			if q.stage != StageFinished {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// ledgerRow of one partition: what became of the records of its span.
+func (w *work) ledgerRow(s waybill.BatchSpan) LedgerRow {
+	t := w.tallies[s.TopicPartition]
+	r := LedgerRow{BatchSpan: s, Read: max(s.Count, t.Read), Written: w.rows[s.TopicPartition].Len(), Dead: w.dead[s.TopicPartition].Len(),
+		Filtered: t.Filtered, Tombstones: t.Tombstones, Lost: t.Lost}
+	if w.partial[s.TopicPartition] {
+		r.Lost = max(0, r.Read-r.Written-r.Dead-r.Filtered-r.Tombstones)
+	}
+	if known := r.Written + r.Dead + r.Filtered + r.Tombstones + r.Lost; r.Read < known {
+		r.Read = known // lost offsets count as read: they were there to be
+	}
+	return r
+}
+
+func (m *Machine) finish(w *work) {
+	m.move(w, StageFinished)
+	w.deposit = nil
+	for tp := range w.held {
+		m.parts[tp].dirty = true
+	}
+	m.tryQueued()
+}
+
+// narrow takes a lost partition out of what is the owner's alone to write.
+func (m *Machine) narrow(w *work, tp waybill.TopicPartition) {
+	if d := w.deposit; d != nil && (d.store == waybill.StoreDeadLetters || d.store == waybill.StoreLedger) {
+		d.forget(tp)
+	}
+}
+
+var errRefusesTooMuch = errors.New("the server refuses too many rows for this to be a matter of single rows")
