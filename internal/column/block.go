@@ -1,0 +1,90 @@
+package column
+
+import (
+	"fmt"
+
+	"github.com/ClickHouse/ch-go/proto"
+)
+
+// Block is named columns of equal length: what one INSERT sends. It belongs to one goroutine at a time.
+type Block struct {
+	Names   []string // as in the INSERT's column list
+	Columns []Column // same order and length as Names
+}
+
+// NewBlock makes an empty block of the named columns; types are ClickHouse type texts.
+func NewBlock(names, types []string) (*Block, error) {
+	b := &Block{Names: names}
+	for i, t := range types {
+		c, err := New(t)
+		if err != nil {
+			return nil, fmt.Errorf("column %s: %w", names[i], err)
+		}
+		b.Columns = append(b.Columns, c)
+	}
+	return b, nil
+}
+
+// Rows is the number of complete rows: those that every column has.
+func (b *Block) Rows() int {
+	if len(b.Columns) == 0 {
+		return 0
+	}
+	rows := b.Columns[0].Rows()
+	for _, c := range b.Columns[1:] {
+		rows = min(rows, c.Rows())
+	}
+	return rows
+}
+
+// Truncate drops all rows from index rows on, also of columns that are ahead of others.
+func (b *Block) Truncate(rows int) {
+	for _, c := range b.Columns {
+		c.Truncate(rows)
+	}
+}
+
+// Reset drops all rows and keeps the memory.
+func (b *Block) Reset() {
+	for _, c := range b.Columns {
+		c.Reset()
+	}
+}
+
+// Size is the number of bytes that the rows hold.
+func (b *Block) Size() int {
+	n := 0
+	for _, c := range b.Columns {
+		n += c.Size()
+	}
+	return n
+}
+
+// Fresh is an empty block with the same columns.
+func (b *Block) Fresh() *Block {
+	f := &Block{Names: b.Names, Columns: make([]Column, len(b.Columns))}
+	for i, c := range b.Columns {
+		f.Columns[i] = c.Fresh()
+	}
+	return f
+}
+
+// Select is a fresh block with the given rows, in the order given.
+func (b *Block) Select(rows []int) *Block {
+	s := b.Fresh()
+	for i, c := range s.Columns {
+		for _, row := range rows {
+			c.AppendFrom(b.Columns[i], row)
+		}
+	}
+	return s
+}
+
+// Input is the block as ch-go sends it. It aliases the block: do not append until it is sent.
+func (b *Block) Input() proto.Input {
+	in := make(proto.Input, len(b.Columns))
+	for i, c := range b.Columns {
+		in[i] = proto.InputColumn{Name: b.Names[i], Data: c}
+	}
+	return in
+}

@@ -1,0 +1,209 @@
+package column
+
+import (
+	"bytes"
+
+	"github.com/ClickHouse/ch-go/proto"
+	"github.com/cespare/xxhash/v2"
+)
+
+// LowCardinality is a column of LowCardinality(String) or LowCardinality(Nullable(String)): each
+// distinct value once, in order of first use, and a key per row.
+//
+// Rows that are rolled back take the values that they brought with them, so the dictionary, and
+// with it the wire form, is a function of the rows alone. That needs no tombstones in the hash table:
+// values leave in the reverse order of their coming, so a slot that is cleared was the end of every
+// probe sequence that runs through it.
+type LowCardinality struct {
+	typ      proto.ColumnType
+	nullable bool
+	// dict holds the distinct values. If nullable, entry 0 stands for NULL (the protocol says so), is
+	// always there and is not in the table.
+	dict  String
+	first []int    // first[i] is the row that brought dict entry i; ascending; -1 for NULL's entry
+	keys  []uint32 // per row, an index into dict
+	table []uint32 // open addressing, linear probing; 0 is free, otherwise index+1; at most half full
+}
+
+const (
+	// lowCardinalityState is the version of the key serialization, the column's state prefix.
+	lowCardinalityState = 1
+	// lowCardinalityFlags: the block carries its own dictionary, which replaces any earlier one.
+	lowCardinalityFlags = 1<<9 | 1<<10
+	minTable            = 64
+)
+
+func newLowCardinality(typ proto.ColumnType, nullable bool) *LowCardinality {
+	c := &LowCardinality{typ: typ, nullable: nullable, table: make([]uint32, minTable)}
+	c.reserveNull()
+	return c
+}
+
+func (c *LowCardinality) reserveNull() {
+	if c.nullable {
+		c.dict.AppendZero()
+		c.first = append(c.first, -1)
+	}
+}
+
+// CanNull reports whether the column is LowCardinality(Nullable(String)).
+func (c *LowCardinality) CanNull() bool { return c.nullable }
+
+// Append adds one value; v is copied if it is new.
+func (c *LowCardinality) Append(v []byte) {
+	slot := c.find(v)
+	if c.table[slot] == 0 {
+		slot = c.insert(slot, v)
+	}
+	c.keys = append(c.keys, c.table[slot]-1)
+}
+
+// AppendString adds one value.
+func (c *LowCardinality) AppendString(v string) { c.Append([]byte(v)) }
+
+// AppendNull adds NULL; only for LowCardinality(Nullable(String)).
+func (c *LowCardinality) AppendNull() {
+	if !c.nullable {
+		panic("column: NULL appended to " + string(c.typ))
+	}
+	c.keys = append(c.keys, 0)
+}
+
+// AppendZero adds NULL if the type has it, otherwise the empty string.
+func (c *LowCardinality) AppendZero() {
+	if c.nullable {
+		c.AppendNull()
+		return
+	}
+	c.Append(nil)
+}
+
+// AppendFrom appends one row of src.
+func (c *LowCardinality) AppendFrom(src Column, row int) {
+	s := same(c, src)
+	if s.IsNull(row) {
+		c.AppendNull()
+		return
+	}
+	c.Append(s.Row(row))
+}
+
+// Row is the value of one row, empty for NULL; it aliases the column's memory until the next append.
+func (c *LowCardinality) Row(row int) []byte { return c.dict.Row(int(c.keys[row])) }
+
+// IsNull reports whether one row is NULL.
+func (c *LowCardinality) IsNull(row int) bool { return c.nullable && c.keys[row] == 0 }
+
+// find is the slot of v: where it is, or where it would go.
+func (c *LowCardinality) find(v []byte) int {
+	mask := len(c.table) - 1
+	slot := int(xxhash.Sum64(v)) & mask
+	for c.table[slot] != 0 && !bytes.Equal(c.dict.Row(int(c.table[slot]-1)), v) {
+		slot = (slot + 1) & mask
+	}
+	return slot
+}
+
+// insert puts v, which is new, into the free slot and returns the slot it ended up in.
+func (c *LowCardinality) insert(slot int, v []byte) int {
+	if 2*(c.dict.Rows()+1) > len(c.table) {
+		c.grow()
+		slot = c.find(v)
+	}
+	c.dict.Append(v)
+	c.first = append(c.first, len(c.keys))
+	c.table[slot] = uint32(c.dict.Rows())
+	return slot
+}
+
+// grow doubles the table. Entries go in again in the order of the dictionary, so that the last one in
+// is still the first one out.
+func (c *LowCardinality) grow() {
+	c.table = make([]uint32, 2*len(c.table))
+	for i := range c.dict.Rows() {
+		if c.first[i] >= 0 {
+			c.table[c.find(c.dict.Row(i))] = uint32(i + 1)
+		}
+	}
+}
+
+// Truncate drops all rows from index rows on, and the values that only they use.
+func (c *LowCardinality) Truncate(rows int) {
+	c.keys = c.keys[:rows]
+	n := len(c.first)
+	for n > 0 && c.first[n-1] >= rows {
+		n--
+		c.table[c.find(c.dict.Row(n))] = 0
+		c.dict.Truncate(n)
+	}
+	c.first = c.first[:n]
+}
+
+// Type is the ClickHouse type; it never changes.
+func (c *LowCardinality) Type() proto.ColumnType { return c.typ }
+
+// Rows is the number of rows.
+func (c *LowCardinality) Rows() int { return len(c.keys) }
+
+// EncodeState writes the state prefix.
+func (c *LowCardinality) EncodeState(b *proto.Buffer) { b.PutUInt64(lowCardinalityState) }
+
+// keyShift is the width of a key on the wire, as a power of two of bytes.
+func (c *LowCardinality) keyShift() uint {
+	switch n := c.dict.Rows(); {
+	case n <= 1<<8:
+		return 0
+	case n <= 1<<16:
+		return 1
+	}
+	return 2
+}
+
+// EncodeColumn appends dictionary and keys to b; a column without rows is nothing at all.
+func (c *LowCardinality) EncodeColumn(b *proto.Buffer) {
+	if len(c.keys) == 0 {
+		return
+	}
+	c.encodeHead(b)
+	c.dict.EncodeColumn(b)
+	c.encodeKeys(b)
+}
+
+// WriteColumn hands the dictionary to w without copying it.
+func (c *LowCardinality) WriteColumn(w *proto.Writer) {
+	if len(c.keys) == 0 {
+		return
+	}
+	w.ChainBuffer(c.encodeHead)
+	c.dict.WriteColumn(w)
+	w.ChainBuffer(c.encodeKeys)
+}
+
+func (c *LowCardinality) encodeHead(b *proto.Buffer) {
+	b.PutUInt64(lowCardinalityFlags | uint64(c.keyShift()))
+	b.PutUInt64(uint64(c.dict.Rows()))
+}
+
+func (c *LowCardinality) encodeKeys(b *proto.Buffer) {
+	b.PutUInt64(uint64(len(c.keys)))
+	shift := c.keyShift()
+	for _, k := range c.keys {
+		b.Buf = appendInteger(b.Buf, uint64(k), shift)
+	}
+}
+
+// Size in bytes.
+func (c *LowCardinality) Size() int {
+	return c.dict.Size() + endSize*len(c.first) + 4*len(c.keys) + 4*len(c.table)
+}
+
+// Reset drops all rows and the dictionary.
+func (c *LowCardinality) Reset() {
+	c.dict.Reset()
+	c.first, c.keys = c.first[:0], c.keys[:0]
+	clear(c.table)
+	c.reserveNull()
+}
+
+// Fresh is an empty column of the same type.
+func (c *LowCardinality) Fresh() Column { return newLowCardinality(c.typ, c.nullable) }

@@ -1,0 +1,230 @@
+package contract
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/column"
+)
+
+// Problem is one thing that keeps a contract from being compiled.
+type Problem struct {
+	Line, Col int    // in the pipeline file; 0 if the problem has no place there
+	Column    string // the column concerned
+	Message   string
+	// Table is true if the table, not the contract alone, is what does not fit.
+	Table bool
+}
+
+func (p *Problem) Error() string {
+	s := p.Column + ": " + p.Message
+	if p.Line > 0 {
+		s = fmt.Sprintf("%d:%d: %s", p.Line, p.Col, s)
+	}
+	return s
+}
+
+// Compile joins a contract with the table as it is now. It reports every problem it finds: the error
+// is a *waybill.Error whose cause joins one *Problem each. decoderVersion is the version of the decoder
+// that will run the plan.
+func Compile(c Contract, t TableSchema, l Lineage, decoderVersion uint16) (*Plan, error) {
+	k := compiler{table: t, lineage: l}
+	k.newFields(c.NewFields)
+	for _, col := range c.Columns {
+		k.column(col)
+	}
+	k.lineageColumns()
+	if len(k.problems) > 0 {
+		return nil, k.err()
+	}
+	return newPlan(planText{
+		Format:         planFormat,
+		DecoderVersion: decoderVersion,
+		Database:       t.Database,
+		Table:          t.Table,
+		NewFields:      cmp.Or(c.NewFields, Discard),
+		Lineage:        l,
+		Columns:        k.columns,
+		LeftToServer:   k.leftToServer(),
+	})
+}
+
+type compiler struct {
+	table    TableSchema
+	lineage  Lineage
+	columns  []PlanColumn
+	problems []error
+}
+
+func (k *compiler) err() error {
+	class := waybill.ClassSchema
+	for _, p := range k.problems {
+		if !p.(*Problem).Table {
+			class = waybill.ClassConfig
+		}
+	}
+	return &waybill.Error{
+		Op:    "contract.compile",
+		Class: class,
+		Hint:  fmt.Sprintf("make the contract and table %s.%s agree", k.table.Database, k.table.Table),
+		Err:   errors.Join(k.problems...),
+	}
+}
+
+func (k *compiler) newFields(mode NewFields) {
+	if mode != "" && mode != Discard && mode != Freeze {
+		k.problems = append(k.problems, &Problem{Column: "new_fields",
+			Message: fmt.Sprintf("%q is not one of discard, freeze", mode)})
+	}
+}
+
+// column compiles one column of the contract.
+func (k *compiler) column(c Column) {
+	bad := func(table bool, format string, args ...any) {
+		k.problems = append(k.problems, &Problem{c.Line, c.Col, c.Name, fmt.Sprintf(format, args...), table})
+	}
+	if k.listed(c.Name) {
+		bad(false, "the column is listed twice")
+		return
+	}
+	if slices.Contains([]string{k.lineage.Topic, k.lineage.Partition, k.lineage.Offset, k.lineage.Epoch}, c.Name) {
+		bad(false, "this is a lineage column, Waybill fills it itself")
+		return
+	}
+	want, err := column.ParseType(c.Type)
+	if err != nil {
+		bad(false, "%v", err)
+	}
+	out := PlanColumn{Name: c.Name, Type: k.typeInTable(c, want, err == nil, bad),
+		Source: SourceField, Path: []string{c.Name}, As: c.As, Default: c.Default}
+	if c.From != "" {
+		path, err := ParsePath(c.From)
+		if err != nil {
+			bad(false, "from: %v", err)
+		}
+		out.Path = path
+	}
+	if err == nil {
+		k.values(&out, c, want, bad)
+	}
+	k.columns = append(k.columns, out)
+}
+
+// values compiles what concerns the values of a column: how they are written, policies, the default.
+func (k *compiler) values(out *PlanColumn, c Column, want column.Type, bad func(bool, string, ...any)) {
+	format, err := column.ParseTimeFormat(c.Format)
+	switch {
+	case err != nil:
+		bad(false, "%v", err)
+		return
+	case hasTime(want) && c.As == "":
+		out.Format = cmp.Or(c.Format, "rfc3339")
+	case c.Format != "":
+		bad(false, "format: only for columns of time, this one is %s", c.Type)
+	}
+	if c.As != "" && c.As != "json" {
+		bad(false, "as: %q is not json", c.As)
+	} else if c.As == "json" && want.Leaf().Name != "String" {
+		bad(false, "as: json needs a column of String, this one is %s", c.Type)
+	}
+	var problems []string
+	out.OnMissing, out.OnNull, out.OnInvalid, problems = resolvePolicies(c, want.CanNull())
+	for _, p := range problems {
+		bad(false, "%s", p)
+	}
+	if c.Default == nil {
+		return
+	}
+	exact, err := column.AppendText(want.New(), []byte(*c.Default), format)
+	if err != nil {
+		bad(false, "default: %q does not fit %s: %v", *c.Default, c.Type, err)
+	} else if !exact {
+		bad(false, "default: %q has more digits than %s keeps", *c.Default, c.Type)
+	}
+}
+
+// typeInTable is the type that the table has for the column, in DESCRIBE's spelling.
+func (k *compiler) typeInTable(c Column, want column.Type, parsed bool, bad func(bool, string, ...any)) string {
+	in, ok := k.table.column(c.Name)
+	if !ok {
+		bad(true, "table %s.%s has no such column", k.table.Database, k.table.Table)
+		return ""
+	}
+	if !in.insertable() {
+		bad(true, "the column is %s in the table, nothing can be inserted into it", in.DefaultKind)
+		return ""
+	}
+	if !parsed {
+		return ""
+	}
+	have, err := column.ParseType(in.Type)
+	if err != nil || !have.Accepts(want) {
+		bad(true, "the contract says %s, the table has %s", c.Type, in.Type)
+		return ""
+	}
+	return have.String()
+}
+
+func (k *compiler) listed(name string) bool {
+	return slices.ContainsFunc(k.columns, func(c PlanColumn) bool { return c.Name == name })
+}
+
+// hasTime reports whether a type is or contains a moment.
+func hasTime(t column.Type) bool {
+	return t.Name == "DateTime" || t.Name == "DateTime64" || slices.ContainsFunc(t.Elems, hasTime)
+}
+
+// lineageColumns adds the columns that say where a row came from.
+func (k *compiler) lineageColumns() {
+	k.lineageColumn(k.lineage.Topic, SourceTopic, "LowCardinality(String)", "String")
+	k.lineageColumn(k.lineage.Partition, SourcePartition, "UInt16", "UInt32", "Int32")
+	k.lineageColumn(k.lineage.Offset, SourceOffset, "UInt64", "Int64")
+	if k.lineage.Epoch != "" {
+		k.lineageColumn(k.lineage.Epoch, SourceEpoch, "UInt32")
+	}
+}
+
+func (k *compiler) lineageColumn(name string, source Source, types ...string) {
+	bad := func(format string, args ...any) {
+		k.problems = append(k.problems, &Problem{Column: name, Message: fmt.Sprintf(format, args...), Table: true})
+	}
+	if name == "" {
+		k.problems = append(k.problems, &Problem{Column: "lineage", Message: "the " + string(source) + " column has no name"})
+		return
+	}
+	if k.listed(name) {
+		k.problems = append(k.problems, &Problem{Column: name, Message: "two lineage columns have the same name"})
+		return
+	}
+	in, ok := k.table.column(name)
+	if !ok {
+		bad("the table has no such lineage column: ALTER TABLE %s.%s ADD COLUMN %s %s",
+			k.table.Database, k.table.Table, name, types[0])
+		return
+	}
+	have, err := column.ParseType(in.Type)
+	if err != nil || !slices.Contains(types, have.String()) {
+		bad("a lineage column for the %s is %s, the table has %s", source, strings.Join(types, " or "), in.Type)
+		return
+	}
+	if !in.insertable() {
+		bad("the column is %s in the table, nothing can be inserted into it", in.DefaultKind)
+		return
+	}
+	k.columns = append(k.columns, PlanColumn{Name: name, Type: have.String(), Source: source})
+}
+
+// leftToServer are the insertable columns of the table that the plan does not fill.
+func (k *compiler) leftToServer() []string {
+	var left []string
+	for _, c := range k.table.Columns {
+		if !k.listed(c.Name) {
+			left = append(left, c.Name)
+		}
+	}
+	return left
+}

@@ -1,0 +1,158 @@
+package contract
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/column"
+)
+
+// Source says what fills a column.
+type Source string
+
+// The sources.
+const (
+	SourceField     Source = "field"     // the value at a path in the event
+	SourceTopic     Source = "topic"     // the record's topic
+	SourcePartition Source = "partition" // the record's partition
+	SourceOffset    Source = "offset"    // the record's offset
+	SourceEpoch     Source = "epoch"     // the pipeline's epoch
+)
+
+// PlanColumn is one column of the INSERT and where its values come from.
+type PlanColumn struct {
+	Name   string `json:"name"`
+	Type   string `json:"type"` // as the table has it, in DESCRIBE's spelling
+	Source Source `json:"source"`
+	// The rest is about SourceField only.
+	Path      []string `json:"path,omitempty"`
+	As        string   `json:"as,omitempty"`
+	Format    string   `json:"format,omitempty"`
+	Default   *string  `json:"default,omitempty"`
+	OnMissing Policy   `json:"on_missing,omitempty"`
+	OnNull    Policy   `json:"on_null,omitempty"`
+	OnInvalid Policy   `json:"on_invalid,omitempty"`
+}
+
+// planFormat is the version of the canonical text.
+const planFormat = 1
+
+// planText is the canonical text. The order of its fields is part of the format.
+type planText struct {
+	Format         int          `json:"format"`
+	DecoderVersion uint16       `json:"decoder_version"`
+	Database       string       `json:"database"`
+	Table          string       `json:"table"`
+	NewFields      NewFields    `json:"new_fields"`
+	Lineage        Lineage      `json:"lineage"`
+	Columns        []PlanColumn `json:"columns"`
+	LeftToServer   []string     `json:"left_to_server,omitempty"`
+}
+
+// Plan is a contract compiled against a table: how one record becomes one row. It is immutable, and
+// its ID is the hash of its canonical text, so equal plans have equal IDs wherever they were compiled.
+// Slices that it returns are the plan's own: do not write to them.
+type Plan struct {
+	text      planText
+	canonical []byte
+	id        waybill.PlanID
+}
+
+func newPlan(t planText) (*Plan, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(t); err != nil {
+		return nil, err
+	}
+	canonical := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+	sum := sha256.Sum256(canonical)
+	return &Plan{text: t, canonical: canonical, id: waybill.PlanID(binary.BigEndian.Uint64(sum[:8]))}, nil
+}
+
+// ParsePlan reads a plan back from its canonical text, so that a batch is rebuilt under the plan that
+// was recorded for it. Text that is not exactly what Canonical writes is an error.
+func ParsePlan(canonical []byte) (*Plan, error) {
+	var t planText
+	dec := json.NewDecoder(bytes.NewReader(canonical))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&t); err != nil {
+		return nil, parseError(err)
+	}
+	if t.Format != planFormat {
+		return nil, parseError(fmt.Errorf("format %d is not known, this version writes %d", t.Format, planFormat))
+	}
+	for _, c := range t.Columns {
+		if _, err := column.ParseType(c.Type); err != nil {
+			return nil, parseError(fmt.Errorf("column %s: %w", c.Name, err))
+		}
+	}
+	p, err := newPlan(t)
+	if err != nil {
+		return nil, parseError(err)
+	}
+	if !bytes.Equal(p.canonical, canonical) {
+		return nil, parseError(errors.New("the text is not in canonical form, it was changed or cut"))
+	}
+	return p, nil
+}
+
+func parseError(err error) error {
+	return &waybill.Error{
+		Op:    "contract.parse_plan",
+		Class: waybill.ClassConfig,
+		Hint:  "run the version of Waybill that stored this plan, or look for damage in its row of waybill.plans",
+		Err:   err,
+	}
+}
+
+// ID is the hash of the canonical text.
+func (p *Plan) ID() waybill.PlanID { return p.id }
+
+// Canonical is the plan as JSON text, the same bytes for the same plan on every machine.
+func (p *Plan) Canonical() []byte { return slices.Clone(p.canonical) }
+
+// DecoderVersion is the version of the decoder that the plan was compiled for.
+func (p *Plan) DecoderVersion() uint16 { return p.text.DecoderVersion }
+
+// Database of the target table.
+func (p *Plan) Database() string { return p.text.Database }
+
+// Table is the target table's name within its database.
+func (p *Plan) Table() string { return p.text.Table }
+
+// NewFields says what becomes of fields that no column takes.
+func (p *Plan) NewFields() NewFields { return p.text.NewFields }
+
+// Lineage names the lineage columns.
+func (p *Plan) Lineage() Lineage { return p.text.Lineage }
+
+// Columns of the INSERT, in order, the lineage columns last.
+func (p *Plan) Columns() []PlanColumn { return p.text.Columns }
+
+// LeftToServer are the table's columns that the INSERT does not name: the server fills them.
+func (p *Plan) LeftToServer() []string { return p.text.LeftToServer }
+
+// ColumnNames of the INSERT's column list.
+func (p *Plan) ColumnNames() []string {
+	names := make([]string, len(p.text.Columns))
+	for i, c := range p.text.Columns {
+		names[i] = c.Name
+	}
+	return names
+}
+
+// NewBlock is an empty block with the plan's columns.
+func (p *Plan) NewBlock() (*column.Block, error) {
+	types := make([]string, len(p.text.Columns))
+	for i, c := range p.text.Columns {
+		types[i] = c.Type
+	}
+	return column.NewBlock(p.ColumnNames(), types)
+}

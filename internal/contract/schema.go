@@ -1,0 +1,46 @@
+package contract
+
+// TableSchema is a table as ClickHouse describes it now.
+type TableSchema struct {
+	Database, Table string
+	UUID            string // of the table, which changes when it is dropped and made again or exchanged
+	Engine          string // "MergeTree", "ReplicatedMergeTree", ...
+	Columns         []TableColumn
+}
+
+// TableColumn is one row of DESCRIBE TABLE.
+type TableColumn struct {
+	Name        string
+	Type        string // ClickHouse type text
+	DefaultKind string // "", "DEFAULT", "MATERIALIZED", "ALIAS" or "EPHEMERAL"
+	DefaultExpr string
+}
+
+// insertable reports whether an INSERT may name the column.
+func (c TableColumn) insertable() bool {
+	return c.DefaultKind != "MATERIALIZED" && c.DefaultKind != "ALIAS"
+}
+
+// column finds a column by name.
+func (t TableSchema) column(name string) (TableColumn, bool) {
+	for _, c := range t.Columns {
+		if c.Name == name {
+			return c, true
+		}
+	}
+	return TableColumn{}, false
+}
+
+// Lineage names the columns that say which Kafka record a row came from. They are what makes the
+// table the proof of its own completeness.
+type Lineage struct {
+	Topic     string `json:"topic"`     // LowCardinality(String) or String
+	Partition string `json:"partition"` // UInt16, UInt32 or Int32
+	Offset    string `json:"offset"`    // UInt64 or Int64
+	Epoch     string `json:"epoch"`     // UInt32; empty if the table has no such column
+}
+
+// DefaultLineage is the lineage columns' usual names.
+func DefaultLineage() Lineage {
+	return Lineage{Topic: "_topic", Partition: "_partition", Offset: "_offset", Epoch: "_epoch"}
+}
