@@ -1,0 +1,238 @@
+package clickhouse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/ClickHouse/ch-go"
+	"github.com/ClickHouse/ch-go/proto"
+
+	waybill "github.com/waybill-data/waybill"
+)
+
+// Insert is one INSERT: one native block under one token. The column list is the block's.
+type Insert struct {
+	Database, Table string
+	Input           proto.Input // at least one column and one row; each Data.Type() is the exact type to send
+	Token           waybill.Token
+	// Deadline, by the server's clock: a block that the server starts to process later is refused by the server itself and
+	// nothing of it lands, however long the request was on its way. Zero: none. See docs/adr/0002.
+	Deadline time.Time
+	QueryID  string // empty: one is drawn
+}
+
+// Outcome is what is known of an INSERT.
+type Outcome uint8
+
+const (
+	// Unknown: no answer. The rows may have landed, may land later, or never.
+	Unknown Outcome = iota
+	// Landed: acknowledged, and no block of it was deduplicated anywhere: every row is there.
+	Landed
+	// Deduplicated: acknowledged, but some block was taken for one that is already there, or the server did not say.
+	Deduplicated
+	// Refused: the server answered with an exception. Rows may be there all the same (table partitions commit one by one,
+	// and views run after their source).
+	Refused
+)
+
+var outcomeNames = [...]string{"unknown", "landed", "deduplicated", "refused"}
+
+func (o Outcome) String() string { return outcomeNames[o] }
+
+// Answered reports whether the server acknowledged the token: it has then landed or swallowed the rows.
+func (o Outcome) Answered() bool { return o == Landed || o == Deduplicated }
+
+// Answer is what came of an INSERT.
+type Answer struct {
+	Outcome Outcome
+	// Duplicated: the server's counter of deduplicated blocks was above zero. A Deduplicated outcome without it means that the
+	// server sent no counters.
+	Duplicated bool
+	Late       bool           // refused by its deadline: nothing of this request landed
+	NotSent    bool           // no byte of the statement left: nothing can land
+	Err        *waybill.Error // nil for Landed and Deduplicated
+	Rows       int            // rows sent
+	Parts      int64          // data parts that were written, views' included, as the server counted
+	Wall       time.Duration  // from acquiring a connection to the answer
+}
+
+// lateMessage marks our own throwIf. It must not occur in users' constraints and views.
+const lateMessage = "waybill: deadline passed"
+
+// Insert sends one block and says what the server answered. It never retries.
+func (c *Client) Insert(ctx context.Context, in Insert) Answer {
+	started := c.now()
+	a := Answer{}
+	if len(in.Input) > 0 {
+		a.Rows = in.Input[0].Data.Rows()
+	}
+	err := c.checkInsert(in)
+	if err != nil {
+		a.NotSent = true
+	} else {
+		err = c.sendInsert(ctx, in, &a)
+	}
+	if err != nil {
+		a.settleError(in, err)
+	}
+	a.Wall = c.now().Sub(started)
+	return a
+}
+
+// checkInsert refuses what must never go out.
+func (c *Client) checkInsert(in Insert) error {
+	bug := func(msg string) error {
+		return &waybill.Error{Op: "clickhouse.insert", Class: waybill.ClassBug, Err: errors.New(msg)}
+	}
+	switch {
+	case in.Token == "":
+		return bug("an insert without a token")
+	case len(in.Input) == 0:
+		return bug("an insert without columns")
+	case in.Input[0].Data.Rows() == 0:
+		return bug("an insert without rows")
+	}
+	return nil
+}
+
+func (c *Client) sendInsert(ctx context.Context, in Insert, a *Answer) error {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.InsertTimeout)
+	defer cancel()
+	cn, err := c.pool.get(ctx)
+	if err != nil {
+		a.NotSent = true
+		return err
+	}
+	if !in.Deadline.IsZero() {
+		if err := cn.run(ctx, func(cn *conn) error { return c.refreshClock(ctx, cn) }); err != nil {
+			c.pool.put(cn, false)
+			a.NotSent = true
+			return err
+		}
+	}
+	var events insertEvents
+	err = cn.run(ctx, func(cn *conn) error { return cn.ch.Do(ctx, c.insertQuery(in, &events)) })
+	c.pool.put(cn, err == nil)
+	if err != nil {
+		return err
+	}
+	a.Outcome, a.Duplicated, a.Parts = events.outcome(), events.duplicated > 0, events.parts
+	return nil
+}
+
+func (c *Client) insertQuery(in Insert, events *insertEvents) ch.Query {
+	q := ch.Query{
+		Body:    insertStatement(in),
+		QueryID: in.QueryID,
+		Input:   pinTypes(in.Input),
+		Settings: c.settings.with(
+			ch.Setting{Key: "insert_deduplication_token", Value: string(in.Token), Important: true},
+			// The second bound: it limits how long the server works on the block once it has it.
+			ch.Setting{Key: "max_execution_time", Value: fmt.Sprintf("%.3f", c.cfg.InsertTimeout.Seconds()), Important: true},
+			ch.Setting{Key: "receive_timeout", Value: fmt.Sprintf("%.3f", c.cfg.InsertTimeout.Seconds()), Important: true},
+		),
+		OnProfileEvents: func(_ context.Context, batch []ch.ProfileEvent) error {
+			events.add(batch)
+			return nil
+		},
+	}
+	return q
+}
+
+// insertStatement builds the INSERT; its column list is the block's.
+func insertStatement(in Insert) string {
+	names := make([]string, len(in.Input))
+	for i, col := range in.Input {
+		names[i] = Ident(col.Name)
+	}
+	list := strings.Join(names, ", ")
+	into := "INSERT INTO " + Table(in.Database, in.Table) + " (" + list + ")"
+	if in.Deadline.IsZero() {
+		return into + " FORMAT Native"
+	}
+	structure := make([]string, len(in.Input))
+	for i, col := range in.Input {
+		structure[i] = names[i] + " " + string(col.Data.Type())
+	}
+	// nowInBlock64 is evaluated when the block is processed; now64 would be a constant of the query's analysis, before the
+	// block has arrived.
+	return fmt.Sprintf("%s SELECT %s FROM input(%s) WHERE throwIf(nowInBlock64(3) > fromUnixTimestamp64Milli(%d), %s) = 0 FORMAT Native",
+		into, list, Literal(strings.Join(structure, ", ")), in.Deadline.UnixMilli(), Literal(lateMessage))
+}
+
+// settleError fills a from a failed insert.
+func (a *Answer) settleError(in Insert, err error) {
+	e := asWaybill("clickhouse.insert", err)
+	e.Token = in.Token
+	a.Err = e
+	var notSent *notSentError
+	if errors.As(err, &notSent) {
+		a.NotSent = true
+	}
+	ex, answered := ch.AsException(err)
+	if !answered || a.NotSent {
+		return
+	}
+	a.Outcome = Refused
+	a.Late = ex.IsCode(proto.ErrFunctionThrowIfValueIsNonZero) && strings.Contains(ex.Message, lateMessage)
+}
+
+// insertEvents are the server's own counters for one INSERT.
+type insertEvents struct {
+	seen       bool // any counter of the insert arrived
+	duplicated int64
+	parts      int64
+}
+
+func (e *insertEvents) add(batch []ch.ProfileEvent) {
+	for _, ev := range batch {
+		if ev.Type != proto.ProfileIncrement {
+			continue
+		}
+		switch ev.Name {
+		case "InsertedRows":
+			e.seen = true
+		case "DuplicatedInsertedBlocks":
+			e.duplicated += ev.Value
+		case "InsertedCompactParts", "InsertedWideParts":
+			e.parts += ev.Value
+		}
+	}
+}
+
+func (e *insertEvents) outcome() Outcome {
+	if e.seen && e.duplicated == 0 {
+		return Landed
+	}
+	return Deduplicated
+}
+
+// pinTypes hides what ch-go would do to a column after the server has sent its header: columns that can infer are retyped to
+// the table's type while their values stay, which turns microseconds into milliseconds.
+func pinTypes(in proto.Input) proto.Input {
+	out := make(proto.Input, len(in))
+	for i, col := range in {
+		out[i] = proto.InputColumn{Name: col.Name, Data: pinned{col.Data}}
+	}
+	return out
+}
+
+type pinned struct{ proto.ColInput }
+
+// Prepare and EncodeState belong to the optional interfaces that ch-go asks a column for.
+func (p pinned) Prepare() error {
+	if c, ok := p.ColInput.(proto.Preparable); ok {
+		return c.Prepare()
+	}
+	return nil
+}
+
+func (p pinned) EncodeState(b *proto.Buffer) {
+	if c, ok := p.ColInput.(proto.StateEncoder); ok {
+		c.EncodeState(b)
+	}
+}

@@ -1,0 +1,194 @@
+package clickhouse
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ClickHouse/ch-go/proto"
+
+	waybill "github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/contract"
+)
+
+// BucketOffsets is how many offsets one bucket of the offset projection covers.
+const BucketOffsets = 65536
+
+// ProjectionName is the name under which the offset projection is created and looked for.
+const ProjectionName = "waybill_offsets"
+
+// ProjectionDDL declares the offset projection, for CREATE TABLE or ALTER TABLE ... ADD: one bitmap of offsets per bucket. It
+// lives inside the data parts, so it is exactly as present as the rows are.
+func ProjectionDDL(l contract.Lineage) string {
+	keys := strings.Join(lineageKeys(l), ", ")
+	return fmt.Sprintf("PROJECTION %s (SELECT %s, %s, count(), %s GROUP BY %s, %s)",
+		ProjectionName, keys, bucket(l), bitmap(l), keys, bucket(l))
+}
+
+func lineageKeys(l contract.Lineage) []string {
+	k := []string{Ident(l.Topic), Ident(l.Partition)}
+	if l.Epoch != "" {
+		k = append(k, Ident(l.Epoch))
+	}
+	return k
+}
+
+// bucket and bitmap must be the projection's expressions to the letter, or the server reads the rows instead.
+func bucket(l contract.Lineage) string {
+	return fmt.Sprintf("intDiv(%s, %d)", Ident(l.Offset), BucketOffsets)
+}
+func bitmap(l contract.Lineage) string { return fmt.Sprintf("groupBitmapState(%s)", Ident(l.Offset)) }
+
+// PartitionSpan is a range of offsets of one partition.
+type PartitionSpan struct {
+	waybill.TopicPartition
+	waybill.Span
+}
+
+// Presence asks which offsets a table holds.
+type Presence struct {
+	Database, Table string
+	Lineage         contract.Lineage
+	Epoch           waybill.Epoch // compared only if Lineage.Epoch is set
+	// HasProjection: the table has the offset projection (TableInfo.OffsetProjection). It changes the cost, never the answer.
+	HasProjection bool
+	// Replicated: wait until this replica has what the others have. Without it the answer of a lagging replica is no proof.
+	Replicated bool
+	// Where is an additional condition in SQL, for tables that several pipelines share; empty: none. With a projection, its
+	// columns must be in the projection's key.
+	Where string
+	Spans []PartitionSpan // any order; overlaps are fine
+}
+
+// maxSpansPerQuery keeps one statement small enough to parse quickly.
+const maxSpansPerQuery = 500
+
+// Present is the exact set of the asked-for offsets that have at least one row in the table, per partition. Partitions
+// without any have no entry. It reads from the server that takes the inserts; the error is a *waybill.Error.
+func (c *Client) Present(ctx context.Context, p Presence) (map[waybill.TopicPartition]waybill.OffsetSet, error) {
+	asked := map[waybill.TopicPartition]*waybill.OffsetSet{}
+	for _, s := range p.Spans {
+		set := asked[s.TopicPartition]
+		if set == nil {
+			set = new(waybill.OffsetSet)
+			asked[s.TopicPartition] = set
+		}
+		set.AddSpan(s.Span)
+	}
+	if err := c.syncReplica(ctx, p); err != nil {
+		return nil, err
+	}
+	found := map[waybill.TopicPartition]*waybill.OffsetSet{}
+	for spans := range slices.Chunk(p.Spans, maxSpansPerQuery) {
+		conditions := make([]string, len(spans))
+		for i, s := range spans {
+			conditions[i] = p.spanCondition(s)
+		}
+		if err := c.readRuns(ctx, p, strings.Join(conditions, " OR "), found); err != nil {
+			return nil, err
+		}
+	}
+	out := map[waybill.TopicPartition]waybill.OffsetSet{}
+	for tp, set := range found {
+		// Buckets reach past the spans; what was not asked for is cut off here.
+		if in := set.Intersect(*asked[tp]); !in.Empty() {
+			out[tp] = in
+		}
+	}
+	return out, nil
+}
+
+// PresentPast is the set of offsets of one partition at or past from that have a row in the table. p.Spans is not used.
+func (c *Client) PresentPast(ctx context.Context, p Presence, tp waybill.TopicPartition, from int64) (waybill.OffsetSet, error) {
+	if err := c.syncReplica(ctx, p); err != nil {
+		return waybill.OffsetSet{}, err
+	}
+	condition := fmt.Sprintf("%s AND %s >= %d", p.partitionCondition(tp), Ident(p.Lineage.Offset), max(from, 0))
+	if p.HasProjection {
+		condition = fmt.Sprintf("%s AND %s >= %d", p.partitionCondition(tp), bucket(p.Lineage), max(from, 0)/BucketOffsets)
+	}
+	found := map[waybill.TopicPartition]*waybill.OffsetSet{}
+	if err := c.readRuns(ctx, p, condition, found); err != nil {
+		return waybill.OffsetSet{}, err
+	}
+	set := found[tp]
+	if set == nil {
+		return waybill.OffsetSet{}, nil
+	}
+	return set.Minus(waybill.OffsetsIn(waybill.Span{First: 0, Next: from})), nil
+}
+
+func (p Presence) partitionCondition(tp waybill.TopicPartition) string {
+	return fmt.Sprintf("%s = %s AND %s = %d", Ident(p.Lineage.Topic), Literal(tp.Topic), Ident(p.Lineage.Partition), tp.Partition)
+}
+
+func (p Presence) spanCondition(s PartitionSpan) string {
+	first, last := max(s.First, 0), s.Next-1
+	if last < first {
+		return "0"
+	}
+	if p.HasProjection {
+		return fmt.Sprintf("(%s AND %s BETWEEN %d AND %d)",
+			p.partitionCondition(s.TopicPartition), bucket(p.Lineage), first/BucketOffsets, last/BucketOffsets)
+	}
+	return fmt.Sprintf("(%s AND %s BETWEEN %d AND %d)",
+		p.partitionCondition(s.TopicPartition), Ident(p.Lineage.Offset), first, last)
+}
+
+// runsQuery ships, per bucket, where its runs of consecutive offsets begin and end: two numbers for a full bucket instead of
+// 65,536.
+func (p Presence) runsQuery(condition string) string {
+	where := "(" + condition + ")"
+	if p.Lineage.Epoch != "" {
+		where = fmt.Sprintf("%s = %d AND %s", Ident(p.Lineage.Epoch), p.Epoch, where)
+	}
+	if p.Where != "" {
+		where = "(" + p.Where + ") AND " + where
+	}
+	return fmt.Sprintf(`
+WITH bitmapCardinality(m) = toUInt64(bitmapMax(m)) - toUInt64(bitmapMin(m)) + 1 AS whole,
+     CAST(if(whole, [], arraySort(bitmapToArray(m))), 'Array(UInt64)') AS a
+SELECT t, p,
+       if(whole, [toUInt64(bitmapMin(m))], arrayFilter((o, i) -> i = 1 OR a[i - 1] != o - 1, a, arrayEnumerate(a))) AS first,
+       if(whole, [toUInt64(bitmapMax(m))], arrayFilter((o, i) -> i = length(a) OR a[i + 1] != o + 1, a, arrayEnumerate(a))) AS last
+FROM (
+    SELECT toString(%[1]s) AS t, toInt32(%[2]s) AS p, %[3]s AS m
+    FROM %[4]s
+    WHERE %[5]s
+    GROUP BY %[1]s, %[2]s, %[6]s
+)`,
+		Ident(p.Lineage.Topic), Ident(p.Lineage.Partition), bitmap(p.Lineage), Table(p.Database, p.Table), where, bucket(p.Lineage))
+}
+
+func (c *Client) readRuns(ctx context.Context, p Presence, condition string, into map[waybill.TopicPartition]*waybill.OffsetSet) error {
+	var topic proto.ColStr
+	var partition proto.ColInt32
+	first, last := new(proto.ColUInt64).Array(), new(proto.ColUInt64).Array()
+	result := proto.Results{
+		{Name: "t", Data: &topic}, {Name: "p", Data: &partition}, {Name: "first", Data: first}, {Name: "last", Data: last},
+	}
+	return c.query(ctx, "clickhouse.present", p.runsQuery(condition), result, func(rows int) error {
+		for i := range rows {
+			tp := waybill.TopicPartition{Topic: topic.Row(i), Partition: partition.Row(i)}
+			set := into[tp]
+			if set == nil {
+				set = new(waybill.OffsetSet)
+				into[tp] = set
+			}
+			ends := last.Row(i)
+			for j, f := range first.Row(i) {
+				set.AddSpan(waybill.Span{First: int64(f), Next: int64(ends[j]) + 1})
+			}
+		}
+		return nil
+	})
+}
+
+// syncReplica makes the read that follows linearizable on a replicated table.
+func (c *Client) syncReplica(ctx context.Context, p Presence) error {
+	if !p.Replicated {
+		return nil
+	}
+	return c.Exec(ctx, "SYSTEM SYNC REPLICA "+Table(p.Database, p.Table)+" LIGHTWEIGHT")
+}
