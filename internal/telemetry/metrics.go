@@ -1,0 +1,113 @@
+package telemetry
+
+import (
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Metrics are the metrics of one process, in a registry of their own. Get a pipeline's share with
+// ForPipeline: there every label is bound already, so that counting costs one atomic addition.
+type Metrics struct {
+	reg *prometheus.Registry
+
+	// Per partition.
+	read, written, tombstones, lost *prometheus.CounterVec
+	lag                             *prometheus.GaugeVec
+
+	// Per pipeline and one more label.
+	deadLetters, discarded, defaulted, rounded *prometheus.CounterVec
+	batches                                    *prometheus.GaugeVec
+	inserts                                    *prometheus.CounterVec
+	insertSeconds                              *prometheus.HistogramVec
+	readBacks, commits, findings               *prometheus.CounterVec
+	stalled                                    *prometheus.GaugeVec
+
+	// Per pipeline.
+	settled, ledgerRows, serverRestarts, rebalances *prometheus.CounterVec
+	stalledSeconds, oldestUnsettled                 *prometheus.GaugeVec
+
+	budget, budgetUsed prometheus.Gauge
+}
+
+// Insert times span a block of a few rows on a local server to a block that waits out a deadline.
+var insertBuckets = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}
+
+// NewMetrics registers all of Waybill's metrics, and those of the Go runtime and the process.
+// version is shown in waybill_build_info.
+func NewMetrics(version string) *Metrics {
+	m := &Metrics{reg: prometheus.NewRegistry()}
+	m.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.gauge("build_info", "Always 1; the version is a label.", "version").WithLabelValues(version).Set(1)
+	m.registerPartition()
+	m.registerPipeline()
+	m.budget = m.gauge("byte_budget_bytes", "Bytes of records that the process may hold at once.").WithLabelValues()
+	m.budgetUsed = m.gauge("byte_budget_used_bytes", "Bytes of records that the process holds now.").WithLabelValues()
+	return m
+}
+
+func (m *Metrics) registerPartition() {
+	at := []string{"pipeline", "topic", "partition"}
+	m.read = m.counter("records_read_total", "Records that Kafka delivered and that are accounted for in the ledger.", at...)
+	m.written = m.counter("records_written_total", "Records whose rows are in the target table.", at...)
+	m.tombstones = m.counter("tombstones_total", "Records without a value; they have no row.", at...)
+	m.lost = m.counter("records_lost_total", "Records that the topic no longer held when they were due.", at...)
+	m.lag = m.gauge("lag_records", "Offsets between the settled position and the partition's end.", at...)
+}
+
+func (m *Metrics) registerPipeline() {
+	m.deadLetters = m.counter("dead_letters_total", "Records kept as dead letters, by error code.", "pipeline", "code")
+	m.discarded = m.counter("discarded_fields_total", "Values of fields that no column takes, by path in the event.", "pipeline", "path")
+	m.defaulted = m.counter("defaulted_values_total", "Values that were missing or unfit and took the default.", "pipeline", "column")
+	m.rounded = m.counter("rounded_values_total", "Values that lost precision in the column's type.", "pipeline", "column")
+	m.batches = m.gauge("batches", "Batches in flight, by state.", "pipeline", "state")
+	m.settled = m.counter("batches_settled_total", "Batches whose offsets were committed after they landed.", "pipeline")
+	m.inserts = m.counter("inserts_total", "Insert requests, by store and outcome.", "pipeline", "store", "outcome")
+	m.insertSeconds = m.histogram("insert_seconds", "Time from sending an insert to its answer or failure.", insertBuckets, "pipeline", "store")
+	m.readBacks = m.counter("readbacks_total", "Queries for the offsets that a store holds.", "pipeline", "store")
+	m.commits = m.counter("commits_total", "Offset commits, by outcome.", "pipeline", "outcome")
+	m.ledgerRows = m.counter("ledger_rows_total", "Rows written to the ledger.", "pipeline")
+	m.stalled = m.gauge("stalled", "1 while the pipeline waits for an outside system to heal, by error class.", "pipeline", "class")
+	m.stalledSeconds = m.gauge("stalled_seconds", "How long the current stall has lasted; 0 without one.", "pipeline")
+	m.findings = m.counter("findings_total", "Findings, by kind and severity.", "pipeline", "kind", "severity")
+	m.serverRestarts = m.counter("server_restarts_total", "Restarts of the ClickHouse server that were noticed.", "pipeline")
+	m.rebalances = m.counter("rebalances_total", "Changes of the partitions that this worker owns.", "pipeline")
+	m.oldestUnsettled = m.gauge("oldest_unsettled_batch_seconds", "Age of the oldest batch that is not settled; 0 without one.", "pipeline")
+}
+
+func (m *Metrics) counter(name, help string, labels ...string) *prometheus.CounterVec {
+	v := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "waybill", Name: name, Help: help}, labels)
+	m.reg.MustRegister(v)
+	return v
+}
+
+func (m *Metrics) gauge(name, help string, labels ...string) *prometheus.GaugeVec {
+	v := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "waybill", Name: name, Help: help}, labels)
+	m.reg.MustRegister(v)
+	return v
+}
+
+func (m *Metrics) histogram(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	v := prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "waybill", Name: name, Help: help, Buckets: buckets}, labels)
+	m.reg.MustRegister(v)
+	return v
+}
+
+// SetBudget sets the process's memory budget for records, in bytes.
+func (m *Metrics) SetBudget(bytes int64) { m.budget.Set(float64(bytes)) }
+
+// SetBudgetUsed sets how much of the budget is taken, in bytes.
+func (m *Metrics) SetBudgetUsed(bytes int64) { m.budgetUsed.Set(float64(bytes)) }
+
+// Handler serves the metrics in the formats that Prometheus scrapes.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.reg, promhttp.HandlerOpts{Registry: m.reg})
+}
+
+// Registerer lets an adapter add metrics of its own.
+func (m *Metrics) Registerer() prometheus.Registerer { return m.reg }
+
+// Gatherer reads all metrics.
+func (m *Metrics) Gatherer() prometheus.Gatherer { return m.reg }
