@@ -1,0 +1,178 @@
+// Package status is what a running process says about itself: plain data, filled by the engine,
+// served by the server and shown by the command line. Times are UTC; lengths of time are seconds.
+package status
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/waybill-data/waybill"
+)
+
+// Status is one process at one moment.
+type Status struct {
+	Version   string     `json:"version"`
+	Started   time.Time  `json:"started"`
+	Now       time.Time  `json:"now"` // when this was taken, by the process's clock
+	Pipelines []Pipeline `json:"pipelines"`
+}
+
+// PipelineState says how a pipeline is doing.
+type PipelineState string
+
+// States of a pipeline.
+const (
+	Starting PipelineState = "starting" // preflight, joining the group, first assignment
+	Running  PipelineState = "running"  // reads and inserts as records come
+	Stalled  PipelineState = "stalled"  // waits for an outside system to heal, and retries; Reason has its words
+	Draining PipelineState = "draining" // carries out what is in flight and reads nothing more
+	Stopped  PipelineState = "stopped"  // does nothing until a person acts; Reason says why
+)
+
+// Pipeline is one pipeline's share of this process. Other workers of its group have shares of their own.
+type Pipeline struct {
+	Name   string        `json:"name"`
+	State  PipelineState `json:"state"`
+	Reason string        `json:"reason,omitempty"` // why it is stalled or stopped, empty otherwise
+	// Assigned says that the group has given this worker its partitions, which may be none.
+	Assigned     bool        `json:"assigned"`
+	Delivery     string      `json:"delivery"`
+	Epoch        uint32      `json:"epoch"`
+	Plan         string      `json:"plan"`  // the plan's id in hex, empty before it is compiled
+	Table        string      `json:"table"` // database.table
+	Partitions   []Partition `json:"partitions"`
+	InFlight     []Batch     `json:"in_flight"`
+	Totals       Totals      `json:"totals"`
+	Rates        Rates       `json:"rates"`
+	LastError    *Failure    `json:"last_error,omitempty"`
+	StalledSince *time.Time  `json:"stalled_since,omitempty"`
+	Findings     []Finding   `json:"findings"` // the latest, oldest first
+}
+
+// PartitionState says how far a partition is on its way into the pipeline.
+type PartitionState string
+
+// States of a partition.
+const (
+	Waiting    PartitionState = "waiting"    // assigned; its position is being read
+	Recovering PartitionState = "recovering" // batches of an earlier owner are carried out first
+	Consuming  PartitionState = "running"    // its records are gathered
+	Frozen     PartitionState = "frozen"     // not read on: its pipeline is stalled, draining or stopped
+)
+
+// Partition is one partition that this worker owns. Position, Settled and End are offsets; -1 is "not known yet".
+// Settled <= Position, and Position <= End but for what arrived since End was read.
+type Partition struct {
+	Topic     string         `json:"topic"`
+	Partition int32          `json:"partition"`
+	State     PartitionState `json:"state"`
+	Position  int64          `json:"position"` // the next offset to gather
+	Settled   int64          `json:"settled"`  // the committed offset
+	End       int64          `json:"end"`      // the partition's end in Kafka, when last heard of
+	Lag       int64          `json:"lag"`      // End - Settled; -1 if either is not known
+}
+
+// Batch is a batch that has been gathered and is not settled yet.
+type Batch struct {
+	ID         string  `json:"id"`
+	State      string  `json:"state"` // of the delivery protocol
+	Rows       int64   `json:"rows"`
+	Bytes      int64   `json:"bytes"`
+	AgeSeconds float64 `json:"age_seconds"`
+}
+
+// Totals count records since the process started, but for the last three, which count values.
+// Read = Written + DeadLettered + Tombstones + Lost for all that is settled.
+type Totals struct {
+	Read            int64 `json:"read"`
+	Written         int64 `json:"written"`
+	DeadLettered    int64 `json:"dead_lettered"`
+	Tombstones      int64 `json:"tombstones"`
+	Lost            int64 `json:"lost"`
+	DiscardedFields int64 `json:"discarded_fields"`
+	Defaulted       int64 `json:"defaulted"`
+	Rounded         int64 `json:"rounded"`
+}
+
+// Rates are averages over the last while that the engine chooses.
+type Rates struct {
+	ReadPerSecond    float64 `json:"read_per_second"`    // records
+	WrittenPerSecond float64 `json:"written_per_second"` // records
+	BytesPerSecond   float64 `json:"bytes_per_second"`   // of records as Kafka has them
+}
+
+// Failure is an error as a person should see it.
+type Failure struct {
+	Time    time.Time `json:"time"`
+	Class   string    `json:"class"`
+	Message string    `json:"message"`
+	Hint    string    `json:"hint,omitempty"`
+}
+
+// NewFailure describes err, seen at the given time.
+func NewFailure(at time.Time, err error) *Failure {
+	f := &Failure{Time: at, Class: waybill.ClassOf(err).String(), Message: err.Error()}
+	var e *waybill.Error
+	if errors.As(err, &e) {
+		f.Hint = e.Hint
+	}
+	return f
+}
+
+// Finding is a waybill.Finding and when it was made.
+type Finding struct {
+	Time      time.Time        `json:"time"`
+	Kind      string           `json:"kind"`
+	Severity  waybill.Severity `json:"severity"`
+	Topic     string           `json:"topic,omitempty"`
+	Partition int32            `json:"partition"` // means nothing without a topic
+	Span      *waybill.Span    `json:"span,omitempty"`
+	Batch     string           `json:"batch,omitempty"`
+	Message   string           `json:"message"`
+	Action    string           `json:"action,omitempty"`
+}
+
+// NewFinding describes f, made at the given time.
+func NewFinding(at time.Time, f waybill.Finding) Finding {
+	out := Finding{
+		Time: at, Kind: f.Kind, Severity: f.Severity, Topic: f.Topic, Partition: f.Partition,
+		Batch: f.Batch, Message: f.Message, Action: f.Action,
+	}
+	if f.Span != (waybill.Span{}) {
+		out.Span = &f.Span
+	}
+	return out
+}
+
+// NotReady lists why the process is not ready, nothing if it is. It is ready when every pipeline has
+// its partitions and has recovered them. A stalled pipeline is ready: restarting it would not help,
+// and /status says what it waits for.
+func (s Status) NotReady() []string {
+	if len(s.Pipelines) == 0 {
+		return []string{"no pipeline has started"}
+	}
+	var out []string
+	for _, p := range s.Pipelines {
+		out = append(out, p.notReady()...)
+	}
+	return out
+}
+
+func (p Pipeline) notReady() []string {
+	switch {
+	case p.State == Stopped && p.Reason != "":
+		return []string{fmt.Sprintf("%s is stopped: %s", p.Name, p.Reason)}
+	case p.State == Stopped || p.State == Draining || p.State == Starting:
+		return []string{fmt.Sprintf("%s is %s", p.Name, p.State)}
+	case !p.Assigned:
+		return []string{p.Name + " waits for the group to assign partitions"}
+	}
+	var out []string
+	for _, tp := range p.Partitions {
+		if tp.State == Waiting || tp.State == Recovering {
+			out = append(out, fmt.Sprintf("%s: %s/%d is %s", p.Name, tp.Topic, tp.Partition, tp.State))
+		}
+	}
+	return out
+}
