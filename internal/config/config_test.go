@@ -71,7 +71,7 @@ func TestParse_FillsEveryDefault(t *testing.T) {
 		},
 		Sink: config.Sink{ClickHouse: config.ClickHouse{
 			Addr: "h:9000", User: "default", Database: "default", Table: "t",
-			Lineage:        config.Lineage{Topic: "_topic", Partition: "_partition", Offset: "_offset", Epoch: "_epoch"},
+			Lineage:        contract.DefaultLineage(),
 			InsertDeadline: 30 * time.Second,
 		}},
 		Delivery: config.ExactlyOnce,
@@ -100,7 +100,9 @@ source:
 contract:
   new_fields: freeze
   columns:
-    b: {type: "Map(String, UInt8)", from: x.y, as: json, format: unix_ms, on_missing: null, on_null: default, on_invalid: dead_letter, default: 1.50}
+    b: {type: "DateTime64(3, 'UTC')", from: x.y, format: unix_ms, on_missing: default, on_null: dead_letter, on_invalid: default, default: 1500}
+    d: {type: Float64, default: 1.50}
+    c: {type: Nullable(String), as: json, on_null: null}
     a: {type: UUID, required: true}
 sink:
   clickhouse:
@@ -111,7 +113,7 @@ sink:
 delivery: at-least-once
 batch: {rows: 1_000, bytes: 1GiB, age: 250ms}
 `
-	def := "1.50"
+	moment, number := "1500", "1.50"
 	want := &config.Pipeline{
 		Name: "all", File: "p.yaml", Epoch: 7,
 		Source: config.Source{
@@ -124,14 +126,16 @@ batch: {rows: 1_000, bytes: 1GiB, age: 250ms}
 		},
 		Contract: contract.Contract{NewFields: contract.Freeze, Columns: []contract.Column{
 			{
-				Name: "b", Type: "Map(String, UInt8)", From: "x.y", As: "json", Format: "unix_ms", Default: &def,
-				OnMissing: contract.Null, OnNull: contract.Default, OnInvalid: contract.DeadLetter, Line: 18, Col: 5,
+				Name: "b", Type: "DateTime64(3, 'UTC')", From: "x.y", Format: "unix_ms", Default: &moment,
+				OnMissing: contract.Default, OnNull: contract.DeadLetter, OnInvalid: contract.Default, Line: 18, Col: 5,
 			},
-			{Name: "a", Type: "UUID", Required: true, Line: 19, Col: 5},
+			{Name: "d", Type: "Float64", Default: &number, Line: 19, Col: 5},
+			{Name: "c", Type: "Nullable(String)", As: "json", OnNull: contract.Null, Line: 20, Col: 5},
+			{Name: "a", Type: "UUID", Required: true, Line: 21, Col: 5},
 		}},
 		Sink: config.Sink{ClickHouse: config.ClickHouse{
 			Addr: "h:9440", User: "u", Password: config.NewSecret("p"), Database: "d", Table: "llm-calls",
-			Lineage:        config.Lineage{Topic: "tp", Partition: "pt", Offset: "of", Epoch: "ep"},
+			Lineage:        contract.Lineage{Topic: "tp", Partition: "pt", Offset: "of", Epoch: "ep"},
 			InsertDeadline: 5 * time.Second,
 		}},
 		Delivery: config.AtLeastOnce,
@@ -202,42 +206,47 @@ func TestParse_Problem(t *testing.T) {
 	tests := map[string]struct {
 		text, at, want string
 	}{
-		"empty file":        {"# nothing\n", "p.yaml:1:1", "holds no pipeline"},
-		"not a mapping":     {"- a\n", "p.yaml:1:1", "the file must be a mapping, not a list"},
-		"syntax":            {"name: [a\n", "p.yaml:1:7", "this is not YAML"},
-		"two documents":     {minimal + "---\nname: x\n", "p.yaml:6:1", "more than one document"},
-		"alias":             {with("name: m", "name: &a m"), "p.yaml:1:7", "an anchor or alias"},
-		"merge key":         {"<<: {a: 1}\n" + minimal, "p.yaml:1:1", "merge keys"},
-		"tag":               {with("name: m", "name: !!str m"), "p.yaml:1:7", "a tagged value"},
-		"missing key":       {with("name: m\n", ""), "p.yaml:1:1", "name is missing"},
-		"missing below":     {with(", topic: t", ""), "p.yaml:2:17", "source.kafka.topic is missing"},
-		"null":              {with("name: m", "name:"), "p.yaml:1:6", "name must be text, not empty"},
-		"bool":              {with("name: m", "name: true"), "p.yaml:1:7", "name must be text, not a true/false value"},
-		"epoch too large":   {"epoch: 4294967296\n" + minimal, "p.yaml:1:8", "4294967296 is outside of 0 to 4294967295"},
-		"epoch as text":     {"epoch: '1'\n" + minimal, "p.yaml:1:8", "epoch must be a whole number, not text"},
-		"no brokers":        {with(`["k:9092"]`, "[]"), "p.yaml:2:27", "source.kafka.brokers is empty"},
-		"broker":            {with("k:9092", "k:port"), "p.yaml:2:28", "source.kafka.brokers[0] is not an address"},
-		"duration":          {"batch: {age: 5}\n" + minimal, "p.yaml:1:14", `"5" is not a length of time`},
-		"duration range":    {"batch: {age: 1h}\n" + minimal, "p.yaml:1:14", "1h is outside of 1ms to 10m0s"},
-		"size range":        {"batch: {bytes: 2GiB}\n" + minimal, "p.yaml:1:16", "2GiB is outside of 1KiB to 1GiB"},
-		"policy rescue":     {with("type: UInt64", "type: UInt64, on_invalid: rescue"), "p.yaml:3:53", `"rescue" is not available in this version (available: dead_letter, null, default)`},
-		"evolve":            {with("{columns", "{new_fields: evolve, columns"), "p.yaml:3:24", `"evolve" is not available in this version (available: discard, freeze)`},
-		"later key":         {"dedup: {}\n" + minimal, "p.yaml:1:1", "dedup is not available in this version"},
-		"unquoted type":     {with("UInt64", "Map(String, String)"), "p.yaml:3:45", "must be quoted"},
-		"no columns":        {with("{id: {type: UInt64}}", "{}"), "p.yaml:3:21", "contract.columns is empty"},
-		"required default":  {with("UInt64", "UInt64, required: true, default: 1"), "p.yaml:3:66", "is required and has a default"},
-		"null default":      {with("UInt64", "UInt64, default: ~"), "p.yaml:3:50", "to write NULL"},
-		"lineage twice":     {with("table: t", "table: t, lineage: {offset: _topic}"), "p.yaml:4:63", `lineage topic and offset are both called "_topic"`},
-		"lineage in cols":   {with("{id:", "{_epoch:"), "p.yaml:3:22", "is the lineage column for the epoch"},
-		"url scheme":        {with("clickhouse://h", "tcp://h"), "p.yaml:4:26", "does not start with clickhouse://"},
-		"url params":        {with("clickhouse://h", "clickhouse://h/d?debug=1"), "p.yaml:4:26", "has parameters"},
-		"url tls":           {with("clickhouse://h", "clickhouse://h/d?secure=true"), "p.yaml:4:26", "asks for TLS, which is not available"},
-		"url hosts":         {with("clickhouse://h", "clickhouse://h,i/d"), "p.yaml:4:26", "names several servers"},
-		"url port":          {with("clickhouse://h", "clickhouse://h:99999/d"), "p.yaml:4:26", "is not an address"},
-		"table with dot":    {with("table: t", "table: d.t"), "p.yaml:4:51", "the database belongs into sink.clickhouse.url"},
-		"variable not set":  {with("topic: t", "topic: 'x.${NOPE}'"), "p.yaml:2:49", "the environment variable NOPE is not set"},
-		"not a variable":    {with("topic: t", "topic: '${a b}'"), "p.yaml:2:47", "${a b} is not a variable"},
-		"variable in a key": {with("id:", "'${NOPE}':"), "", ""},
+		"empty file":            {"# nothing\n", "p.yaml:1:1", "holds no pipeline"},
+		"not a mapping":         {"- a\n", "p.yaml:1:1", "the file must be a mapping, not a list"},
+		"syntax":                {"name: [a\n", "p.yaml:1:7", "this is not YAML"},
+		"two documents":         {minimal + "---\nname: x\n", "p.yaml:6:1", "more than one document"},
+		"alias":                 {with("name: m", "name: &a m"), "p.yaml:1:7", "an anchor or alias"},
+		"merge key":             {"<<: {a: 1}\n" + minimal, "p.yaml:1:1", "merge keys"},
+		"tag":                   {with("name: m", "name: !!str m"), "p.yaml:1:7", "a tagged value"},
+		"missing key":           {with("name: m\n", ""), "p.yaml:1:1", "name is missing"},
+		"missing below":         {with(", topic: t", ""), "p.yaml:2:17", "source.kafka.topic is missing"},
+		"null":                  {with("name: m", "name:"), "p.yaml:1:6", "name must be text, not empty"},
+		"bool":                  {with("name: m", "name: true"), "p.yaml:1:7", "name must be text, not a true/false value"},
+		"epoch too large":       {"epoch: 4294967296\n" + minimal, "p.yaml:1:8", "4294967296 is outside of 0 to 4294967295"},
+		"epoch as text":         {"epoch: '1'\n" + minimal, "p.yaml:1:8", "epoch must be a whole number, not text"},
+		"no brokers":            {with(`["k:9092"]`, "[]"), "p.yaml:2:27", "source.kafka.brokers is empty"},
+		"broker":                {with("k:9092", "k:port"), "p.yaml:2:28", "source.kafka.brokers[0] is not an address"},
+		"duration":              {"batch: {age: 5}\n" + minimal, "p.yaml:1:14", `"5" is not a length of time`},
+		"duration range":        {"batch: {age: 1h}\n" + minimal, "p.yaml:1:14", "1h is outside of 1ms to 10m0s"},
+		"size range":            {"batch: {bytes: 2GiB}\n" + minimal, "p.yaml:1:16", "2GiB is outside of 1KiB to 1GiB"},
+		"policy rescue":         {with("type: UInt64", "type: UInt64, on_invalid: rescue"), "p.yaml:3:53", `"rescue" is not available in this version (available: dead_letter, null, default)`},
+		"evolve":                {with("{columns", "{new_fields: evolve, columns"), "p.yaml:3:24", `"evolve" is not available in this version (available: discard, freeze)`},
+		"later key":             {"dedup: {}\n" + minimal, "p.yaml:1:1", "dedup is not available in this version"},
+		"unquoted type":         {with("UInt64", "Map(String, String)"), "p.yaml:3:45", "must be quoted"},
+		"no columns":            {with("{id: {type: UInt64}}", "{}"), "p.yaml:3:21", "contract.columns is empty"},
+		"required default":      {with("UInt64", "UInt64, required: true, default: 1"), "p.yaml:3:66", "is required and has a default"},
+		"null default":          {with("UInt64", "UInt64, default: ~"), "p.yaml:3:50", "to write NULL"},
+		"lineage twice":         {with("table: t", "table: t, lineage: {offset: _topic}"), "p.yaml:4:63", `lineage topic and offset are both called "_topic"`},
+		"lineage in cols":       {with("{id:", "{_epoch:"), "p.yaml:3:22", "is the lineage column for the epoch"},
+		"not a type":            {with("UInt64", "UInt65"), "p.yaml:3:22", `contract.columns.id: type "UInt65": UInt65 is not supported`},
+		"path":                  {with("UInt64", "UInt64, from: a..b"), "p.yaml:3:22", "contract.columns.id: from: a name in the path is empty"},
+		"null without Nullable": {with("UInt64", "UInt64, on_null: null"), "p.yaml:3:22", "null needs a Nullable type"},
+		"default does not fit":  {with("UInt64", "UInt64, default: -1"), "p.yaml:3:22", `default: "-1" does not fit UInt64`},
+		"as":                    {with("UInt64", "UInt64, as: json"), "p.yaml:3:22", "as: json needs a column of String"},
+		"url scheme":            {with("clickhouse://h", "tcp://h"), "p.yaml:4:26", "does not start with clickhouse://"},
+		"url params":            {with("clickhouse://h", "clickhouse://h/d?debug=1"), "p.yaml:4:26", "has parameters"},
+		"url tls":               {with("clickhouse://h", "clickhouse://h/d?secure=true"), "p.yaml:4:26", "asks for TLS, which is not available"},
+		"url hosts":             {with("clickhouse://h", "clickhouse://h,i/d"), "p.yaml:4:26", "names several servers"},
+		"url port":              {with("clickhouse://h", "clickhouse://h:99999/d"), "p.yaml:4:26", "is not an address"},
+		"table with dot":        {with("table: t", "table: d.t"), "p.yaml:4:51", "the database belongs into sink.clickhouse.url"},
+		"variable not set":      {with("topic: t", "topic: 'x.${NOPE}'"), "p.yaml:2:49", "the environment variable NOPE is not set"},
+		"not a variable":        {with("topic: t", "topic: '${a b}'"), "p.yaml:2:47", "${a b} is not a variable"},
+		"variable in a key":     {with("id:", "'${NOPE}':"), "", ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -314,6 +323,31 @@ func TestProblems_MaskLiteralPasswordAndKeepTheCaret(t *testing.T) {
 func TestProblems_AreOfClassConfig(t *testing.T) {
 	if c := waybill.ClassOf(problems(t, "name: x\n")); c != waybill.ClassConfig {
 		t.Errorf("class %v", c)
+	}
+}
+
+func TestContractProblems_PointIntoTheFile(t *testing.T) {
+	p := parse(t, minimal)
+	_, err := contract.Compile(p.Contract, contract.TableSchema{Database: "d", Table: "t", Columns: []contract.TableColumn{
+		{Name: "id", Type: "String"}, {Name: "_topic", Type: "String"}, {Name: "_partition", Type: "UInt32"}, {Name: "_epoch", Type: "UInt32"},
+	}}, p.Sink.ClickHouse.Lineage, 1)
+	var got []string
+	for _, problem := range p.ContractProblems(err) {
+		got = append(got, problem.String())
+	}
+	want := []string{
+		"p.yaml:3:22: contract.columns.id: the contract says UInt64, the table has String",
+		"p.yaml: _offset: the table has no such lineage column: ALTER TABLE d.t ADD COLUMN _offset UInt64",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestParse_TableWithoutEpochColumn(t *testing.T) {
+	p := parse(t, with("table: t", "table: t, lineage: {epoch: ''}"))
+	if l := p.Sink.ClickHouse.Lineage; l.Epoch != "" || l.Topic != "_topic" {
+		t.Errorf("lineage %+v", l)
 	}
 }
 

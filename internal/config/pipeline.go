@@ -103,19 +103,12 @@ type ClickHouse struct {
 	Password Secret
 	Database string
 	Table    string // without the database
-	Lineage  Lineage
+	// Lineage names the columns that say which record a row came from.
+	Lineage contract.Lineage
 	// InsertDeadline is how long after it was sent an insert may still take effect; the server checks
 	// it against its own clock.
 	InsertDeadline time.Duration
 }
-
-// Lineage names the columns that say which record a row came from.
-type Lineage struct {
-	Topic, Partition, Offset, Epoch string
-}
-
-// Columns are the names in the order topic, partition, offset, epoch.
-func (l Lineage) Columns() []string { return []string{l.Topic, l.Partition, l.Offset, l.Epoch} }
 
 // Delivery is the guarantee that a pipeline runs under.
 type Delivery string
@@ -155,7 +148,7 @@ func defaults() Pipeline {
 		},
 		Contract: contract.Contract{NewFields: contract.Discard},
 		Sink: Sink{ClickHouse: ClickHouse{
-			Lineage:        Lineage{Topic: "_topic", Partition: "_partition", Offset: "_offset", Epoch: "_epoch"},
+			Lineage:        contract.DefaultLineage(),
 			InsertDeadline: DefaultInsertDeadline,
 		}},
 		Delivery: ExactlyOnce,

@@ -28,6 +28,7 @@ func (r *reader) pipeline(v value, p *Pipeline) {
 		p.Source.Kafka.Group = "waybill-" + p.Name
 	}
 	r.lineageClashes(v, p)
+	r.checkContract(p)
 }
 
 func readSource(v value, s *Source) {
@@ -74,7 +75,7 @@ func readClickHouse(v value, c *ClickHouse) {
 				optional("topic", intoText(&l.Topic, notEmpty)),
 				optional("partition", intoText(&l.Partition, notEmpty)),
 				optional("offset", intoText(&l.Offset, notEmpty)),
-				optional("epoch", intoText(&l.Epoch, notEmpty)),
+				optional("epoch", intoText(&l.Epoch)), // empty: the table has no such column
 			)
 		}),
 		optional("insert_deadline", intoDuration(&c.InsertDeadline, time.Second, 10*time.Minute)),
@@ -92,14 +93,18 @@ func readBatch(v value, b *Batch) {
 
 // lineageClashes finds one name used for two columns of a row.
 func (r *reader) lineageClashes(v value, p *Pipeline) {
+	l := p.Sink.ClickHouse.Lineage
 	names := map[string]string{}
-	for i, name := range p.Sink.ClickHouse.Lineage.Columns() {
-		what := []string{"topic", "partition", "offset", "epoch"}[i]
-		if other, taken := names[name]; taken {
-			at := v.at("sink", "clickhouse", "lineage")
-			at.report(fmt.Sprintf("lineage %s and %s are both called %q", other, what, name), "")
+	for _, f := range []struct{ what, name string }{
+		{"topic", l.Topic}, {"partition", l.Partition}, {"offset", l.Offset}, {"epoch", l.Epoch},
+	} {
+		if other, taken := names[f.name]; taken {
+			v.at("sink", "clickhouse", "lineage").report(
+				fmt.Sprintf("lineage %s and %s are both called %q", other, f.what, f.name), "")
 		}
-		names[name] = what
+		if f.name != "" {
+			names[f.name] = f.what
+		}
 	}
 	for _, c := range p.Contract.Columns {
 		if what, taken := names[c.Name]; taken {

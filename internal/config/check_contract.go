@@ -1,0 +1,78 @@
+package config
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/waybill-data/waybill/internal/contract"
+)
+
+// checkContract compiles the contract against a table that is exactly as the contract says, to find
+// what no table could mend. Columns that have a problem already are left alone: more would be said
+// about the same mistake.
+func (r *reader) checkContract(p *Pipeline) {
+	_, err := contract.Compile(p.Contract, tableOf(p), p.Sink.ClickHouse.Lineage, 0)
+	for _, cp := range contractProblems(err) {
+		path := "contract.columns." + cp.Column
+		if cp.Table || cp.Line == 0 || r.hasProblem(path) {
+			continue
+		}
+		r.problems = append(r.problems, r.src.problem(cp.Line, cp.Col, path, path+": "+cp.Message, ""))
+	}
+}
+
+// tableOf is a table that the pipeline would fit into.
+func tableOf(p *Pipeline) contract.TableSchema {
+	c := p.Sink.ClickHouse
+	t := contract.TableSchema{Database: c.Database, Table: c.Table, Columns: []contract.TableColumn{
+		{Name: c.Lineage.Topic, Type: "LowCardinality(String)"},
+		{Name: c.Lineage.Partition, Type: "UInt32"},
+		{Name: c.Lineage.Offset, Type: "UInt64"},
+		{Name: c.Lineage.Epoch, Type: "UInt32"},
+	}}
+	for _, col := range p.Contract.Columns {
+		t.Columns = append(t.Columns, contract.TableColumn{Name: col.Name, Type: col.Type})
+	}
+	return t
+}
+
+// contractProblems are the *contract.Problem in an error's tree, in order.
+func contractProblems(err error) []*contract.Problem {
+	var p *contract.Problem
+	var joined interface{ Unwrap() []error }
+	if errors.As(err, &joined) {
+		var out []*contract.Problem
+		for _, e := range joined.Unwrap() {
+			out = append(out, contractProblems(e)...)
+		}
+		return out
+	}
+	if errors.As(err, &p) {
+		return []*contract.Problem{p}
+	}
+	return nil
+}
+
+func (r *reader) hasProblem(path string) bool {
+	for _, p := range r.problems {
+		if p.Path == path || strings.HasPrefix(p.Path, path+".") {
+			return true
+		}
+	}
+	return false
+}
+
+// ContractProblems turns the error of contract.Compile into Problems with lines of the pipeline's
+// file: what the contract and the real table disagree about. It is nil if err holds none of them.
+func (p *Pipeline) ContractProblems(err error) Problems {
+	var out Problems
+	for _, cp := range contractProblems(err) {
+		path := "contract.columns." + cp.Column
+		if cp.Line == 0 {
+			out = append(out, Problem{File: p.File, Path: "sink.clickhouse.table", Message: cp.Column + ": " + cp.Message})
+			continue
+		}
+		out = append(out, p.ProblemAt(cp.Line, cp.Col, path, path+": "+cp.Message, ""))
+	}
+	return out
+}
