@@ -70,10 +70,12 @@ type (
 		Work      WorkID // drawn with Machine.NewWork
 	}
 	// CommitAnswered answers Commit. Unknown: the outcome is not known. Otherwise Errs holds the
-	// partitions that were refused; a partition that is not in it was accepted.
+	// partitions that were refused; a partition that is not in it was accepted. NotSent: nothing left
+	// this worker, whatever was built.
 	CommitAnswered struct {
 		Op      Op
 		Unknown bool
+		NotSent bool
 		Errs    map[waybill.TopicPartition]error
 	}
 	// Rebuilt answers Rebuild. Tallies are in the order of Spans. Refused are rows that a durable

@@ -183,6 +183,9 @@ func (m *Machine) commitAnswered(e CommitAnswered) {
 	}
 	delete(m.commits, e.Op)
 	switch {
+	case e.NotSent:
+		m.commitAttempt++
+		m.unapplied(c)
 	case e.Unknown && !m.mutant(MutantTwoCommits):
 		// The request may still be applied, after any later one. A new membership fences it.
 		m.leave("the outcome of an offset commit is unknown")

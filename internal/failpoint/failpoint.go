@@ -1,0 +1,110 @@
+// Package failpoint kills the process at named places, so that end-to-end tests can crash a worker
+// between any two steps of the protocol. Outside such tests a failpoint costs one comparison.
+//
+// WAYBILL_FAILPOINT=NAME:N kills the process with SIGKILL the N-th time that it passes NAME.
+package failpoint
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Name of a failpoint.
+type Name string
+
+// Env is the variable that arms a failpoint.
+const Env = "WAYBILL_FAILPOINT"
+
+// The failpoints, in the order in which a batch passes them.
+const (
+	Assigned          Name = "assigned"            // partitions were assigned, nothing has been read
+	OffsetsFetched    Name = "offsets-fetched"     // positions and ledger tips are known
+	StartResolved     Name = "start-resolved"      // a start offset is known, but not committed
+	BatchClosed       Name = "batch-closed"        // a batch is gathered, its intent is not sent
+	CommitBuilt       Name = "commit-built"        // an offset commit is built, but not sent
+	CommitAnswered    Name = "commit-answered"     // the broker has answered a commit, nobody has acted on it
+	BeforeTarget      Name = "before-target"       // the intent is durable, no row is sent
+	DuringTarget      Name = "during-target"       // an insert of the target is on its way
+	AfterTarget       Name = "after-target"        // the target's insert is answered
+	BeforeDeadLetters Name = "before-dead-letters" // rows have landed, dead letters have not
+	AfterDeadLetters  Name = "after-dead-letters"  // dead letters have landed
+	BeforeLedger      Name = "before-ledger"       // all has landed but the ledger row
+	AfterLedger       Name = "after-ledger"        // the ledger row has landed, the offset has not moved
+	BeforeReadBack    Name = "before-read-back"    // in doubt
+	AfterReadBack     Name = "after-read-back"     // doubt is settled, nothing has been sent on it
+	BeforeRebuild     Name = "before-rebuild"      // a pending batch was found at assignment
+	AfterRebuild      Name = "after-rebuild"       // its records have been read and decoded again
+	BeforeClaim       Name = "before-claim"        // the server refuses rows, not on record yet
+	AfterClaim        Name = "after-claim"         // refusals are on record, dead letters are not written
+	TailChecked       Name = "tail-checked"        // a partition is recovered, nothing has been gathered
+	Revoked           Name = "revoked"             // partitions were taken away
+	Drained           Name = "drained"             // a graceful stop has settled everything and not left yet
+)
+
+// All lists every failpoint.
+func All() []Name {
+	return []Name{Assigned, OffsetsFetched, StartResolved, BatchClosed, CommitBuilt, CommitAnswered, BeforeTarget, DuringTarget, AfterTarget,
+		BeforeDeadLetters, AfterDeadLetters, BeforeLedger, AfterLedger, BeforeReadBack, AfterReadBack, BeforeRebuild, AfterRebuild,
+		BeforeClaim, AfterClaim, TailChecked, Revoked, Drained}
+}
+
+var (
+	armed Name
+	left  atomic.Int64
+)
+
+// Arm reads the environment. An unknown name is an error, so that a test can't wait for a crash that
+// never comes.
+func Arm(getenv func(string) string) error {
+	spec := getenv(Env)
+	if spec == "" {
+		return nil
+	}
+	name, count, found := strings.Cut(spec, ":")
+	n := int64(1)
+	if found {
+		var err error
+		if n, err = strconv.ParseInt(count, 10, 64); err != nil || n < 1 {
+			return fmt.Errorf("%s=%s: want NAME or NAME:N with N >= 1", Env, spec)
+		}
+	}
+	for _, known := range All() {
+		if string(known) == name {
+			armed = known
+			left.Store(n)
+			return nil
+		}
+	}
+	return fmt.Errorf("%s=%s: no such failpoint", Env, spec)
+}
+
+// Hit is passed by at a failpoint; it kills the process if that one is armed and due.
+func Hit(n Name) {
+	if armed != n || left.Add(-1) != 0 {
+		return
+	}
+	fmt.Fprintf(os.Stderr, "failpoint %s: killing the process\n", n)
+	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	select {} // until the signal arrives
+}
+
+// During is a failpoint in the middle of what comes next: it kills the process a moment later, from
+// another goroutine, while the caller goes on.
+func During(n Name) {
+	if armed != n || left.Add(-1) != 0 {
+		return
+	}
+	go func() {
+		time.Sleep(duringDelay)
+		fmt.Fprintf(os.Stderr, "failpoint %s: killing the process\n", n)
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	}()
+}
+
+// duringDelay is short against an insert, long against a function call.
+const duringDelay = 3 * time.Millisecond
