@@ -94,7 +94,8 @@ func parseRFC3339(s []byte, precision int) (ticks int64, exact bool, err error) 
 	}
 	part, exact := parseFraction(frac, precision)
 	seconds -= shift
-	if limit := math.MaxInt64/pow10[precision] - 1; seconds > limit || seconds < -limit {
+	limit := math.MaxInt64 / pow10[precision]
+	if seconds > limit || seconds < -limit || seconds == limit && part > math.MaxInt64%pow10[precision] {
 		return 0, exact, fmt.Errorf("%w: DateTime64(%d) does not reach that far", ErrRange, precision)
 	}
 	return seconds*pow10[precision] + part, exact, nil
