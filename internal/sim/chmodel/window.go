@@ -76,6 +76,18 @@ func (s *Server) EvictToken(name, token string) int {
 	return before - len(t.ids)
 }
 
+// LoseNewestID forgets the newest id and keeps its part, as a power loss does with a log that is not
+// fsynced. It reports whether there was one.
+func (s *Server) LoseNewestID(name string) bool {
+	t := s.must(name)
+	if len(t.ids) == 0 {
+		return false
+	}
+	t.ids = slices.Clone(t.ids[:len(t.ids)-1])
+	s.trace("lose newest id of %s", name)
+	return true
+}
+
 // Knows reports whether a table remembers a token in a table partition, for block 0.
 func (s *Server) Knows(name, token string, tablePartition int) bool {
 	return s.must(name).knows(tablePartition, tokenKey(token, 0))
