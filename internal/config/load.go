@@ -22,6 +22,7 @@ func Load(path string) (*Pipeline, error) {
 
 // LoadAll reads several pipeline files that are to run in one process. Beyond each file's own
 // problems it reports names that are used twice and groups that two pipelines would fight over.
+// Beside an error it returns the pipelines that can be read, for whoever wants to say so.
 func LoadAll(paths []string, getenv func(string) (string, bool)) ([]*Pipeline, error) {
 	var out []*Pipeline
 	var problems Problems
@@ -40,11 +41,14 @@ func LoadAll(paths []string, getenv func(string) (string, bool)) ([]*Pipeline, e
 			problems = append(problems, own...)
 			continue
 		}
-		problems = append(problems, clashes(p, out)...)
+		if found := clashes(p, out); len(found) > 0 {
+			problems = append(problems, found...)
+			continue
+		}
 		out = append(out, p)
 	}
 	if len(problems) > 0 {
-		return nil, problems
+		return out, problems
 	}
 	return out, nil
 }
