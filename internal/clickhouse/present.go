@@ -153,7 +153,7 @@ SELECT t, p,
        if(whole, [toUInt64(bitmapMin(m))], arrayFilter((o, i) -> i = 1 OR a[i - 1] != o - 1, a, arrayEnumerate(a))) AS first,
        if(whole, [toUInt64(bitmapMax(m))], arrayFilter((o, i) -> i = length(a) OR a[i + 1] != o + 1, a, arrayEnumerate(a))) AS last
 FROM (
-    SELECT toString(%[1]s) AS t, toInt32(%[2]s) AS p, %[3]s AS m
+    SELECT %[1]s AS t, toInt32(%[2]s) AS p, %[3]s AS m
     FROM %[4]s
     WHERE %[5]s
     GROUP BY %[1]s, %[2]s, %[6]s

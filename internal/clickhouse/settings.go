@@ -83,6 +83,7 @@ var readSettings = []ch.Setting{
 	{Key: "max_query_size", Value: "16777216"}, // many spans in one statement
 	{Key: "max_ast_elements", Value: "1000000"},
 	{Key: "short_circuit_function_evaluation", Value: "enable"},
+	{Key: "low_cardinality_allow_in_native_format", Value: "0"}, // String whatever the column says
 	{Key: "log_comment", Value: "waybill"},
 }
 

@@ -1,0 +1,77 @@
+package ledger
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	waybill "github.com/waybill-data/waybill"
+)
+
+func containsLine(text, part string) bool { return strings.Contains(text, part) }
+
+func TestDecisions_FirstWins(t *testing.T) {
+	w := newWorld(t)
+	d := Decision{
+		Pipeline: "p", Epoch: 1, Batch: waybill.BatchID{0xab, 1}, Target: "ai.t", TopicPartition: waybill.TopicPartition{Topic: "t", Partition: 2},
+		Offset: 5, Code: 469, Reason: "CHECK", At: now,
+	}
+	later := d
+	later.Code, later.At = 6, now.Add(time.Second)
+	other := d
+	other.Batch = waybill.BatchID{0xab, 2}
+	w.insert(TableDecisions, DecisionBlock([]Decision{later, other}))
+	w.insert(TableDecisions, DecisionBlock([]Decision{d}))
+	got, err := w.s.Decisions(t.Context(), "p", 1, d.Batch, "ai.t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, []Decision{d}) {
+		t.Errorf("got %+v\nwant %+v", got, d)
+	}
+}
+
+func TestPlans_RoundTrip(t *testing.T) {
+	w := newWorld(t)
+	const id = waybill.PlanID(1<<63 + 1)
+	if _, found, err := w.s.PlanText(t.Context(), id); found || err != nil {
+		t.Fatalf("found %v, error %v", found, err)
+	}
+	w.insert(TablePlans, PlanBlock(id, "a: 'b'\n\x00", now))
+	text, found, err := w.s.PlanText(t.Context(), id)
+	if text != "a: 'b'\n\x00" || !found || err != nil {
+		t.Errorf("%q, found %v, error %v", text, found, err)
+	}
+}
+
+func TestPipelines_RoundTrip(t *testing.T) {
+	w := newWorld(t)
+	p := Pipeline{Name: "p'q", ClusterID: "c", Topic: "t", TopicID: uuid.UUID{1, 2}, Epoch: 2, Target: "ai.t", FileHash: "h", FirstSeen: now}
+	first := p
+	first.Epoch = 1
+	w.insert(TablePipelines, PipelineBlock(p))
+	w.insert(TablePipelines, PipelineBlock(first))
+	got, err := w.s.Pipelines(t.Context(), p.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, []Pipeline{first, p}) {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestFindings_RoundTrip(t *testing.T) {
+	w := newWorld(t)
+	f := Noted{Finding: waybill.Finding{
+		Kind: "ledger_gap", Severity: waybill.SeverityError, TopicPartition: waybill.TopicPartition{Topic: "t", Partition: 1},
+		Span: waybill.Span{First: 1, Next: 2}, Batch: "b", Message: "m", Action: "a",
+	}, Pipeline: "p", Worker: "w", At: now}
+	w.insert(TableFindings, FindingBlock([]Noted{f}))
+	got := w.value("SELECT tuple(*) FROM " + w.s.db + ".findings")
+	if got != "('2026-11-22 12:00:00.000','ledger_gap','error','p','t',1,1,2,'b','m','a','w')" {
+		t.Errorf("got %s", got)
+	}
+}

@@ -1,0 +1,370 @@
+package ledger
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ClickHouse/ch-go/proto"
+	"github.com/google/uuid"
+
+	waybill "github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/clickhouse"
+	"github.com/waybill-data/waybill/internal/testenv"
+	"github.com/waybill-data/waybill/internal/testenv/chserver"
+)
+
+func TestMain(m *testing.M) { testenv.Main(m) }
+
+var now = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+
+// world is a migrated database of the test's own.
+type world struct {
+	*testing.T
+	srv    *chserver.Server
+	ch     *clickhouse.Client
+	s      *Store
+	tokens int
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	srv := testenv.SharedClickHouse(t)
+	c := connect(t, srv)
+	w := &world{T: t, srv: srv, ch: c, s: New(c, testenv.Database(t, srv))}
+	if err := w.s.Migrate(t.Context(), now); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func connect(t *testing.T, srv *chserver.Server) *clickhouse.Client {
+	t.Helper()
+	c, err := clickhouse.Open(t.Context(), clickhouse.Config{Addr: srv.TCPAddr()}, clickhouse.Deps{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+func (w *world) insert(table string, in proto.Input) {
+	w.Helper()
+	w.tokens++
+	a := w.ch.Insert(w.Context(), clickhouse.Insert{
+		Database: w.s.db, Table: table, Input: in, Token: waybill.Token(fmt.Sprintf("%s-%d", w.Name(), w.tokens)),
+	})
+	if a.Outcome != clickhouse.Landed {
+		w.Fatalf("insert into %s: %+v", table, a)
+	}
+}
+
+func (w *world) exec(sql ...string) { w.Helper(); testenv.Exec(w, w.srv.HTTPAddr(), sql...) }
+func (w *world) value(sql string) string {
+	w.Helper()
+	return testenv.QueryValue(w, w.srv.HTTPAddr(), sql)
+}
+
+// row covers [first, next) of a partition; everything read was written.
+func row(partition int32, first, next int64, at time.Time) Row {
+	n := next - first
+	return Row{
+		Pipeline: "p", Epoch: 1, TopicPartition: waybill.TopicPartition{Topic: "t", Partition: partition},
+		Span: waybill.Span{First: first, Next: next}, Batch: waybill.BatchID{byte(first)}, BatchTime: at.UnixMilli(),
+		Plan: 7, Decoder: 1, Target: "ai.t", TopicID: uuid.UUID{1}, Counts: Counts{Read: n, Written: n}, Checksum: uint64(n),
+	}
+}
+
+func TestMigrate_WorkersRaceAndRepeat(t *testing.T) {
+	srv := testenv.SharedClickHouse(t)
+	db := testenv.Database(t, srv)
+	var all sync.WaitGroup
+	errs := make([]error, 6)
+	for i := range errs {
+		c := connect(t, srv)
+		all.Go(func() { errs[i] = New(c, db).Migrate(t.Context(), now) })
+	}
+	all.Wait()
+	for i, err := range errs {
+		if err != nil {
+			t.Errorf("worker %d: %v", i, err)
+		}
+	}
+	if got := testenv.QueryValue(t, srv.HTTPAddr(), "SELECT (count(), max(version)) FROM "+db+".meta"); got != "(1,1)" {
+		t.Errorf("(rows, version) in meta %s, want (1,1)", got)
+	}
+	if err := New(connect(t, srv), db).Migrate(t.Context(), now); err != nil {
+		t.Errorf("again: %v", err)
+	}
+}
+
+func TestMigrate_NewerSchemaIsRefused(t *testing.T) {
+	w := newWorld(t)
+	w.exec("INSERT INTO " + w.s.db + ".meta SELECT 99, now64(3)")
+	err := w.s.Migrate(t.Context(), now)
+	if waybill.ClassOf(err) != waybill.ClassConfig {
+		t.Errorf("error %v, want a config error", err)
+	}
+}
+
+func TestRow_RoundTrip(t *testing.T) {
+	w := newWorld(t)
+	r := row(3, 10, 20, now)
+	r.Counts = Counts{Read: 9, Written: 3, Filtered: 2, DeadLettered: 1, Tombstones: 1, Lost: 1, Deduplicated: 1}
+	r.Checksum = 1<<63 + 5
+	if !r.Balanced() {
+		t.Fatal("not balanced")
+	}
+	w.insert(TableLedger, Block([]Row{r}))
+	got := testenv.QueryRows(t, w.srv.HTTPAddr(), "SELECT pipeline, epoch, topic, partition, first, next, offsets, batches, read, written, filtered, dead_lettered, tombstones, lost, deduplicated, checksum, hex(batch), batch_time, plan, decoder, target, topic_id, format FROM "+w.s.db+".ledger")
+	want := [][]string{{"p", "1", "t", "3", "10", "20", "10", "1", "9", "3", "2", "1", "1", "1", "1", "9223372036854775813",
+		"0A000000000000000000000000000000", "2026-11-22 12:00:00.000", "7", "1", "ai.t", "01000000-0000-0000-0000-000000000000", "1"}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
+func span(p int32, first, next int64) clickhouse.PartitionSpan {
+	return clickhouse.PartitionSpan{TopicPartition: waybill.TopicPartition{Topic: "t", Partition: p}, Span: waybill.Span{First: first, Next: next}}
+}
+
+func TestPresent_IsKeyedByFirstOffset(t *testing.T) {
+	w := newWorld(t)
+	other := row(0, 20, 30, now)
+	other.Epoch = 2
+	w.insert(TableLedger, Block([]Row{row(0, 0, 10, now), row(0, 10, 20, now), row(1, 5, 9, now), other}))
+	got, err := w.s.Present(t.Context(), "p", 1, []clickhouse.PartitionSpan{span(0, 0, 10), span(0, 10, 20), span(0, 20, 30), span(1, 0, 5), span(1, 5, 9), span(2, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[waybill.TopicPartition]waybill.OffsetSet{
+		{Topic: "t", Partition: 0}: waybill.OffsetsOf(0, 10), {Topic: "t", Partition: 1}: waybill.OffsetsOf(5),
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestTips(t *testing.T) {
+	w := newWorld(t)
+	w.insert(TableLedger, Block([]Row{
+		row(0, 0, 10, now), row(0, 10, 20, now),
+		row(1, 5, 10, now), row(1, 12, 20, now), row(1, 20, 25, now), row(1, 30, 31, now), // gaps
+		row(2, 0, 10, now), row(2, 5, 15, now), // overlap
+		row(3, 0, 10, now), row(3, 5, 10, now), row(3, 15, 20, now), // overlap and gap of one length: a sum would not see it
+	}))
+	got, err := w.s.Tips(t.Context(), "p", 1, "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[int32]Tip{
+		0: {First: 0, Next: 20},
+		1: {First: 5, Next: 10, Beyond: []waybill.Span{{First: 12, Next: 25}, {First: 30, Next: 31}}},
+		2: {First: 0, Next: 15},
+		3: {First: 0, Next: 10, Beyond: []waybill.Span{{First: 15, Next: 20}}},
+	}
+	for p, tip := range want {
+		if fmt.Sprint(got[p]) != fmt.Sprint(tip) {
+			t.Errorf("partition %d: %v, want %v", p, got[p], tip)
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("tips %v", got)
+	}
+}
+
+func TestLaws_NameTheExactOffsets(t *testing.T) {
+	w := newWorld(t)
+	unbalanced := row(3, 0, 10, now)
+	unbalanced.Written--
+	w.insert(TableLedger, Block([]Row{
+		row(0, 0, 10, now), row(0, 10, 20, now),
+		row(1, 0, 10, now), row(1, 12, 20, now),
+		row(2, 0, 10, now), row(2, 5, 8, now), row(2, 10, 12, now), row(2, 12, 12+3, now),
+		unbalanced,
+	}))
+	found, err := w.s.Laws(t.Context(), "p", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, v := range found {
+		got = append(got, fmt.Sprint(v.Kind, " ", v.TopicPartition, " ", v.Span))
+	}
+	want := []string{"ledger_gap t/1 [10,12)", "ledger_overlap t/2 [5,8)", "ledger_unbalanced t/3 [0,10)"}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// Random rows against the definition: an offset that no row covers, or that two do.
+func TestLaws_AgreeWithBruteForce(t *testing.T) {
+	w := newWorld(t)
+	rng := rand.New(rand.NewPCG(1, 2))
+	for p := range int32(60) {
+		var rows []Row
+		var covers [200]int
+		at := int64(0)
+		for at < 150 {
+			first, next := at, at+1+rng.Int64N(20)
+			switch rng.IntN(12) {
+			case 0:
+				first = max(0, first-rng.Int64N(4))
+			case 1:
+				first, next = first+2, next+2
+			}
+			rows = append(rows, row(p, first, next, now))
+			for o := first; o < next; o++ {
+				covers[o]++
+			}
+			at = next
+		}
+		begin := rows[0].First
+		rng.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
+		w.insert(TableLedger, Block(rows))
+		var gaps, overlaps waybill.OffsetSet
+		end := at
+		for o := begin; o < end; o++ {
+			if covers[o] == 0 {
+				gaps.Add(o)
+			}
+			if covers[o] > 1 {
+				overlaps.Add(o)
+			}
+		}
+		checkLaws(w, p, gaps, overlaps)
+		checkTip(w, p, begin, end, gaps)
+	}
+}
+
+func checkLaws(w *world, p int32, gaps, overlaps waybill.OffsetSet) {
+	w.Helper()
+	tp := waybill.TopicPartition{Topic: "t", Partition: p}
+	found, err := w.s.continuity(w.Context(), "p", 1, tp)
+	if err != nil {
+		w.Fatal(err)
+	}
+	var gotGaps, gotOverlaps waybill.OffsetSet
+	for _, v := range found {
+		if v.Kind == KindGap {
+			gotGaps.AddSpan(v.Span)
+		} else {
+			gotOverlaps.AddSpan(v.Span)
+		}
+	}
+	if !gotGaps.Equal(gaps) || !gotOverlaps.Equal(overlaps) {
+		w.Fatalf("partition %d: gaps %v, want %v; overlaps %v, want %v", p, gotGaps, gaps, gotOverlaps, overlaps)
+	}
+	untiled, err := w.s.untiled(w.Context(), "p", 1)
+	if err != nil {
+		w.Fatal(err)
+	}
+	flagged := false
+	for _, u := range untiled {
+		flagged = flagged || u == tp
+	}
+	if flagged == (gaps.Empty() && overlaps.Empty()) {
+		w.Fatalf("partition %d: flagged %v, gaps %v, overlaps %v", p, flagged, gaps, overlaps)
+	}
+}
+
+func checkTip(w *world, p int32, begin, end int64, gaps waybill.OffsetSet) {
+	w.Helper()
+	tips, err := w.s.Tips(w.Context(), "p", 1, "t")
+	if err != nil {
+		w.Fatal(err)
+	}
+	next := end
+	if !gaps.Empty() {
+		next = gaps.Bounds().First
+	}
+	beyond := waybill.OffsetsIn(waybill.Span{First: next, Next: end}).Minus(gaps)
+	if got := tips[p]; got.First != begin || got.Next != next || !waybill.OffsetsIn(got.Beyond...).Equal(beyond) {
+		w.Fatalf("partition %d: tip %+v, want [%d,%d) and beyond %v", p, got, begin, next, beyond)
+	}
+}
+
+// After the roll-up presence, tips and laws answer as before, with far fewer rows.
+func TestRollUp_KeepsTheAccount(t *testing.T) {
+	w := newWorld(t)
+	old := now.AddDate(0, 0, -20)
+	w.exec("ALTER TABLE " + w.s.db + ".ledger MODIFY SETTING merge_with_ttl_timeout = 0")
+	var spans []clickhouse.PartitionSpan
+	for part := range 4 { // several data parts, rows of one group in each
+		var rows []Row
+		for i := part; i < 4000; i += 4 {
+			first := int64(i) * 1000
+			rows = append(rows, row(0, first, first+1000, old), row(1, first, first+1000, old))
+			spans = append(spans, span(0, first, first+1000))
+		}
+		w.insert(TableLedger, Block(rows))
+	}
+	w.insert(TableLedger, Block([]Row{row(0, 4_000_000, 4_000_010, now), row(1, 4_000_001, 4_000_010, now)}))
+	w.exec("OPTIMIZE TABLE " + w.s.db + ".ledger FINAL")
+	if n := w.value("SELECT (count(), sum(batches), sum(read), sum(checksum)) FROM " + w.s.db + ".ledger WHERE first < 4000000"); n != "(8,8000,8000000,8000000)" {
+		t.Errorf("(rows, batches, read, checksum) after the roll-up %s", n)
+	}
+	present, err := w.s.Present(t.Context(), "p", 1, spans)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := present[waybill.TopicPartition{Topic: "t", Partition: 0}].Len(); n != 4000 {
+		t.Errorf("%d first offsets present, want 4000", n)
+	}
+	tips, err := w.s.Tips(t.Context(), "p", 1, "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tips[0].Next != 4_000_010 || tips[1].Next != 4_000_000 || len(tips[1].Beyond) != 1 {
+		t.Errorf("tips %+v", tips)
+	}
+	found, err := w.s.Laws(t.Context(), "p", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(found) != 1 || found[0].Kind != KindGap || found[0].Span != (waybill.Span{First: 4_000_000, Next: 4_000_001}) {
+		t.Errorf("violations %+v", found)
+	}
+}
+
+// A gap that is rolled up stays a gap.
+func TestRollUp_DoesNotHideGaps(t *testing.T) {
+	w := newWorld(t)
+	old := now.AddDate(0, 0, -20)
+	w.exec("ALTER TABLE " + w.s.db + ".ledger MODIFY SETTING merge_with_ttl_timeout = 0")
+	w.insert(TableLedger, Block([]Row{row(0, 0, 10, old), row(0, 20, 30, old), row(0, 30, 40, old)}))
+	w.exec("OPTIMIZE TABLE " + w.s.db + ".ledger FINAL")
+	if n := w.value("SELECT count() FROM " + w.s.db + ".ledger"); n != "1" {
+		t.Fatalf("%s rows, want one that was rolled up", n)
+	}
+	found, err := w.s.Laws(t.Context(), "p", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(found) != 1 || found[0].Kind != KindGap || found[0].Message != "10 of the offsets [0,40) of t/0 are in no ledger row (rolled up)" {
+		t.Errorf("violations %+v", found)
+	}
+	tips, err := w.s.Tips(t.Context(), "p", 1, "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tips[0].Next != 0 || len(tips[0].Beyond) != 1 {
+		t.Errorf("tip %+v, want nothing certain", tips[0])
+	}
+}
+
+// The tip is read from the projection: a few rows for each part.
+func TestTips_UseTheProjection(t *testing.T) {
+	w := newWorld(t)
+	w.insert(TableLedger, Block([]Row{row(0, 0, 10, now)}))
+	plan, err := testenv.Query(w.srv.HTTPAddr(), "EXPLAIN SELECT partition AS p, min(first) AS f, max(next) AS n, "+tiling+" AS tiled FROM "+w.s.db+".ledger WHERE "+scope("p", 1)+" AND topic = 't' GROUP BY pipeline, epoch, topic, partition")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !containsLine(plan, "ReadFromMergeTree (tip)") {
+		t.Errorf("the projection is not used:\n%s", plan)
+	}
+}

@@ -1,0 +1,93 @@
+package ledger
+
+import (
+	"github.com/ClickHouse/ch-go/proto"
+	"github.com/google/uuid"
+
+	waybill "github.com/waybill-data/waybill"
+)
+
+// rowFormat is the version of what a ledger row means.
+const rowFormat = 1
+
+// Row says what became of one batch's part of one partition. Its content is deterministic: whoever carries out the batch
+// writes the same row, so there is no worker, attempt or clock of its own in it.
+type Row struct {
+	Pipeline string
+	Epoch    waybill.Epoch
+	waybill.TopicPartition
+	waybill.Span
+	Batch     waybill.BatchID
+	BatchTime int64 // waybill.Batch.Time: milliseconds since the Unix epoch
+	Plan      waybill.PlanID
+	Decoder   uint16
+	Target    string    // database.table
+	TopicID   uuid.UUID // Kafka's topic id
+	Counts
+	Checksum uint64 // order-free sum over the records read
+}
+
+// Counts is the conservation of records in a span: Read equals the sum of all others.
+type Counts struct {
+	Read, Written, Filtered, DeadLettered, Tombstones, Lost, Deduplicated int64
+}
+
+// Balanced reports whether law L2 holds.
+func (c Counts) Balanced() bool {
+	return c.Read == c.Written+c.Filtered+c.DeadLettered+c.Tombstones+c.Lost+c.Deduplicated
+}
+
+// Block encodes ledger rows for an INSERT into TableLedger.
+func Block(rows []Row) proto.Input {
+	var (
+		pipeline, topic, target                                       = lowCardinality(), lowCardinality(), lowCardinality()
+		epoch, batches                                                proto.ColUInt32
+		partition                                                     proto.ColInt32
+		first, next, offsets                                          proto.ColInt64
+		read, written, filtered, dead, tombstones, lost, deduplicated proto.ColInt64
+		checksum, plan                                                proto.ColUInt64
+		decoder                                                       proto.ColUInt16
+		format                                                        proto.ColUInt8
+		topicID                                                       proto.ColUUID
+		batch                                                         = proto.ColFixedStr{Size: 16}
+		batchTime                                                     = millisColumn()
+	)
+	for i := range rows {
+		r := &rows[i]
+		pipeline.Append(r.Pipeline)
+		epoch.Append(uint32(r.Epoch))
+		topic.Append(r.Topic)
+		partition.Append(r.Partition)
+		first.Append(r.First)
+		next.Append(r.Next)
+		offsets.Append(r.Span.Len())
+		batches.Append(1)
+		read.Append(r.Read)
+		written.Append(r.Written)
+		filtered.Append(r.Filtered)
+		dead.Append(r.DeadLettered)
+		tombstones.Append(r.Tombstones)
+		lost.Append(r.Lost)
+		deduplicated.Append(r.Deduplicated)
+		checksum.Append(r.Checksum)
+		batch.Append(r.Batch[:])
+		batchTime.AppendRaw(proto.DateTime64(r.BatchTime))
+		plan.Append(uint64(r.Plan))
+		decoder.Append(r.Decoder)
+		target.Append(r.Target)
+		topicID.Append(r.TopicID)
+		format.Append(rowFormat)
+	}
+	return proto.Input{
+		{Name: "pipeline", Data: pipeline}, {Name: "epoch", Data: epoch}, {Name: "topic", Data: topic},
+		{Name: "partition", Data: partition}, {Name: "first", Data: first}, {Name: "next", Data: next},
+		{Name: "offsets", Data: offsets}, {Name: "batches", Data: batches}, {Name: "read", Data: read},
+		{Name: "written", Data: written}, {Name: "filtered", Data: filtered}, {Name: "dead_lettered", Data: dead},
+		{Name: "tombstones", Data: tombstones}, {Name: "lost", Data: lost}, {Name: "deduplicated", Data: deduplicated},
+		{Name: "checksum", Data: checksum}, {Name: "batch", Data: batch}, {Name: "batch_time", Data: batchTime},
+		{Name: "plan", Data: plan}, {Name: "decoder", Data: decoder}, {Name: "target", Data: target},
+		{Name: "topic_id", Data: topicID}, {Name: "format", Data: format},
+	}
+}
+
+func lowCardinality() *proto.ColLowCardinality[string] { return new(proto.ColStr).LowCardinality() }

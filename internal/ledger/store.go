@@ -1,0 +1,101 @@
+// Package ledger keeps the account of every record: rows, laws, and the other tables of Waybill's own database.
+//
+// A row of the ledger says what became of the records in one span of one partition. Rows of one (pipeline, epoch, topic,
+// partition) tile the offset line (law L1, continuity) and add up (law L2, conservation); [Store.Laws] checks both. Rows older
+// than a week are rolled up by the server into longer ones on which the same checks hold.
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ClickHouse/ch-go/proto"
+
+	waybill "github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/clickhouse"
+)
+
+// Store reads and migrates Waybill's database. Rows are written by package delivery's procedure, as blocks built here.
+type Store struct {
+	ch *clickhouse.Client
+	db string
+}
+
+// New makes a store over the given database; empty means DefaultDatabase.
+func New(ch *clickhouse.Client, database string) *Store {
+	if database == "" {
+		database = DefaultDatabase
+	}
+	return &Store{ch, database}
+}
+
+// Database is the name of Waybill's database.
+func (s *Store) Database() string { return s.db }
+
+// Migrate creates what is missing and brings the schema to this binary's version. It may be run by several workers at once
+// and again at any time. A schema that is newer than this binary is a config error.
+func (s *Store) Migrate(ctx context.Context, now time.Time) error {
+	if err := s.ch.Exec(ctx, "CREATE DATABASE IF NOT EXISTS "+clickhouse.Ident(s.db)+" ENGINE = Atomic"); err != nil {
+		return err
+	}
+	have, err := s.version(ctx)
+	if err != nil {
+		return err
+	}
+	if have > schemaVersion() {
+		return &waybill.Error{
+			Op: "ledger.migrate", Class: waybill.ClassConfig, Hint: "run the newer Waybill everywhere",
+			Err: fmt.Errorf("database %s has schema version %d, this binary knows %d", s.db, have, schemaVersion()),
+		}
+	}
+	for _, m := range migrations {
+		if m.version <= have {
+			continue
+		}
+		if err := s.apply(ctx, m, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) apply(ctx context.Context, m migration, now time.Time) error {
+	for _, sql := range m.sql(s.db) {
+		if err := s.ch.Exec(ctx, sql); err != nil {
+			return err
+		}
+	}
+	version, at := proto.ColUInt32{m.version}, millisColumn()
+	at.Append(now)
+	a := s.ch.Insert(ctx, clickhouse.Insert{
+		Database: s.db, Table: TableMeta,
+		Input: proto.Input{{Name: "version", Data: version}, {Name: "applied_at", Data: at}},
+		Token: waybill.Token(fmt.Sprintf("meta-%d", m.version)),
+	})
+	if a.Err != nil {
+		return a.Err
+	}
+	return nil
+}
+
+// version is the highest schema version that has been applied in full; 0 for a new database.
+func (s *Store) version(ctx context.Context) (uint32, error) {
+	var exists proto.ColUInt8
+	err := s.ch.Query(ctx, "EXISTS TABLE "+clickhouse.Table(s.db, TableMeta), proto.Results{{Name: "result", Data: &exists}}, func(int) error { return nil })
+	if err != nil || exists.Rows() == 0 || exists.Row(0) == 0 {
+		return 0, err
+	}
+	var version proto.ColUInt32
+	have := uint32(0)
+	err = s.ch.Query(ctx, "SELECT max(version) AS v FROM "+clickhouse.Table(s.db, TableMeta), proto.Results{{Name: "v", Data: &version}}, func(int) error {
+		have = version.Row(0)
+		return nil
+	})
+	return have, err
+}
+
+// millisColumn is a DateTime64(3, 'UTC').
+func millisColumn() *proto.ColDateTime64 {
+	return new(proto.ColDateTime64).WithPrecision(proto.PrecisionMilli).WithLocation(time.UTC)
+}
