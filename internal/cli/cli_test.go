@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -55,7 +56,7 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 			http.NotFound(w, r)
 			return
 		}
-		fmt.Fprint(w, body)
+		_, _ = io.WriteString(w, body)
 	}))
 	ts.Defer(srv.Close)
 	ts.Setenv("ADDR", srv.Listener.Addr().String())
@@ -94,10 +95,10 @@ func width(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // run is Main without a process.
-func run(args ...string) (code int, out, errOut string) {
-	var o, e bytes.Buffer
-	code = Main(context.Background(), args, Streams{In: strings.NewReader(""), Out: &o, Err: &e})
-	return code, o.String(), e.String()
+func run(args ...string) (code int, out string) {
+	var o bytes.Buffer
+	code = Main(context.Background(), args, Streams{In: strings.NewReader(""), Out: &o, Err: io.Discard})
+	return code, o.String()
 }
 
 func TestPipelineFileTopic_IsAPipelineFileWithEveryDefaultAsItIs(t *testing.T) {
@@ -128,7 +129,7 @@ func TestHelp_EveryCommandTeachesWithin80Columns(t *testing.T) {
 		if cmd.Long == "" && cmd.Name() != "version" {
 			t.Errorf("%s has no long help", cmd.Name())
 		}
-		_, out, _ := run(cmd.Name(), "--help")
+		_, out := run(cmd.Name(), "--help")
 		for line := range strings.Lines(out) {
 			if utf8.RuneCountInString(line) > 81 {
 				t.Errorf("%s: a line of %d characters: %s", cmd.Name(), utf8.RuneCountInString(line), line)
@@ -236,7 +237,7 @@ func TestFormats(t *testing.T) {
 }
 
 func TestBuild_IsCompleteJSON(t *testing.T) {
-	code, out, _ := run("version", "-o", "json")
+	code, out := run("version", "-o", "json")
 	var b BuildInfo
 	if err := json.Unmarshal([]byte(out), &b); err != nil || code != 0 || b.Version == "" || b.Go == "" || b.Platform == "" {
 		t.Errorf("exit code %d, %v: %s", code, err, out)

@@ -89,15 +89,18 @@ func report(s Streams, cmd *cobra.Command, err error) int {
 	switch {
 	case errors.As(err, &coded) && coded.said:
 	case errors.As(err, &problems):
-		_ = problems.Render(s.Err, s.ErrTTY) // where errors cannot be written there is nobody to tell
+		_ = problems.Render(s.Err, s.ErrTTY) // as in tell
 	default:
 		printError(s.Err, err)
 		if code == ExitUsage {
-			fmt.Fprintf(s.Err, "  see: %s --help\n", cmd.CommandPath())
+			tell(s.Err, "  see: %s --help\n", cmd.CommandPath())
 		}
 	}
 	return code
 }
+
+// tell writes to standard error. If that fails there is nobody left to tell.
+func tell(w io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
 
 // printError puts the hint on a line of its own.
 func printError(w io.Writer, err error) {
@@ -110,14 +113,14 @@ func printError(w io.Writer, err error) {
 	}
 	e, ok := err.(*waybill.Error) //nolint:errorlint // a wrapped one is part of a longer message, hint and all
 	if !ok {
-		fmt.Fprintf(w, "waybill: %v\n", err)
+		tell(w, "waybill: %v\n", err)
 		return
 	}
 	bare := *e
 	bare.Hint = ""
-	fmt.Fprintf(w, "waybill: %v\n", &bare)
+	tell(w, "waybill: %v\n", &bare)
 	if e.Hint != "" {
-		fmt.Fprintf(w, "  hint: %s\n", e.Hint)
+		tell(w, "  hint: %s\n", e.Hint)
 	}
 }
 

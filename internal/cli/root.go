@@ -6,7 +6,6 @@ package cli
 import (
 	"context"
 	_ "embed"
-	"fmt"
 	"io"
 	"runtime/debug"
 
@@ -26,7 +25,7 @@ type Streams struct {
 func Main(ctx context.Context, args []string, s Streams) (code int) {
 	defer func() {
 		if r := recover(); r != nil {
-			fmt.Fprintf(s.Err, "waybill: bug: %v\n\n%s", r, debug.Stack())
+			tell(s.Err, "waybill: bug: %v\n\n%s", r, debug.Stack())
 			code = ExitBug
 		}
 	}()

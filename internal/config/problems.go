@@ -140,7 +140,10 @@ var literalPassword = regexp.MustCompile(`://[^:/\s]*:([^\s"']+)@`)
 // mask hides passwords in a line of a file, placeholders excepted: a build log keeps what it is shown.
 func mask(line string, caret int) (string, int) {
 	m := literalPassword.FindStringSubmatchIndex(line)
-	if m == nil || placeholder.FindString(line[m[2]:m[3]]) == line[m[2]:m[3]] {
+	if len(m) < 4 {
+		return line, caret
+	}
+	if password := line[m[2]:m[3]]; placeholder.FindString(password) == password {
 		return line, caret
 	}
 	before, secret := len([]rune(line[:m[2]])), len([]rune(line[m[2]:m[3]]))

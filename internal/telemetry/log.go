@@ -14,7 +14,7 @@ import (
 // object a line otherwise. json asks for JSON on a terminal too.
 func NewLogger(w io.Writer, tty bool, level slog.Leveler, json bool) *slog.Logger {
 	if tty && !json {
-		return slog.New(tint.NewHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly}))
+		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly}))
 	}
 	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
 }

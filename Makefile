@@ -1,0 +1,114 @@
+# Everything that is done to this tree more than once. `make` alone lists it.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GO      ?= go
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -s -w -X github.com/waybill-data/waybill/internal/cli.version=$(VERSION)
+
+# The linter is built from source by the Go of this machine: a prebuilt one may be too old for it.
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI         := bin/golangci-lint-$(GOLANGCI_VERSION)
+
+# How many seeds `make sim` runs; SIM_FLAGS takes further flags of the simulator.
+SEEDS     ?= 10000
+SIM_FLAGS ?=
+
+# Packages for `make test` and `make lint`.
+PKG ?= ./...
+
+##@ Everyday
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} \
+		/^##@ / {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/waybill
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/waybill ./cmd/waybill
+
+.PHONY: test
+test: engines ## Run all tests with the race detector, against real engines (PKG=./internal/... for some)
+	$(GO) test -race -timeout 30m $(PKG)
+
+.PHONY: demo
+demo: build ## Show it at work: a broker, a ClickHouse, a pipeline, on this machine
+	tools/engines/fetch clickhouse
+	./bin/waybill demo
+
+.PHONY: lint
+lint: $(GOLANGCI) ## Run the linters (.golangci.yml; PKG=... for some packages)
+	$(GOLANGCI) run $(PKG)
+
+.PHONY: fmt
+fmt: ## Format all Go files
+	gofmt -w $(GO_FILES)
+
+##@ Long runs
+
+.PHONY: sim
+sim: ## Run the seeded simulator (SEEDS=10000)
+	$(GO) run ./internal/sim/cmd/waybill-sim -seeds $(SEEDS) $(SIM_FLAGS)
+
+.PHONY: e2e
+e2e: engines ## Run the whole binary against real engines, with faults
+	$(GO) test ./e2e -count=1 -v -timeout 60m
+
+.PHONY: bench
+bench: engines ## Run the benchmarks (allocations included)
+	$(GO) test -run '^$$' -bench . -benchmem $(PKG)
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz test for 30 seconds
+	@$(GO) list -f '{{.Dir}} {{.ImportPath}}' ./... | while read -r dir pkg; do \
+		{ grep -ho '^func Fuzz[A-Za-z0-9_]*' "$$dir"/*_test.go 2>/dev/null || true; } | sed 's/^func //' | while read -r name; do \
+			echo "== $$pkg $$name"; \
+			$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime 30s "$$pkg"; \
+		done; \
+	done
+
+##@ What must hold before a commit
+
+.PHONY: generate
+generate: ## Make everything that is generated anew
+	$(GO) generate ./...
+
+.PHONY: verify
+verify: ## Fail on stale files: formatting, generated code, go.mod
+	@unformatted="$$(gofmt -l $(GO_FILES))"; \
+		if [[ -n "$$unformatted" ]]; then echo "not formatted (make fmt):"; echo "$$unformatted"; exit 1; fi
+	$(GO) mod tidy -diff
+	$(GO) mod verify
+	@before="$$(mktemp)"; after="$$(mktemp)"; trap 'rm -f "$$before" "$$after"' EXIT; \
+		$(TREE_STATE) > "$$before"; $(GO) generate ./...; $(TREE_STATE) > "$$after"; \
+		diff -u "$$before" "$$after" || { echo "generated files are stale (make generate)"; exit 1; }
+
+##@ Setting up and cleaning up
+
+.PHONY: engines
+engines: ## Fetch ClickHouse and Kafka into tools/engines/.cache
+	@tools/engines/fetch all
+
+.PHONY: clean
+clean: ## Remove what was built; the linter and the engines stay (see distclean)
+	rm -rf bin/waybill dist coverage.out
+
+.PHONY: distclean
+distclean: clean ## Remove the linter and the engines too
+	rm -rf bin tools/engines/.cache
+
+$(GOLANGCI):
+	@echo "building golangci-lint $(GOLANGCI_VERSION) (once, takes minutes)"
+	@mkdir -p bin
+	GOBIN="$(CURDIR)/bin" $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	mv bin/golangci-lint $@
+
+# Go files that are ours: those that git knows or would take.
+GO_FILES = $$(git ls-files --cached --others --exclude-standard -- '*.go' | while read -r f; do if [[ -e "$$f" ]]; then echo "$$f"; fi; done)
+
+# What the tree looks like, changed files by content: the difference before and after is what was stale.
+TREE_STATE = git ls-files --cached --others --exclude-standard | while read -r f; do if [[ -f "$$f" ]]; then cksum "$$f"; fi; done

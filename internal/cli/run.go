@@ -1,0 +1,136 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/config"
+	"github.com/waybill-data/waybill/internal/engine"
+	"github.com/waybill-data/waybill/internal/failpoint"
+	"github.com/waybill-data/waybill/internal/server"
+	"github.com/waybill-data/waybill/internal/status"
+	"github.com/waybill-data/waybill/internal/telemetry"
+)
+
+// runOptions are the flags of `waybill run`.
+type runOptions struct {
+	listen    string
+	budget    string
+	drain     time.Duration
+	logLevel  string
+	logFormat string
+	quiet     bool
+}
+
+func newRun(s Streams) *cobra.Command {
+	var o runOptions
+	cmd := &cobra.Command{
+		Use:   "run FILE...",
+		Short: "Run pipelines until stopped",
+		Long: `Runs the pipelines of the given files in this process until it is stopped.
+
+Start as many processes with the same files as you like: they share the topic's
+partitions as members of one consumer group. An interrupt (Ctrl-C, SIGTERM) stops
+reading, settles what is in flight and leaves the group; a second one ends at once,
+which loses nothing either: the next start carries out what was pending.
+
+While it runs, http://127.0.0.1:8321 answers /status, /metrics, /healthz, /readyz.`,
+		Example: `  waybill run llm-calls.yaml
+  waybill run --listen 127.0.0.1:0 --log-format json pipelines/*.yaml`,
+		Args: args(cobra.MinimumNArgs(1)),
+		RunE: func(cmd *cobra.Command, files []string) error { return run(cmd.Context(), s, files, o) },
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.listen, "listen", server.DefaultListen, "address of /status, /metrics, /healthz and /readyz; empty for none")
+	f.StringVar(&o.budget, "memory", "512MiB", "bytes of records that all pipelines may hold at once")
+	f.DurationVar(&o.drain, "drain", engine.DefaultDrain, "how long a stop may take to settle what is in flight")
+	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
+	f.StringVar(&o.logFormat, "log-format", "auto", "text, json, or auto: text on a terminal, json otherwise")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "no live line on a terminal")
+	return cmd
+}
+
+func run(ctx context.Context, s Streams, files []string, o runOptions) error {
+	if err := failpoint.Arm(os.Getenv); err != nil {
+		return usage(err)
+	}
+	budget, err := config.ParseSize(o.budget)
+	if err != nil {
+		return usage(fmt.Errorf("--memory %s: %w", o.budget, err))
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(o.logLevel)); err != nil {
+		return usage(fmt.Errorf("--log-level %s: choose debug, info, warn or error", o.logLevel))
+	}
+	if o.logFormat != "auto" && o.logFormat != "text" && o.logFormat != "json" {
+		return usage(fmt.Errorf("--log-format %s: choose auto, text or json", o.logFormat))
+	}
+	pipelines, err := config.LoadAll(files, os.LookupEnv)
+	if err != nil {
+		return err
+	}
+	live := newLiveLine(s, o)
+	log := telemetry.NewLogger(live, s.ErrTTY || o.logFormat == "text", level, o.logFormat == "json")
+	metrics := telemetry.NewMetrics(version)
+	metrics.SetBudget(budget)
+	e := engine.NewEngine(version, pipelines, engine.Deps{Log: log, Metrics: metrics, Drain: o.drain,
+		Budget: engine.NewBudget(budget, metrics.SetBudgetUsed)})
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if o.listen != "" {
+		stop, err := serve(o.listen, e, metrics, log)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
+	ended := live.follow(e.Status)
+	err = e.Run(ctx)
+	ended()
+	if err != nil && !errors.Is(err, context.Canceled) {
+		return stopped(err)
+	}
+	return nil
+}
+
+// stopped gives the exit code of the worst error.
+func stopped(err error) error {
+	code := ExitFatal
+	if waybill.ClassOf(err) == waybill.ClassBug {
+		code = ExitBug
+	}
+	return &exitError{code: code, err: err}
+}
+
+// sumLine is one pipeline in one line.
+func sumLine(p *status.Pipeline) string {
+	var lag int64
+	for _, tp := range p.Partitions {
+		lag += max(0, tp.Lag)
+	}
+	line := fmt.Sprintf("%s %s  read %s (%s/s)  written %s", p.Name, p.State, count(p.Totals.Read), count(int64(p.Rates.ReadPerSecond)), count(p.Totals.Written))
+	if p.Totals.DeadLettered > 0 {
+		line += "  dead " + count(p.Totals.DeadLettered)
+	}
+	if p.Totals.Lost > 0 {
+		line += "  LOST " + count(p.Totals.Lost)
+	}
+	line += "  lag " + count(lag)
+	if p.State == status.Stalled {
+		line += "  " + p.Reason
+	}
+	line = strings.ReplaceAll(line, "\n", " ")
+	if r := []rune(line); len(r) > lineWidth-1 {
+		line = string(r[:lineWidth-2]) + "…"
+	}
+	return line
+}
