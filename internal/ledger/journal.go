@@ -137,6 +137,7 @@ type Pipeline struct {
 	Name, ClusterID, Topic string
 	TopicID                uuid.UUID
 	Epoch                  waybill.Epoch
+	Partitions             int32  // of the topic, so that partitions which were added later can be told
 	Target                 string // database.table
 	FileHash               string
 	FirstSeen              time.Time
@@ -155,6 +156,7 @@ func PipelineBlock(p Pipeline) proto.Input {
 	return proto.Input{
 		{Name: "name", Data: name}, {Name: "cluster_id", Data: cluster}, {Name: "topic", Data: topic},
 		{Name: "topic_id", Data: proto.ColUUID{p.TopicID}}, {Name: "epoch", Data: proto.ColUInt32{uint32(p.Epoch)}},
+		{Name: "partitions", Data: proto.ColInt32{p.Partitions}},
 		{Name: "target", Data: target}, {Name: "file_hash", Data: hash}, {Name: "first_seen", Data: at},
 	}
 }
@@ -165,17 +167,18 @@ func (s *Store) Pipelines(ctx context.Context, name string) ([]Pipeline, error) 
 	var cluster, topic, target, hash proto.ColStr
 	var id proto.ColUUID
 	var epoch proto.ColUInt32
+	var partitions proto.ColInt32
 	at := millisColumn()
 	err := s.ch.Query(ctx, fmt.Sprintf(`
-SELECT cluster_id, topic AS t, topic_id, epoch, target AS g, file_hash, first_seen
+SELECT cluster_id, topic AS t, topic_id, epoch, partitions, target AS g, file_hash, first_seen
 FROM %s WHERE name = %s ORDER BY epoch, first_seen`, s.table(TablePipelines), clickhouse.Literal(name)),
 		proto.Results{
 			{Name: "cluster_id", Data: &cluster}, {Name: "t", Data: &topic}, {Name: "topic_id", Data: &id},
-			{Name: "epoch", Data: &epoch}, {Name: "g", Data: &target}, {Name: "file_hash", Data: &hash}, {Name: "first_seen", Data: at},
+			{Name: "epoch", Data: &epoch}, {Name: "partitions", Data: &partitions}, {Name: "g", Data: &target}, {Name: "file_hash", Data: &hash}, {Name: "first_seen", Data: at},
 		}, func(rows int) error {
 			for i := range rows {
 				out = append(out, Pipeline{
-					Name: name, ClusterID: cluster.Row(i), Topic: topic.Row(i), TopicID: id.Row(i), Epoch: waybill.Epoch(epoch.Row(i)),
+					Name: name, ClusterID: cluster.Row(i), Topic: topic.Row(i), TopicID: id.Row(i), Epoch: waybill.Epoch(epoch.Row(i)), Partitions: partitions.Row(i),
 					Target: target.Row(i), FileHash: hash.Row(i), FirstSeen: at.Row(i),
 				})
 			}

@@ -201,89 +201,96 @@ func TestLaws_NameTheExactOffsets(t *testing.T) {
 }
 
 // Random rows against the definition: an offset that no row covers, or that two do.
-func TestLaws_AgreeWithBruteForce(t *testing.T) {
+func TestLawsAndTips_AgreeWithBruteForce(t *testing.T) {
 	w := newWorld(t)
 	rng := rand.New(rand.NewPCG(1, 2))
+	want := map[int32]account{}
+	var all []Row
 	for p := range int32(60) {
-		var rows []Row
-		var covers [200]int
-		at := int64(0)
-		for at < 150 {
-			first, next := at, at+1+rng.Int64N(20)
-			switch rng.IntN(12) {
-			case 0:
-				first = max(0, first-rng.Int64N(4))
-			case 1:
-				first, next = first+2, next+2
-			}
-			rows = append(rows, row(p, first, next, now))
-			for o := first; o < next; o++ {
-				covers[o]++
-			}
-			at = next
+		rows, a := randomAccount(rng, p)
+		want[p] = a
+		all = append(all, rows...)
+	}
+	w.insert(TableLedger, Block(all))
+	found, err := w.s.Laws(t.Context(), "p", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tips, err := w.s.Tips(t.Context(), "p", 1, "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := 0
+	for p, a := range want {
+		if !a.gaps.Empty() || !a.overlaps.Empty() {
+			broken++
 		}
-		begin := rows[0].First
-		rng.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
-		w.insert(TableLedger, Block(rows))
-		var gaps, overlaps waybill.OffsetSet
-		end := at
-		for o := begin; o < end; o++ {
-			if covers[o] == 0 {
-				gaps.Add(o)
-			}
-			if covers[o] > 1 {
-				overlaps.Add(o)
-			}
-		}
-		checkLaws(w, p, gaps, overlaps)
-		checkTip(w, p, begin, end, gaps)
+		a.check(t, p, found, tips[p])
+	}
+	if broken < 10 || broken > 50 {
+		t.Errorf("%d of %d partitions are broken: the test is too one-sided", broken, len(want))
 	}
 }
 
-func checkLaws(w *world, p int32, gaps, overlaps waybill.OffsetSet) {
-	w.Helper()
-	tp := waybill.TopicPartition{Topic: "t", Partition: p}
-	found, err := w.s.continuity(w.Context(), "p", 1, tp)
-	if err != nil {
-		w.Fatal(err)
+// account is what the rows of one partition amount to, by counting.
+type account struct {
+	begin, end     int64
+	gaps, overlaps waybill.OffsetSet
+}
+
+func randomAccount(rng *rand.Rand, p int32) ([]Row, account) {
+	var rows []Row
+	var covers [200]int
+	at := int64(0)
+	for at < 150 {
+		first, next := at, at+1+rng.Int64N(20)
+		switch rng.IntN(30) {
+		case 0:
+			first = max(0, first-rng.Int64N(4))
+		case 1:
+			first, next = first+2, next+2
+		}
+		rows = append(rows, row(p, first, next, now))
+		for o := first; o < next; o++ {
+			covers[o]++
+		}
+		at = next
 	}
-	var gotGaps, gotOverlaps waybill.OffsetSet
+	a := account{begin: rows[0].First, end: at}
+	for o := a.begin; o < a.end; o++ {
+		if covers[o] == 0 {
+			a.gaps.Add(o)
+		}
+		if covers[o] > 1 {
+			a.overlaps.Add(o)
+		}
+	}
+	rng.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
+	return rows, a
+}
+
+func (a account) check(t *testing.T, p int32, found []Violation, tip Tip) {
+	t.Helper()
+	var gaps, overlaps waybill.OffsetSet
 	for _, v := range found {
-		if v.Kind == KindGap {
-			gotGaps.AddSpan(v.Span)
-		} else {
-			gotOverlaps.AddSpan(v.Span)
+		switch {
+		case v.Partition != p:
+		case v.Kind == KindGap:
+			gaps.AddSpan(v.Span)
+		default:
+			overlaps.AddSpan(v.Span)
 		}
 	}
-	if !gotGaps.Equal(gaps) || !gotOverlaps.Equal(overlaps) {
-		w.Fatalf("partition %d: gaps %v, want %v; overlaps %v, want %v", p, gotGaps, gaps, gotOverlaps, overlaps)
+	if !gaps.Equal(a.gaps) || !overlaps.Equal(a.overlaps) {
+		t.Errorf("partition %d: gaps %v, want %v; overlaps %v, want %v", p, gaps, a.gaps, overlaps, a.overlaps)
 	}
-	untiled, err := w.s.untiled(w.Context(), "p", 1)
-	if err != nil {
-		w.Fatal(err)
+	next := a.end
+	if !a.gaps.Empty() {
+		next = a.gaps.Bounds().First
 	}
-	flagged := false
-	for _, u := range untiled {
-		flagged = flagged || u == tp
-	}
-	if flagged == (gaps.Empty() && overlaps.Empty()) {
-		w.Fatalf("partition %d: flagged %v, gaps %v, overlaps %v", p, flagged, gaps, overlaps)
-	}
-}
-
-func checkTip(w *world, p int32, begin, end int64, gaps waybill.OffsetSet) {
-	w.Helper()
-	tips, err := w.s.Tips(w.Context(), "p", 1, "t")
-	if err != nil {
-		w.Fatal(err)
-	}
-	next := end
-	if !gaps.Empty() {
-		next = gaps.Bounds().First
-	}
-	beyond := waybill.OffsetsIn(waybill.Span{First: next, Next: end}).Minus(gaps)
-	if got := tips[p]; got.First != begin || got.Next != next || !waybill.OffsetsIn(got.Beyond...).Equal(beyond) {
-		w.Fatalf("partition %d: tip %+v, want [%d,%d) and beyond %v", p, got, begin, next, beyond)
+	beyond := waybill.OffsetsIn(waybill.Span{First: next, Next: a.end}).Minus(a.gaps)
+	if tip.First != a.begin || tip.Next != next || !waybill.OffsetsIn(tip.Beyond...).Equal(beyond) {
+		t.Errorf("partition %d: tip %+v, want [%d,%d) and beyond %v", p, tip, a.begin, next, beyond)
 	}
 }
 
@@ -298,7 +305,9 @@ func TestRollUp_KeepsTheAccount(t *testing.T) {
 		for i := part; i < 4000; i += 4 {
 			first := int64(i) * 1000
 			rows = append(rows, row(0, first, first+1000, old), row(1, first, first+1000, old))
-			spans = append(spans, span(0, first, first+1000))
+			if i%40 == 0 {
+				spans = append(spans, span(0, first, first+1000))
+			}
 		}
 		w.insert(TableLedger, Block(rows))
 	}
@@ -311,8 +320,8 @@ func TestRollUp_KeepsTheAccount(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := present[waybill.TopicPartition{Topic: "t", Partition: 0}].Len(); n != 4000 {
-		t.Errorf("%d first offsets present, want 4000", n)
+	if n := present[waybill.TopicPartition{Topic: "t", Partition: 0}].Len(); n != 100 {
+		t.Errorf("%d first offsets present, want 100", n)
 	}
 	tips, err := w.s.Tips(t.Context(), "p", 1, "t")
 	if err != nil {

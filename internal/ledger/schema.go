@@ -185,6 +185,7 @@ CREATE TABLE IF NOT EXISTS %%s.pipelines (
     topic      LowCardinality(String),
     topic_id   UUID,
     epoch      UInt32,
+    partitions Int32 COMMENT 'of the topic',
     target     LowCardinality(String) COMMENT 'database.table',
     file_hash  String COMMENT 'of the pipeline file''s text',
     first_seen DateTime64(3, 'UTC')
