@@ -35,6 +35,9 @@ type Tally struct {
 // records, never of who writes it or when.
 type LedgerRow struct {
 	waybill.BatchSpan
+	// TopicID is the first half of the id of the topic that the span was read from: offsets of a topic
+	// that was deleted and created again are told from the old ones by it.
+	TopicID                                         [8]byte
 	Read, Written, Dead, Filtered, Tombstones, Lost int64
 }
 
@@ -155,6 +158,8 @@ type Position struct {
 	// Tip is the end of the ledger's gapless prefix under this pipeline's epoch, -1 if the ledger has no
 	// row of this partition.
 	Tip int64
+	// TipTopicID is LedgerRow.TopicID of the row that ends at Tip; zero if there is none.
+	TipTopicID [8]byte
 	// OldTip is the same under the epoch that Metadata names, if that differs; -1 otherwise.
 	OldTip int64
 }

@@ -216,7 +216,11 @@ func (m *Machine) send(w *work, rows RowSet) {
 	if d.store == waybill.StoreLedger {
 		for _, s := range w.batch.Spans {
 			if _, ours := rows[s.TopicPartition]; ours {
-				e.Ledger = append(e.Ledger, w.ledgerRow(s))
+				row := w.ledgerRow(s)
+				if o := m.parts[s.TopicPartition]; o != nil {
+					row.TopicID = o.topicID
+				}
+				e.Ledger = append(e.Ledger, row)
 			}
 		}
 	}

@@ -1,0 +1,209 @@
+package sim
+
+import (
+	"fmt"
+	"hash/fnv"
+
+	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/delivery"
+	"github.com/waybill-data/waybill/internal/sim/chmodel"
+)
+
+// request is an INSERT from the moment it leaves the worker to the moment the server is done with it.
+type request struct {
+	from  *proc
+	send  delivery.Send
+	rows  []chmodel.Row
+	o     chmodel.InsertOptions
+	in    *chmodel.Insert
+	over  bool // the sender has an answer or has given up
+	begun int64
+}
+
+// send: the lease is checked and the deadline drawn here, the request leaves a moment later.
+func (p *proc) send(e delivery.Send) {
+	w := p.w
+	if w.now-p.lease >= sessionTimeout && w.mutant != MutantNoLease || !p.member {
+		p.answer("sent", delivery.SendAnswered{Op: e.Op, Answer: delivery.NotSent})
+		return
+	}
+	rows, ok := p.rows(e)
+	if !ok {
+		w.fail("%s: batch %s: asked to send rows of %s whose records are not at hand: %s", p.name, e.Batch.ID.Short(), e.Store, e.Rows)
+		return
+	}
+	r := &request{from: p, send: e, rows: rows, o: w.options()}
+	p.after(w.between(0, 3), func() { p.dispatch(r) })
+	p.point("decided " + string(e.Store))
+}
+
+// rows builds the block.
+func (p *proc) rows(e delivery.Send) ([]chmodel.Row, bool) {
+	if e.Store == waybill.StoreLedger {
+		return p.w.ledgerBlock(e), true
+	}
+	var out []chmodel.Row
+	for _, tp := range e.Rows.Partitions() {
+		for _, sp := range e.Rows[tp].Spans() {
+			for o := sp.First; o < sp.Next; o++ {
+				v, ok := p.data[e.Work][rowKey{tp.Partition, o}]
+				if !ok {
+					return nil, false
+				}
+				r := chmodel.Row{Topic: topic, Partition: tp.Partition, Offset: o, Epoch: uint32(e.Batch.Epoch), Content: v}
+				if e.Store == waybill.StoreTarget {
+					r.TablePartition = int(v>>3) % p.w.opt.tablePartitions
+					r.Poison = kindOf(v) == kindPoison
+				} else {
+					r.TablePartition = int(o/7) % 2
+				}
+				out = append(out, r)
+			}
+		}
+	}
+	return out, true
+}
+
+// ledgerBlock: the table partition is a function of the batch's recorded time.
+func (w *world) ledgerBlock(e delivery.Send) []chmodel.Row {
+	month := int(e.Batch.Time/5_000) % 3
+	if w.mutant == MutantLedgerByNow {
+		month = int(w.now/2_000) % 3
+	}
+	var out []chmodel.Row
+	for _, l := range e.Ledger {
+		h := fnv.New64a()
+		fmt.Fprintf(h, "%+v", l)
+		w.ledger[h.Sum64()] = l
+		out = append(out, chmodel.Row{Topic: topic, Partition: l.Partition, Offset: l.First, Epoch: uint32(e.Batch.Epoch),
+			TablePartition: month, Content: h.Sum64()})
+	}
+	return out
+}
+
+// dispatch puts the request on the wire.
+func (p *proc) dispatch(r *request) {
+	w := p.w
+	p.after(insertTimeout, func() { p.insertAnswered(r, delivery.NoAnswer, errInjected) })
+	delay := w.latency()
+	switch {
+	case p.strikes(DropInsertRequest, r.send.Store, r.send.Batch):
+		return
+	case p.strikes(DelayInsert, r.send.Store, r.send.Batch):
+		delay += w.between(500, insertTimeout+sendDeadline)
+	}
+	w.inserts = append(w.inserts, r)
+	w.after(delay, func() { w.arrive(r) })
+	p.point("sent " + string(r.send.Store))
+}
+
+func (w *world) arrive(r *request) {
+	if w.now < w.serverUp {
+		w.end(r, true)
+		return
+	}
+	table, token := tableOf[r.send.Store], string(r.send.Token)
+	if r.from.strikes(RefuseInsert, r.send.Store, r.send.Batch) {
+		w.ch.RefuseNext(table, chmodel.CodeTooManyParts, "too many parts")
+	}
+	if w.mutant == MutantTwoBlocks && len(r.rows) > 1 && r.send.Store == waybill.StoreTarget {
+		r.in = w.ch.BeginBlocks(table, token, [][]chmodel.Row{r.rows[:len(r.rows)/2], r.rows[len(r.rows)/2:]}, r.o)
+	} else {
+		r.in = w.ch.Begin(table, token, r.rows, r.o)
+	}
+	r.begun = w.now
+	w.slice(r)
+}
+
+// slice lets the server take one step with an insert.
+func (w *world) slice(r *request) {
+	if r.in.Done() { // killed
+		w.end(r, false)
+		return
+	}
+	before, swallows := w.ch.Commits(), w.ch.Swallows(tableOf[r.send.Store])
+	done := r.in.Step(w.now)
+	if w.ch.Swallows(tableOf[r.send.Store]) < swallows {
+		w.hit(&armed{Fault: Fault{Kind: Swallow, Partition: -1, Store: r.send.Store}}, r.from.worksOf(r.send.Batch))
+	}
+	w.touch(r)
+	if w.ch.Commits() != before {
+		r.from.point("slice " + string(r.send.Store))
+	}
+	if done {
+		w.end(r, true)
+		return
+	}
+	pause := w.latency()
+	if w.slowInserts(r) {
+		pause += w.between(300, 1_200)
+	}
+	left := r.begun + executionLimit - w.now
+	w.after(min(pause, max(1, left/8)), func() { w.slice(r) })
+}
+
+func (w *world) slowInserts(r *request) bool {
+	return r.from.strikes(SlowInsert, r.send.Store, r.send.Batch)
+}
+
+// touch notes which tokens an insert may have planted by now.
+func (w *world) touch(r *request) {
+	for _, table := range []string{tableOf[r.send.Store], tableView} {
+		if table == tableView && (!w.opt.views || r.send.Store != waybill.StoreTarget) {
+			continue
+		}
+		key := table + " " + string(r.send.Token)
+		t := w.tokens[key]
+		if t == nil {
+			t = &tokenState{first: w.now}
+			w.tokens[key] = t
+		}
+		t.last = w.now
+	}
+}
+
+// end: the server is done; the reply goes out if there is one.
+func (w *world) end(r *request, reply bool) {
+	for i, o := range w.inserts {
+		if o == r {
+			w.inserts = append(w.inserts[:i:i], w.inserts[i+1:]...)
+			break
+		}
+	}
+	p := r.from
+	if !reply || p.dead || p.strikes(DropInsertReply, r.send.Store, r.send.Batch) {
+		return
+	}
+	answer, err := delivery.NoAnswer, errInjected
+	if r.in != nil {
+		answer, err = classify(r.in.Result())
+	}
+	p.after(w.latency(), func() { p.insertAnswered(r, answer, err) })
+}
+
+// classify is the performer's reading of the server's answer.
+func classify(a chmodel.Answer) (delivery.Answer, error) {
+	switch {
+	case a.OK && a.Duplicated == 0:
+		return delivery.Landed, nil
+	case a.OK:
+		return delivery.Deduplicated, nil
+	}
+	err := fmt.Errorf("code %d: %s", a.ErrCode, a.Err)
+	switch {
+	case a.ErrCode == chmodel.CodeConstraint, a.ErrCode == chmodel.CodeThrowIf && a.Err != "late":
+		return delivery.Refused, err
+	case a.ErrCode == chmodel.CodeUnknownTable:
+		return delivery.Impossible, err
+	}
+	return delivery.NoAnswer, err
+}
+
+func (p *proc) insertAnswered(r *request, a delivery.Answer, err error) {
+	if r.over {
+		return
+	}
+	r.over = true
+	p.step(delivery.SendAnswered{Op: r.send.Op, Answer: a, Err: err})
+	p.point("answered " + string(r.send.Store))
+}
