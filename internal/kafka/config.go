@@ -132,6 +132,9 @@ func (c Config) clientOpts(dial *dialer) []kgo.Opt {
 	return opts
 }
 
+// maxReadBytes is the largest response that is read: a single batch may exceed FetchMaxBytes.
+func (c Config) maxReadBytes() int32 { return max(100<<20, c.FetchMaxBytes) }
+
 func (c Config) isolation() kgo.IsolationLevel {
 	if c.Isolation == ReadUncommitted {
 		return kgo.ReadUncommitted()

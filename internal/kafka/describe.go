@@ -46,7 +46,7 @@ func (s *Session) Describe(ctx context.Context) (TopicInfo, error) {
 }
 
 func (s *Session) fillExtents(ctx context.Context, parts []PartitionInfo) error {
-	adm := kadm.NewClient(s.reader)
+	adm := kadm.NewClient(s.asker)
 	for _, list := range []struct {
 		ask func(context.Context, ...string) (kadm.ListedOffsets, error)
 		put func(*PartitionInfo, int64)
@@ -82,7 +82,7 @@ func (s *Session) metadata(ctx context.Context) (*kmsg.MetadataResponse, *kmsg.M
 	t.Topic = &s.cfg.Topic
 	req.Topics = append(req.Topics, t)
 	req.AllowAutoTopicCreation = false
-	resp, err := req.RequestWith(ctx, s.reader)
+	resp, err := req.RequestWith(ctx, s.asker)
 	at := waybill.Position{Topic: s.cfg.Topic, Partition: -1}
 	if err != nil {
 		return nil, nil, classify("kafka.metadata", err, at)

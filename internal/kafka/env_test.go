@@ -22,7 +22,7 @@ import (
 	"github.com/waybill-data/waybill/internal/testenv"
 )
 
-const within = 30 * time.Second
+const within = 10 * time.Second
 
 // env is one broker to test against, and one group protocol.
 type env struct {
@@ -58,8 +58,8 @@ func (e *env) create(partitions int32, configs map[string]*string) {
 		return err == nil && d.Error() == nil && len(d[e.topic]) == int(partitions)
 	})
 	if e.protocol == ProtocolConsumer {
-		e.setGroupConfig("consumer.session.timeout.ms", "2000")
 		e.setGroupConfig("consumer.heartbeat.interval.ms", "300")
+		e.setGroupConfig("consumer.session.timeout.ms", "2000")
 	}
 }
 
@@ -74,7 +74,9 @@ func (e *env) setGroupConfig(name, value string) {
 	req.Resources = append(req.Resources, r)
 	resp, err := req.RequestWith(e.t.Context(), e.client())
 	must(e.t, err)
-	must(e.t, kerr.ErrorForCode(resp.Resources[0].ErrorCode))
+	if err := kerr.ErrorForCode(resp.Resources[0].ErrorCode); err != nil {
+		e.t.Fatal(err, *resp.Resources[0].ErrorMessage)
+	}
 }
 
 func (e *env) client(opts ...kgo.Opt) *kgo.Client {
@@ -144,11 +146,17 @@ type member struct {
 
 func (e *env) open(edit ...func(*Config)) *member {
 	e.t.Helper()
+	return e.openWith(nil, edit...)
+}
+
+// openWith calls onTake inside each Assigned callback.
+func (e *env) openWith(onTake func([]waybill.TopicPartition), edit ...func(*Config)) *member {
+	e.t.Helper()
 	c := e.config()
 	for _, f := range edit {
 		f(&c)
 	}
-	m := &member{t: e.t}
+	m := &member{t: e.t, onTake: onTake}
 	ctx, cancel := context.WithTimeout(e.t.Context(), within)
 	defer cancel()
 	s, err := Open(ctx, c, Callbacks{Assigned: m.assigned, Revoked: m.revoked, Lost: m.lostAll})
@@ -165,6 +173,9 @@ func (m *member) assigned(tps []waybill.TopicPartition) {
 	defer m.mu.Unlock()
 	m.held = append(m.held, tps...)
 	m.events = append(m.events, fmt.Sprint("assigned ", tps))
+	if m.onTake != nil {
+		m.onTake(tps)
+	}
 }
 
 func (m *member) revoked(tps []waybill.TopicPartition) {

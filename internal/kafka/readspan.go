@@ -183,7 +183,7 @@ func (r *spanReader) fetch(ctx context.Context) (*kmsg.FetchResponseTopicPartiti
 		req.IsolationLevel = 1
 	}
 	req.Topics = append(req.Topics, topic)
-	answer, err := r.s.reader.Broker(int(r.leader)).RetriableRequest(ctx, req)
+	answer, err := r.s.asker.Broker(int(r.leader)).RetriableRequest(ctx, req)
 	if err != nil {
 		return nil, err
 	}

@@ -35,6 +35,7 @@ type Session struct {
 
 	member *kgo.Client // the group's member; fetches nothing
 	reader *kgo.Client // reads partitions; in no group
+	asker  *kgo.Client // metadata, extents and spans: a fetch of the reader's that waits would hold up any other request to its broker
 	dialer *dialer     // the member's connections
 	beats  *heartbeats
 
@@ -78,36 +79,48 @@ func Open(ctx context.Context, cfg Config, callbacks Callbacks) (*Session, error
 	}
 	s.polls = sync.NewCond(&s.mu)
 	s.beats = &heartbeats{clock: s.clock, log: cfg.Log}
-	if err := s.openReader(ctx); err != nil {
-		return nil, err
-	}
-	if err := s.openMember(); err != nil {
-		s.reader.Close()
-		return nil, err
+	for _, open := range []func() error{s.openAsker, func() error { return s.prepare(ctx) }, s.openReader, s.openMember} {
+		if err := open(); err != nil {
+			s.closeClients()
+			return nil, err
+		}
 	}
 	return s, nil
 }
 
-func (s *Session) openReader(ctx context.Context) error {
-	opts := append(s.cfg.clientOpts(newDialer(s.cfg)),
-		kgo.WithLogger(plainLog{s.cfg.Log}),
+func (s *Session) closeClients() {
+	for _, cl := range []*kgo.Client{s.member, s.reader, s.asker} {
+		if cl != nil {
+			cl.CloseAllowingRebalance()
+		}
+	}
+}
+
+func (s *Session) openAsker() error {
+	cl, err := s.newClient(newDialer(s.cfg), plainLog{s.cfg.Log}, kgo.BrokerMaxReadBytes(s.cfg.maxReadBytes()))
+	s.asker = cl
+	return err
+}
+
+func (s *Session) newClient(d *dialer, log kgo.Logger, opts ...kgo.Opt) (*kgo.Client, error) {
+	cl, err := kgo.NewClient(append(append(s.cfg.clientOpts(d), kgo.WithLogger(log)), opts...)...)
+	if err != nil {
+		return nil, configError("kafka.open", err.Error(), "check the Kafka settings")
+	}
+	return cl, nil
+}
+
+func (s *Session) openReader() error {
+	cl, err := s.newClient(newDialer(s.cfg), plainLog{s.cfg.Log},
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()), // an offset out of range is an error, never a new position
 		kgo.FetchIsolationLevel(s.cfg.isolation()),
 		kgo.KeepControlRecords(),
 		kgo.FetchMaxBytes(s.cfg.FetchMaxBytes),
 		kgo.FetchMaxPartitionBytes(s.cfg.PartitionMaxBytes),
-		kgo.BrokerMaxReadBytes(max(100<<20, 2*s.cfg.FetchMaxBytes)),
+		kgo.BrokerMaxReadBytes(s.cfg.maxReadBytes()),
 	)
-	reader, err := kgo.NewClient(opts...)
-	if err != nil {
-		return configError("kafka.open", err.Error(), "")
-	}
-	s.reader = reader
-	if err := s.prepare(ctx); err != nil {
-		reader.Close()
-		return err
-	}
-	return nil
+	s.reader = cl
+	return err
 }
 
 // prepare learns what must stay true during the Session.
@@ -131,8 +144,7 @@ func (s *Session) prepare(ctx context.Context) error {
 }
 
 func (s *Session) openMember() error {
-	opts := append(s.cfg.clientOpts(s.dialer),
-		kgo.WithLogger(s.beats),
+	opts := []kgo.Opt{
 		kgo.WithHooks(protocolHook{s}),
 		kgo.ConsumerGroup(s.cfg.Group),
 		kgo.ConsumeTopics(s.cfg.Topic),
@@ -141,7 +153,7 @@ func (s *Session) openMember() error {
 		kgo.OnPartitionsRevoked(s.onRevoked),
 		kgo.OnPartitionsLost(s.onLost),
 		kgo.AdjustFetchOffsetsFn(fetchNothing),
-	)
+	}
 	if s.cfg.RebalanceTimeout > 0 {
 		opts = append(opts, kgo.RebalanceTimeout(s.cfg.RebalanceTimeout))
 	}
@@ -151,14 +163,9 @@ func (s *Session) openMember() error {
 		opts = append(opts, kgo.Balancers(kgo.CooperativeStickyBalancer()),
 			kgo.SessionTimeout(s.cfg.SessionTimeout), kgo.HeartbeatInterval(s.cfg.HeartbeatInterval))
 	}
-	member, err := kgo.NewClient(opts...)
-	if err != nil {
-		return configError("kafka.open", err.Error(), "")
-	}
-	s.mu.Lock()
-	s.member = member
-	s.mu.Unlock()
-	return nil
+	cl, err := s.newClient(s.dialer, s.beats, opts...)
+	s.member = cl
+	return err
 }
 
 // fetchNothing leaves the member without a single position, so that it has nothing to fetch from.
@@ -223,8 +230,7 @@ func (s *Session) Close(leave bool) {
 		s.cfg.Log.Info("kafka: leaving the group failed; the broker will notice by the session timeout", "group", s.cfg.Group, "err", err)
 	}
 	s.end(s.callbacks.Revoked, &waybill.Error{Op: "kafka.session", Position: nowhere, Class: waybill.ClassFenced, Err: errClosed})
-	s.member.CloseAllowingRebalance()
-	s.reader.Close()
+	s.closeClients()
 }
 
 var (
@@ -373,7 +379,7 @@ func (s *Session) brokerSessionTimeout(ctx context.Context) (time.Duration, erro
 	group.ResourceType, group.ResourceName = kmsg.ConfigResourceTypeGroupConfig, s.cfg.Group
 	group.ConfigNames = []string{"consumer.session.timeout.ms"}
 	req.Resources = append(req.Resources, group)
-	resp, err := req.RequestWith(ctx, s.reader)
+	resp, err := req.RequestWith(ctx, s.asker)
 	if err != nil {
 		return 0, classify("kafka.open", err, nowhere)
 	}
