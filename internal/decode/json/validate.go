@@ -71,9 +71,9 @@ func syntaxReject(text []byte, err error) *Reject {
 	}
 	switch {
 	case err == io.EOF:
-		return &Reject{Code: Truncated, ByteOffset: offset, Message: "the value is empty"}
+		return &Reject{Code: Truncated, ByteOffset: len(text), Message: "the value is empty"}
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return &Reject{Code: Truncated, ByteOffset: offset, Message: "the text ends in the middle of the JSON value"}
+		return &Reject{Code: Truncated, ByteOffset: len(text), Message: "the text ends in the middle of the JSON value"}
 	case errors.Is(err, jsontext.ErrDuplicateName):
 		return &Reject{Code: DuplicateKey, Path: pointerPath(syntactic.JSONPointer), ByteOffset: offset,
 			Message: "an object has two members of the same name"}
