@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/waybill-data/waybill/internal/testenv/chserver"
+	"github.com/waybill-data/waybill/internal/testenv/faultproxy"
 	"github.com/waybill-data/waybill/internal/testenv/kafkaserver"
 )
 
@@ -106,4 +107,19 @@ func Eventually(t testing.TB, within time.Duration, what string, cond func() boo
 		case <-tick.C:
 		}
 	}
+}
+
+// Proxy starts a fault proxy in front of a server and ends it with the test.
+func Proxy(t testing.TB, target string) *faultproxy.Proxy {
+	t.Helper()
+	p, err := faultproxy.Start(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.Close(); err != nil {
+			t.Errorf("close the proxy: %v", err)
+		}
+	})
+	return p
 }

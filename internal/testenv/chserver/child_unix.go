@@ -31,6 +31,9 @@ func runChild(o orders) int {
 	purego.RegisterLibFunc(&resultError, lib, "chdb_result_error")
 
 	setSignalHandlers(false) // the engine's own would leave a crashed server standing, deaf
+	if err := surviveBrokenConnections(o.Lib); err != nil {
+		fmt.Fprintf(os.Stderr, "a broken native connection may end this server: %v\n", err)
+	}
 	argv := cArgs(o.Args)
 	result := cmdline(int32(len(o.Args)), &argv[0])
 	runtime.KeepAlive(argv)

@@ -5,9 +5,8 @@
 // call is where it becomes a server.
 //
 // The engine inside is that of clickhouse-local. Its `default` database is an overlay: create databases with
-// ENGINE = Atomic and use those. Users and grants come from Options.Users only, asynchronous inserts have no queue,
-// replicated tables stay read-only, and an exception during the native protocol's handshake (a wrong password, an unknown
-// database) ends the server after it was answered: test those over HTTP, or answer for the server by a proxy (faultproxy).
+// ENGINE = Atomic and use those. Users and grants come from Options.Users only, asynchronous inserts have no queue, and
+// replicated tables stay read-only. Stop is as abrupt as Kill.
 package chserver
 
 import (
