@@ -87,7 +87,7 @@ func run(ctx context.Context, s Streams, files []string, o runOptions) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if o.listen != "" {
-		stop, err := serve(o.listen, e, metrics, log)
+		stop, err := startServer(o.listen, e, metrics, log)
 		if err != nil {
 			return err
 		}
@@ -133,4 +133,22 @@ func sumLine(p *status.Pipeline) string {
 		line = string(r[:lineWidth-2]) + "…"
 	}
 	return line
+}
+
+// stopServing bounds how long requests in flight may hold up the end.
+const stopServing = 2 * time.Second
+
+func startServer(listen string, e *engine.Engine, metrics *telemetry.Metrics, log *slog.Logger) (stop func(), err error) {
+	srv := server.New(server.Options{Listen: listen, Source: e, Metrics: metrics.Handler(), Log: log})
+	if err := srv.Start(); err != nil {
+		return nil, err
+	}
+	log.Info("serving", "status", "http://"+srv.Addr()+"/status")
+	return func() {
+		ctx, cancel := context.WithTimeout(context.Background(), stopServing)
+		defer cancel()
+		if err := srv.Stop(ctx); err != nil {
+			log.Debug("server stopped", "error", err)
+		}
+	}, nil
 }

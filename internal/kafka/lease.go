@@ -59,6 +59,12 @@ type heartbeats struct {
 const (
 	lineHeartbeatSent     = "heartbeating"
 	lineHeartbeatAnswered = "heartbeat complete"
+	// Joining starts the broker's timer as well; the first heartbeat comes only an interval later. These lines are
+	// written on success only.
+	lineSyncSent       = "syncing"
+	lineSyncAnswered   = "synced"
+	lineFirst848Sent   = "beginning to manage the next-gen group lifecycle"
+	lineFirst848Answer = "consumer group initial heartbeat received assignment"
 )
 
 // Level asks for debug lines, among which the heartbeats are; forward drops the others.
@@ -69,11 +75,16 @@ func (h *heartbeats) Log(level kgo.LogLevel, msg string, keyvals ...any) {
 	switch msg {
 	case lineHeartbeatSent:
 		h.sent()
+		return
 	case lineHeartbeatAnswered:
-		h.answered(keyvals)
-	default:
-		forward(h.log, level, msg, keyvals)
+		h.answered(renews(keyvals))
+		return
+	case lineSyncSent, lineFirst848Sent:
+		h.sent()
+	case lineSyncAnswered, lineFirst848Answer:
+		h.answered(true)
 	}
+	forward(h.log, level, msg, keyvals)
 }
 
 func (h *heartbeats) sent() {
@@ -83,10 +94,10 @@ func (h *heartbeats) sent() {
 	h.pending = Lease{SentWall: wall, SentMono: mono}
 }
 
-func (h *heartbeats) answered(keyvals []any) {
+func (h *heartbeats) answered(renewed bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !h.ended && renews(keyvals) {
+	if !h.ended && renewed {
 		h.last = h.pending
 	}
 }

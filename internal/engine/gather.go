@@ -1,0 +1,420 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/decode/json"
+	"github.com/waybill-data/waybill/internal/delivery"
+	"github.com/waybill-data/waybill/internal/failpoint"
+	"github.com/waybill-data/waybill/internal/kafka"
+)
+
+// pollRecords bounds what one poll hands over, so that a batch closes near its bounds.
+const pollRecords = 10_000
+
+// gatherer turns fetched records into batches. It belongs to one goroutine: only it polls and starts
+// partitions, so records fetched before a start are never taken for records fetched after it.
+type gatherer struct {
+	l       *life
+	dec     *json.Decoder
+	open    *data // being filled; nil if nothing has come
+	opened  time.Time
+	taken   int64 // of the budget, for open
+	parts   map[waybill.TopicPartition]*gathering
+	rounded int64
+}
+
+// gathering is one partition that is being consumed.
+type gathering struct {
+	instance delivery.Instance
+	next     int64 // offset after the last record taken, or where it was started
+	frozen   bool  // stopped by an error that only a person can mend
+	resume   bool  // start again at next once the open batch is closed
+	retry    int   // failures in a row
+}
+
+func (l *life) gather() {
+	dec, err := l.p.target.decoder()
+	if err != nil {
+		l.step(delivery.Failed{Err: err})
+		return
+	}
+	g := &gatherer{l: l, dec: dec, parts: map[waybill.TopicPartition]*gathering{}}
+	defer g.abandon()
+	for l.ctx.Err() == nil {
+		select {
+		case <-l.drain:
+			return
+		default:
+		}
+		if err := g.turn(); err != nil {
+			return
+		}
+	}
+}
+
+// turn is one round: take up starts, poll what there is room for, close the batch if it is due.
+func (g *gatherer) turn() error {
+	g.takeUpStarts()
+	full, due := g.due()
+	if full || due {
+		if g.close() {
+			g.resumeLost()
+			return nil
+		}
+		if full { // no room for more until the machine takes this one
+			return g.sleep(0)
+		}
+	}
+	if len(g.parts) == 0 {
+		return g.sleep(0)
+	}
+	ctx, cancel := g.pollContext()
+	fetched, err := g.l.sess.Poll(ctx, pollRecords)
+	cancel()
+	for i := range fetched.Partitions {
+		if err := g.take(&fetched.Partitions[i]); err != nil {
+			return err
+		}
+	}
+	for _, e := range fetched.Errors {
+		g.problem(e)
+	}
+	if err != nil && g.l.ctx.Err() == nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		g.l.trouble(err, 1)
+		return g.sleep(firstBackoff)
+	}
+	return g.l.ctx.Err()
+}
+
+// sleep waits for something to change, at most d if that is not 0.
+func (g *gatherer) sleep(d time.Duration) error {
+	var timer <-chan time.Time
+	if d > 0 {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		timer = t.C
+	}
+	select {
+	case <-g.l.ctx.Done():
+		return g.l.ctx.Err()
+	case <-g.l.drain:
+	case <-g.l.wake:
+	case <-timer:
+	}
+	return nil
+}
+
+// pollContext ends when the open batch is due, when something changes, or when the life ends.
+func (g *gatherer) pollContext() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(g.l.ctx)
+	if g.open != nil {
+		if left := g.l.p.cfg.Batch.Age - time.Since(g.opened); left > 0 {
+			inner := cancel
+			ctx, cancel = context.WithTimeout(ctx, left)
+			outer := cancel
+			cancel = func() { outer(); inner() }
+		}
+	}
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-g.l.wake:
+			poke(g.l.wake) // for the turn that follows
+			cancel()
+		case <-g.l.drain:
+			cancel()
+		case <-done:
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { close(done); cancel() }
+}
+
+// takeUpStarts begins to gather where the machine says.
+func (g *gatherer) takeUpStarts() {
+	l := g.l
+	select {
+	case <-l.wake:
+	default:
+	}
+	l.mu.Lock()
+	starts := slices.SortedFunc(maps.Values(l.starts), func(a, b delivery.Gather) int { return a.Part.Compare(b.Part.TopicPartition) })
+	clear(l.starts)
+	l.mu.Unlock()
+	if len(starts) == 0 {
+		return
+	}
+	touched := false
+	var at []kafka.StartAt
+	for _, s := range starts {
+		tp := s.Part.TopicPartition
+		old := g.parts[tp]
+		if old != nil && old.instance == s.Part.Instance && old.next == s.Offset && !old.frozen {
+			// The same place again, after an error: what the open batch holds stands.
+			at = append(at, kafka.StartAt{TopicPartition: tp, Offset: s.Offset, LeaderEpoch: -1})
+			continue
+		}
+		touched = touched || g.holds(tp)
+		g.parts[tp] = &gathering{instance: s.Part.Instance, next: s.Offset}
+		at = append(at, kafka.StartAt{TopicPartition: tp, Offset: s.Offset, LeaderEpoch: -1})
+	}
+	if touched {
+		at = append(at, g.abandon()...)
+	}
+	l.sess.Start(at...)
+}
+
+func (g *gatherer) holds(tp waybill.TopicPartition) bool {
+	return g.open != nil && slices.ContainsFunc(g.open.spans, func(s *spanData) bool { return s.TopicPartition == tp })
+}
+
+// abandon drops the open batch. It returns where its partitions, but for those that have just been
+// started anew, are to be started again.
+func (g *gatherer) abandon() []kafka.StartAt {
+	if g.open == nil {
+		return nil
+	}
+	var again []kafka.StartAt
+	for _, s := range g.open.spans {
+		part := g.parts[s.TopicPartition]
+		if part == nil || part.instance != s.instance || part.next < s.Next {
+			continue
+		}
+		part.next = s.First
+		again = append(again, kafka.StartAt{TopicPartition: s.TopicPartition, Offset: s.First, LeaderEpoch: -1})
+	}
+	g.l.p.deps.Budget.Give(g.taken)
+	g.open, g.taken = nil, 0
+	return again
+}
+
+// take decodes the records of one partition into the open batch.
+func (g *gatherer) take(f *kafka.PartitionRecords) error {
+	part := g.parts[f.TopicPartition]
+	if part == nil || uint64(part.instance) != f.Instance || part.frozen {
+		return nil
+	}
+	g.l.heard(f.TopicPartition, f.LastStableOffset)
+	if len(f.Records) == 0 {
+		return nil
+	}
+	if err := g.ensureOpen(); err != nil {
+		return err
+	}
+	s := g.open.span(f.TopicPartition, part.instance, part.next)
+	before := g.open.bytes
+	var read int64
+	for i := range f.Records {
+		r := &f.Records[i]
+		if r.Offset < part.next {
+			continue
+		}
+		out := g.open.add(g.dec, g.l.p.cfg.Epoch, s, r)
+		g.rounded += int64(out.Rounded)
+		part.next = r.Offset + 1
+		read++
+	}
+	part.retry = 0
+	g.l.p.metrics.ForPartition(f.TopicPartition).Read(read)
+	g.l.p.noteRead(read, g.open.bytes-before)
+	if over := g.open.bytes - g.taken; over > 0 {
+		g.l.p.deps.Budget.Force(over)
+		g.taken += over
+	}
+	return nil
+}
+
+// ensureOpen opens a batch, once the budget has room for one.
+func (g *gatherer) ensureOpen() error {
+	if g.open != nil {
+		return nil
+	}
+	if err := g.l.p.deps.Budget.Take(g.l.ctx, g.l.p.cfg.Batch.Bytes); err != nil {
+		return err
+	}
+	g.open, g.opened, g.taken = newData(g.dec.NewBlock()), time.Now(), g.l.p.cfg.Batch.Bytes
+	return nil
+}
+
+// due says whether the open batch is full, and whether it is old enough.
+func (g *gatherer) due() (full, due bool) {
+	if g.open == nil {
+		return false, false
+	}
+	b := g.l.p.cfg.Batch
+	var records int64
+	for _, s := range g.open.spans {
+		records += s.Next - s.First
+	}
+	full = g.open.bytes >= b.Bytes || records >= int64(b.Rows)
+	return full, full || time.Since(g.opened) >= b.Age
+}
+
+// close hands the open batch to the machine; false if it takes none now.
+func (g *gatherer) close() bool {
+	l, d := g.l, g.open
+	l.mu.Lock()
+	ready := l.machine.Ready()
+	l.mu.Unlock()
+	if !ready {
+		return false
+	}
+	slices.SortFunc(d.spans, func(a, b *spanData) int { return a.Compare(b.TopicPartition) })
+	now := l.p.target.client.ServerNow(time.Now())
+	d.batch = l.p.target.newBatch(l.p.cfg.Epoch, now)
+	ev := delivery.Gathered{Batch: d.batch}
+	for _, s := range d.spans {
+		d.batch.Spans = append(d.batch.Spans, s.BatchSpan)
+		ev.Instances = append(ev.Instances, s.instance)
+		ev.Tallies = append(ev.Tallies, s.tally)
+	}
+	if back := g.taken - d.bytes; back > 0 {
+		l.p.deps.Budget.Give(back)
+	}
+	g.drainCounters()
+	failpoint.Hit(failpoint.BatchClosed)
+	g.open, g.taken = nil, 0
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		l.p.deps.Budget.Give(d.bytes)
+		return true
+	}
+	ev.Work = l.machine.NewWork()
+	l.data[ev.Work] = d
+	for _, s := range d.spans {
+		if l.epochs[s.TopicPartition] == nil {
+			l.epochs[s.TopicPartition] = map[int64]int32{}
+		}
+		l.epochs[s.TopicPartition][s.Next] = s.leaderEpoch
+	}
+	l.do(l.machine.Step(ev))
+	return true
+}
+
+// drainCounters reports what the decoder did beside rows.
+func (g *gatherer) drainCounters() {
+	p := g.l.p
+	var discarded, defaulted int64
+	for path, n := range g.dec.Unmapped() {
+		p.metrics.DiscardedField(path, n)
+		discarded += n
+	}
+	for column, d := range g.dec.Defaulted() {
+		n := d.Missing + d.Null + d.Invalid
+		p.metrics.Defaulted(column, n)
+		defaulted += n
+	}
+	p.noteDecoded(discarded, defaulted, g.rounded)
+	g.rounded = 0
+}
+
+// problem is what to do when a partition's fetching has stopped.
+func (g *gatherer) problem(e kafka.PartitionError) {
+	part := g.parts[e.TopicPartition]
+	if part == nil || uint64(part.instance) != e.Instance || part.frozen {
+		return
+	}
+	part.retry++
+	g.l.p.log.Warn("fetch stopped", "partition", e.Partition, "problem", e.Problem, "error", e.Err)
+	switch e.Problem {
+	case kafka.ProblemOutOfRange:
+		g.outOfRange(e.TopicPartition, part)
+	case kafka.ProblemRecreated:
+		g.l.step(delivery.Failed{Err: &waybill.Error{Op: "kafka.fetch", Pipeline: g.l.p.cfg.Name, Class: waybill.ClassConfig, Err: e.Err,
+			Position: waybill.Position{Topic: e.Topic, Partition: e.Partition, Offset: part.next},
+			Hint:     "the topic was deleted or created again: raise `epoch` in the pipeline file to read the new one from its start"}})
+	case kafka.ProblemTruncated:
+		g.freeze(e.TopicPartition, part, "log_truncated", fmt.Sprintf("the log was cut below %d and written anew (unclean leader election): %v", part.next, e.Err))
+	default:
+		g.l.trouble(e.Err, part.retry)
+		g.again(e.TopicPartition, part)
+	}
+}
+
+// again starts a partition where it stood, after a while.
+func (g *gatherer) again(tp waybill.TopicPartition, part *gathering) {
+	at := part.next
+	g.l.try(part.retry, func() {
+		// Only the gatherer starts partitions, so that it knows what it has been given.
+		g.l.mu.Lock()
+		defer g.l.mu.Unlock()
+		if _, newer := g.l.starts[tp]; !newer {
+			g.l.starts[tp] = delivery.Gather{Part: delivery.Held{TopicPartition: tp, Instance: part.instance}, Offset: at}
+			poke(g.l.wake)
+		}
+	})
+}
+
+// freeze stops a partition for a person to look at; the others go on.
+func (g *gatherer) freeze(tp waybill.TopicPartition, part *gathering, kind, msg string) {
+	part.frozen = true
+	g.l.p.found(g.l.ctx, waybill.Finding{Kind: kind, Severity: waybill.SeverityError, TopicPartition: tp, Span: waybill.Span{First: part.next, Next: part.next},
+		Message: msg, Action: "this partition is frozen, the others go on; compare table and topic, then raise `epoch` to read the topic again"})
+}
+
+// endGrace is how often a position past the end is looked at before it is believed: right after a
+// change of leader the end can be behind for a moment.
+const endGrace = 5
+
+// outOfRange: the position is before the log's start (retention has won: the records are lost, and are
+// put on the account) or past its end.
+func (g *gatherer) outOfRange(tp waybill.TopicPartition, part *gathering) {
+	info, err := g.l.sess.Describe(g.l.ctx)
+	if err != nil {
+		g.l.trouble(err, part.retry)
+		g.again(tp, part)
+		return
+	}
+	for _, pi := range info.Partitions {
+		if pi.Partition != tp.Partition {
+			continue
+		}
+		switch {
+		case pi.LogStart > part.next && g.holds(tp):
+			g.opened = time.Time{} // close the batch first
+			g.again(tp, part)
+		case pi.LogStart > part.next:
+			g.lose(tp, part, pi.LogStart)
+		case pi.End < part.next && part.retry >= endGrace:
+			g.freeze(tp, part, "end_below_position", fmt.Sprintf("the topic ends at %d, below the position %d: records were lost on the broker side, and their offsets will be given out again", pi.End, part.next))
+		default:
+			g.again(tp, part)
+		}
+	}
+}
+
+// lose accounts for records that retention removed before they were read.
+func (g *gatherer) lose(tp waybill.TopicPartition, part *gathering, logStart int64) {
+	lost := waybill.Span{First: part.next, Next: logStart}
+	g.l.p.found(g.l.ctx, waybill.Finding{Kind: "retention_loss", Severity: waybill.SeverityError, TopicPartition: tp, Span: lost,
+		Message: fmt.Sprintf("%d offsets were removed from the topic before they were read", lost.Len()),
+		Action:  "they are counted as lost in the ledger; raise the topic's retention or find out why this pipeline stood still"})
+	// The lost offsets get a span of their own in a batch, so that whoever recovers it can tell them from
+	// records; the partition goes on after it.
+	if g.ensureOpen() != nil {
+		return
+	}
+	s := g.open.span(tp, part.instance, part.next)
+	s.Next, s.tally.Lost, part.next = logStart, lost.Len(), logStart
+	part.resume = true
+	g.opened = time.Time{} // due at once
+	g.l.p.metrics.ForPartition(tp).Lost(lost.Len())
+}
+
+// resumeLost starts the partitions whose losses are in the batch that was just closed.
+func (g *gatherer) resumeLost() {
+	for tp, part := range g.parts {
+		if part.resume {
+			part.resume = false
+			g.l.sess.Start(kafka.StartAt{TopicPartition: tp, Offset: part.next, LeaderEpoch: -1})
+		}
+	}
+}

@@ -1,0 +1,318 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/clickhouse"
+	"github.com/waybill-data/waybill/internal/delivery"
+	"github.com/waybill-data/waybill/internal/failpoint"
+	"github.com/waybill-data/waybill/internal/kafka"
+	"github.com/waybill-data/waybill/internal/telemetry"
+)
+
+// do starts what the machine wants done. Called with l.mu held; nothing here waits.
+func (l *life) do(effects []delivery.Effect) {
+	for _, effect := range effects {
+		switch e := effect.(type) {
+		case delivery.FetchOffsets:
+			l.try(e.Attempt, func() { l.fetchOffsets(e) })
+		case delivery.ResolveStart:
+			l.try(e.Attempt, func() { l.resolveStart(e) })
+		case delivery.Gather:
+			l.starts[e.Part.TopicPartition] = e
+			poke(l.wake)
+		case delivery.Commit:
+			l.try(e.Attempt, func() { l.commit(e) })
+		case delivery.Rebuild:
+			l.try(e.Attempt, func() { l.rebuild(e) })
+		case delivery.ReadBack:
+			l.try(e.Attempt, func() { l.readBack(e) })
+		case delivery.Send:
+			l.try(e.Attempt, func() { l.send(e) })
+		case delivery.Claim:
+			l.try(e.Attempt, func() { l.claim(e) })
+		case delivery.ProveWindow:
+			l.try(e.Attempt, func() { l.proveWindow(e) })
+		case delivery.CheckTail:
+			l.try(e.Attempt, func() { l.checkTail(e) })
+		case delivery.Drop:
+			l.release(e.Work)
+			poke(l.wake)
+			poke(l.idle)
+		case delivery.Settled:
+			l.settled(e)
+		case delivery.Report:
+			l.p.found(l.ctx, e.Finding)
+		case delivery.Leave:
+			l.cancel(&waybill.Error{Op: "group", Pipeline: l.p.cfg.Name, Class: waybill.ClassFenced, Err: fmt.Errorf("%w: %s", errLeft, e.Reason)})
+		case delivery.Stop:
+			l.cancel(&stopError{e.Err})
+		default:
+			l.cancel(&stopError{&waybill.Error{Op: "engine", Pipeline: l.p.cfg.Name, Class: waybill.ClassBug, Err: fmt.Errorf("unknown effect %T", e)}})
+		}
+	}
+}
+
+// try performs an effect in a goroutine of its own, after the backoff that its attempt calls for.
+func (l *life) try(attempt int, fn func()) {
+	l.perform(func() {
+		if wait(l.ctx, backoff(attempt)) == nil {
+			fn()
+		}
+	})
+}
+
+// trouble notes an error that will be tried again.
+func (l *life) trouble(err error, attempt int) {
+	if err != nil && l.ctx.Err() == nil {
+		l.p.failed(err, attempt+1)
+	}
+}
+
+func (l *life) commit(e delivery.Commit) {
+	build := func() map[waybill.TopicPartition]kafka.CommitEntry {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		out := map[waybill.TopicPartition]kafka.CommitEntry{}
+		if l.closed {
+			return out
+		}
+		for _, c := range l.machine.BuildCommit(e.Op) {
+			epoch, known := l.epochs[c.TopicPartition][c.Offset]
+			if !known {
+				epoch = -1
+			}
+			out[c.TopicPartition] = kafka.CommitEntry{Offset: c.Offset, LeaderEpoch: epoch, Metadata: c.Metadata}
+		}
+		failpoint.Hit(failpoint.CommitBuilt)
+		return out
+	}
+	results, err := l.sess.Commit(l.ctx, build)
+	answer := delivery.CommitAnswered{Op: e.Op, Errs: map[waybill.TopicPartition]error{}}
+	outcome := telemetry.CommitOK
+	switch {
+	case err != nil && kafka.NotApplied(err):
+		answer.Errs[waybill.TopicPartition{}] = err // whatever was built, none of it was sent
+		answer.NotSent = true
+		outcome = telemetry.CommitRefused
+	case err != nil:
+		answer.Unknown = true
+		outcome = telemetry.CommitUnknown
+	}
+	for tp, perr := range results {
+		if perr == nil {
+			continue
+		}
+		outcome = telemetry.CommitRefused
+		if waybill.ClassOf(perr) == waybill.ClassFenced {
+			outcome = telemetry.CommitFenced
+		}
+		answer.Errs[tp] = commitError(perr)
+		err = perr
+	}
+	l.p.metrics.Commit(outcome)
+	l.trouble(err, e.Attempt)
+	failpoint.Hit(failpoint.CommitAnswered)
+	l.step(answer)
+}
+
+// codeMetadataTooLarge is Kafka's OFFSET_METADATA_TOO_LARGE.
+const codeMetadataTooLarge = 12
+
+func commitError(err error) error {
+	var e *waybill.Error
+	if errors.As(err, &e) && e.Code == codeMetadataTooLarge {
+		return fmt.Errorf("%w: %w", delivery.ErrMetadataTooLarge, err)
+	}
+	return err
+}
+
+func (l *life) send(e delivery.Send) {
+	d := l.dataOf(e.Work)
+	if d == nil {
+		return // dropped meanwhile; nobody waits for the answer
+	}
+	in, landed, err := l.p.target.insertOf(l, e, d)
+	if err != nil {
+		l.trouble(err, e.Attempt)
+		l.step(delivery.SendAnswered{Op: e.Op, Answer: delivery.NoAnswer, Err: err})
+		return
+	}
+	before, after := hits(e.Store)
+	failpoint.Hit(before)
+	// Right before the send, and nowhere earlier: a worker whose group has given it up must not send.
+	deadline, ok := l.deadline()
+	if !ok {
+		l.p.log.Warn("the lease ran out before a send", "batch", e.Batch.ID.Short(), "store", e.Store)
+		l.step(delivery.SendAnswered{Op: e.Op, Answer: delivery.NotSent})
+		return
+	}
+	in.Token, in.Deadline = e.Token, deadline
+	if e.Store == waybill.StoreTarget {
+		failpoint.During(failpoint.DuringTarget)
+	}
+	a := l.p.target.client.Insert(l.ctx, in)
+	failpoint.Hit(after)
+	answer := answerOf(a)
+	l.p.metrics.Insert(e.Store, insertOutcome(a), a.Wall)
+	l.p.log.Debug("insert", "batch", e.Batch.ID.Short(), "store", e.Store, "k", e.K, "rows", a.Rows, "answer", answer, "took", a.Wall)
+	var aerr error
+	if a.Err != nil {
+		aerr = a.Err
+		l.trouble(aerr, e.Attempt)
+	} else {
+		l.p.cleared()
+	}
+	switch answer {
+	case delivery.Landed:
+		landed()
+	case delivery.Refused:
+		l.p.refusedWith(a.Err)
+	}
+	l.step(delivery.SendAnswered{Op: e.Op, Answer: answer, Err: aerr})
+}
+
+func hits(s waybill.Store) (before, after failpoint.Name) {
+	switch s {
+	case waybill.StoreDeadLetters:
+		return failpoint.BeforeDeadLetters, failpoint.AfterDeadLetters
+	case waybill.StoreLedger:
+		return failpoint.BeforeLedger, failpoint.AfterLedger
+	}
+	return failpoint.BeforeTarget, failpoint.AfterTarget
+}
+
+// deadline is until when the server may begin to process an insert that is sent now: the insert's own
+// bound, and never past the lease. ok is false if there is no lease.
+func (l *life) deadline() (time.Time, bool) {
+	wall, mono := l.sess.Clock()
+	lease := l.sess.Lease()
+	if !lease.Valid(wall, mono) {
+		return time.Time{}, false
+	}
+	until := wall.Add(l.p.cfg.Sink.ClickHouse.InsertDeadline)
+	if end := wall.Add(lease.Timeout - (mono - lease.SentMono)); end.Before(until) {
+		until = end
+	}
+	return l.p.target.client.ServerNow(until), true
+}
+
+// answerOf maps what the server said to what it means for delivery.
+func answerOf(a clickhouse.Answer) delivery.Answer {
+	switch a.Outcome {
+	case clickhouse.Landed:
+		return delivery.Landed
+	case clickhouse.Deduplicated:
+		return delivery.Deduplicated
+	case clickhouse.Refused:
+		switch {
+		case a.Late:
+			return delivery.NoAnswer
+		case a.Err.Class == waybill.ClassPoison:
+			return delivery.Refused
+		case a.Err.Class == waybill.ClassSchema || a.Err.Class == waybill.ClassConfig && !probed(a.Err.Code):
+			return delivery.Impossible
+		}
+	}
+	return delivery.NoAnswer
+}
+
+// probed are refusals that a person mends on the server, without touching the pipeline: they are
+// retried, and shown as a stall.
+func probed(code int) bool {
+	const authenticationFailed, unknownUser, wrongPassword, requiredPassword = 516, 192, 193, 194
+	switch code {
+	case authenticationFailed, unknownUser, wrongPassword, requiredPassword:
+		return true
+	}
+	return false
+}
+
+func insertOutcome(a clickhouse.Answer) telemetry.InsertOutcome {
+	switch {
+	case a.Late:
+		return telemetry.InsertLate
+	case a.Outcome == clickhouse.Landed:
+		return telemetry.InsertLanded
+	case a.Outcome == clickhouse.Deduplicated:
+		return telemetry.InsertDeduplicated
+	case a.Outcome == clickhouse.Refused:
+		return telemetry.InsertRefused
+	}
+	return telemetry.InsertUnknown
+}
+
+func (l *life) readBack(e delivery.ReadBack) {
+	failpoint.Hit(failpoint.BeforeReadBack)
+	l.p.metrics.ReadBack(e.Store)
+	present, err := l.p.target.present(l.ctx, e.Store, e.Batch, e.Spans)
+	l.trouble(err, e.Attempt)
+	if err == nil {
+		l.p.log.Debug("read back", "batch", e.Batch.ID.Short(), "store", e.Store, "present", present.Len())
+		failpoint.Hit(failpoint.AfterReadBack)
+	}
+	l.step(delivery.ReadBackDone{Op: e.Op, Present: present, Err: err})
+}
+
+func (l *life) claim(e delivery.Claim) {
+	failpoint.Hit(failpoint.BeforeClaim)
+	refused, err := l.p.target.claim(l.ctx, e.Batch, e.Rows, l.p.lastRefusal())
+	l.trouble(err, e.Attempt)
+	if err == nil {
+		failpoint.Hit(failpoint.AfterClaim)
+	}
+	l.step(delivery.Claimed{Op: e.Op, Refused: refused, Err: err})
+}
+
+func (l *life) proveWindow(e delivery.ProveWindow) {
+	inside, evidence, err := l.p.target.proveWindow(l.ctx, e.Batch)
+	l.trouble(err, e.Attempt)
+	l.p.log.Info("window of a batch in doubt", "batch", e.Batch.ID.Short(), "inside", inside, "evidence", evidence)
+	l.step(delivery.WindowProved{Op: e.Op, Inside: inside, Err: err})
+}
+
+func (l *life) checkTail(e delivery.CheckTail) {
+	if e.Wait {
+		// Inserts that were sent by someone whose string is lost may still be on their way until their
+		// deadline has passed by the server's clock.
+		if wait(l.ctx, l.p.cfg.Sink.ClickHouse.InsertDeadline+l.p.target.client.ClockMargin()) != nil {
+			return
+		}
+	}
+	present, err := l.p.target.past(l.ctx, l.p.cfg.Epoch, e.Part.TopicPartition, e.From)
+	l.trouble(err, e.Attempt)
+	if err == nil {
+		failpoint.Hit(failpoint.TailChecked)
+	}
+	l.step(delivery.TailChecked{Op: e.Op, Present: present, Err: err})
+}
+
+func (l *life) dataOf(id delivery.WorkID) *data {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.data[id]
+}
+
+// release forgets a work's data. l.mu is held.
+func (l *life) release(id delivery.WorkID) {
+	if d := l.data[id]; d != nil {
+		delete(l.data, id)
+		l.p.deps.Budget.Give(d.bytes)
+	}
+}
+
+// settled is told that the committed offset of a partition has moved. l.mu is held.
+func (l *life) settled(e delivery.Settled) {
+	for offset := range l.epochs[e.Part.TopicPartition] {
+		if offset < e.Offset {
+			delete(l.epochs[e.Part.TopicPartition], offset)
+		}
+	}
+	if end, ok := l.ends[e.Part.TopicPartition]; ok {
+		l.p.metrics.ForPartition(e.Part.TopicPartition).SetLag(max(0, end-e.Offset))
+	}
+	poke(l.idle)
+}

@@ -1,0 +1,359 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/config"
+	"github.com/waybill-data/waybill/internal/delivery"
+	"github.com/waybill-data/waybill/internal/failpoint"
+	"github.com/waybill-data/waybill/internal/kafka"
+	"github.com/waybill-data/waybill/internal/status"
+	"github.com/waybill-data/waybill/internal/telemetry"
+)
+
+// MaxInFlight is how many batches of a worker may be unsettled at once: one being gathered against
+// one being inserted, and room for one that is slow.
+const MaxInFlight = 4
+
+// DefaultMaxMetadata is Kafka's default of offset.metadata.max.bytes.
+const DefaultMaxMetadata = 4096
+
+// DefaultDrain is how long a graceful stop may take to settle what is in flight.
+const DefaultDrain = 30 * time.Second
+
+// Deps are what a pipeline shares with others of its process.
+type Deps struct {
+	Log     *slog.Logger
+	Metrics *telemetry.Metrics
+	Budget  *Budget
+	// Drain bounds a graceful stop; 0 means DefaultDrain.
+	Drain time.Duration
+	// Kafka, if not nil, may change how sessions are opened (tests: dialer, short intervals).
+	Kafka func(*kafka.Config)
+}
+
+// Pipeline runs one pipeline file in this process.
+type Pipeline struct {
+	cfg     *config.Pipeline
+	deps    Deps
+	log     *slog.Logger
+	metrics *telemetry.PipelineMetrics
+	target  *target // set by prepare
+
+	mu       sync.Mutex // guards what Status reads
+	state    status.PipelineState
+	reason   string
+	life     *life
+	failure  *status.Failure
+	refusal  *waybill.Error // the last one
+	stalled  time.Time      // zero: not stalled
+	findings []status.Finding
+	totals   totals
+	meter    meter
+	assigned atomic.Bool
+}
+
+// New makes a pipeline that has not started.
+func New(cfg *config.Pipeline, deps Deps) *Pipeline {
+	if deps.Drain == 0 {
+		deps.Drain = DefaultDrain
+	}
+	return &Pipeline{cfg: cfg, deps: deps, log: deps.Log.With("pipeline", cfg.Name), metrics: deps.Metrics.ForPipeline(cfg.Name), state: status.Starting}
+}
+
+// Run runs the pipeline until ctx ends, which drains what is in flight, or until it cannot go on. The
+// error says what a person must do; nil after a graceful stop.
+func (p *Pipeline) Run(ctx context.Context) error {
+	err := p.run(ctx)
+	if err != nil {
+		p.setState(status.Stopped, err.Error())
+		p.failed(err, 0)
+		return err
+	}
+	p.setState(status.Stopped, "")
+	return nil
+}
+
+func (p *Pipeline) run(ctx context.Context) error {
+	if err := p.prepare(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	defer p.target.close()
+	for attempt := 0; ; {
+		began := time.Now()
+		err := p.live(ctx)
+		var stopped *stopError
+		switch {
+		case errors.As(err, &stopped):
+			return stopped.err
+		case ctx.Err() != nil && errors.Is(err, errDrain):
+			return err
+		case ctx.Err() != nil:
+			return nil
+		case err != nil && !waybill.ClassOf(err).Heals() && waybill.ClassOf(err) != waybill.ClassFenced:
+			return err
+		}
+		if time.Since(began) > time.Minute {
+			attempt = 0
+		}
+		attempt++
+		p.log.Warn("rejoining the group", "because", err, "attempt", attempt)
+		if wait(ctx, backoff(attempt)) != nil {
+			return nil //nolint:nilerr // asked to stop
+		}
+	}
+}
+
+// stopError ends a life for good: the machine has said Stop.
+type stopError struct{ err error }
+
+func (e *stopError) Error() string { return e.err.Error() }
+func (e *stopError) Unwrap() error { return e.err }
+
+var (
+	errLeft  = errors.New("left the group")
+	errDrain = errors.New("the deadline for a graceful stop passed with batches in flight; they are settled at the next start")
+)
+
+// prepare connects and checks everything before the first record is read. What can heal is waited for.
+func (p *Pipeline) prepare(ctx context.Context) error {
+	for attempt := 1; ; attempt++ {
+		t, err := openTarget(ctx, p.cfg, p.log)
+		if err == nil {
+			p.mu.Lock()
+			p.target = t
+			p.mu.Unlock()
+			p.cleared()
+			for _, f := range t.notes {
+				p.found(ctx, f)
+			}
+			return nil
+		}
+		if ctx.Err() != nil || !waybill.ClassOf(err).Heals() {
+			return err
+		}
+		p.failed(err, attempt+1)
+		if werr := wait(ctx, backoff(attempt+2)); werr != nil {
+			return werr
+		}
+	}
+}
+
+// life is one membership of the group.
+type life struct {
+	p      *Pipeline
+	ctx    context.Context // ends with the life
+	cancel context.CancelCauseFunc
+	drain  <-chan struct{} // closed when no more is to be gathered
+	sess   *kafka.Session
+	joined chan struct{} // closed when sess is set
+	wg     sync.WaitGroup
+
+	mu      sync.Mutex // guards the machine and what follows
+	machine *delivery.Machine
+	data    map[delivery.WorkID]*data
+	epochs  map[waybill.TopicPartition]map[int64]int32 // leader epochs of the records before batch ends
+	starts  map[waybill.TopicPartition]delivery.Gather // for the gatherer to take up
+	wake    chan struct{}                              // cap 1: something changed for the gatherer
+	ends    map[waybill.TopicPartition]int64           // end offsets, as last heard of
+	idle    chan struct{}                              // cap 1: a work has gone
+	closed  bool
+}
+
+// live is one life. It returns nil or an error that can heal if another life should follow.
+func (p *Pipeline) live(ctx context.Context) error {
+	l := &life{p: p, drain: ctx.Done(), joined: make(chan struct{}), data: map[delivery.WorkID]*data{},
+		epochs: map[waybill.TopicPartition]map[int64]int32{}, starts: map[waybill.TopicPartition]delivery.Gather{},
+		ends: map[waybill.TopicPartition]int64{}, wake: make(chan struct{}, 1), idle: make(chan struct{}, 1)}
+	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	defer l.cancel(nil)
+	sess, err := l.open(ctx)
+	if err != nil {
+		return err
+	}
+	l.machine = delivery.New(p.machineConfig(sess.ClusterID()))
+	l.mu.Unlock() // callbacks may have been waiting since open
+	close(l.joined)
+	p.mu.Lock()
+	p.life = l
+	p.mu.Unlock()
+	p.setState(status.Running, "")
+
+	l.perform(func() { l.gather() })
+	l.perform(func() { l.watch() })
+	cause := l.until(ctx)
+	l.cancel(cause)
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
+	l.wg.Wait()
+	// Leaving lets others take over at once; after a crash they wait for the session to time out.
+	sess.Close(true)
+	p.assigned.Store(false)
+	p.mu.Lock()
+	p.life = nil
+	p.mu.Unlock()
+	l.mu.Lock()
+	for id := range l.data {
+		l.release(id)
+	}
+	l.mu.Unlock()
+	return cause
+}
+
+// open joins the group. It returns with l.mu held, so that callbacks which come before there is a
+// machine wait for it.
+func (l *life) open(ctx context.Context) (*kafka.Session, error) {
+	p, k := l.p, l.p.cfg.Source.Kafka
+	cfg := kafka.Config{Brokers: k.Brokers, Topic: k.Topic, Group: k.Group, Protocol: kafka.Protocol(k.Protocol), SessionTimeout: k.SessionTimeout,
+		Isolation: kafka.Isolation(k.Isolation), ClientID: "waybill", Log: p.log, PartitionMaxBytes: 4 << 20}
+	if p.deps.Kafka != nil {
+		p.deps.Kafka(&cfg)
+	}
+	l.mu.Lock()
+	sess, err := kafka.Open(ctx, cfg, kafka.Callbacks{Assigned: l.onAssigned, Revoked: l.onRevoked, Lost: l.onRevoked})
+	if err != nil {
+		l.mu.Unlock()
+		p.failed(err, 2)
+		return nil, err
+	}
+	l.sess = sess
+	return sess, nil
+}
+
+// until waits for the life's end: the membership is over, the machine wants out, or ctx ends and what
+// is in flight has been settled.
+func (l *life) until(ctx context.Context) error {
+	select {
+	case <-l.ctx.Done():
+		return context.Cause(l.ctx)
+	case <-l.sess.Done():
+		return l.sess.Err()
+	case <-ctx.Done():
+	}
+	l.p.setState(status.Draining, "")
+	deadline := time.NewTimer(l.p.deps.Drain)
+	defer deadline.Stop()
+	for {
+		l.mu.Lock()
+		left := len(l.machine.Works())
+		l.mu.Unlock()
+		if left == 0 {
+			failpoint.Hit(failpoint.Drained)
+			return nil
+		}
+		select {
+		case <-l.idle:
+		case <-l.ctx.Done():
+			return context.Cause(l.ctx)
+		case <-l.sess.Done():
+			return l.sess.Err()
+		case <-deadline.C:
+			return &waybill.Error{Op: "stop", Pipeline: l.p.cfg.Name, Class: waybill.ClassRetryable, Err: errDrain}
+		}
+	}
+}
+
+func (p *Pipeline) machineConfig(clusterID string) delivery.Config {
+	c := delivery.Config{Pipeline: p.cfg.Name, ClusterID: clusterID, Epoch: p.cfg.Epoch, Table: p.target.tableID, Tables: p.target.storeNames(),
+		Views: p.target.views(), MaxMetadata: DefaultMaxMetadata, MaxInFlight: MaxInFlight}
+	if p.cfg.Delivery == config.AtLeastOnce {
+		c.Mode = delivery.AtLeastOnce
+	}
+	if p.cfg.Source.Kafka.WhenMoved == config.Stop {
+		c.WhenMoved = delivery.StopWhenMoved
+	}
+	return c
+}
+
+// perform runs fn as one of the life's goroutines.
+func (l *life) perform(fn func()) {
+	l.wg.Add(1)
+	go func() {
+		defer l.wg.Done()
+		fn()
+	}()
+}
+
+// step gives the machine an event and starts what it wants done.
+func (l *life) step(ev delivery.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return // the next life recovers whatever this answer was about
+	}
+	l.do(l.machine.Step(ev))
+}
+
+func (l *life) onAssigned(parts []waybill.TopicPartition) {
+	failpoint.Hit(failpoint.Assigned)
+	l.p.metrics.Rebalance()
+	l.p.log.Info("partitions assigned", "partitions", numbers(parts))
+	held := l.held(parts)
+	l.step(delivery.Assigned{Parts: held})
+	l.p.assigned.Store(true)
+}
+
+func (l *life) onRevoked(parts []waybill.TopicPartition) {
+	l.p.metrics.Rebalance()
+	l.p.log.Info("partitions revoked", "partitions", numbers(parts))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.machine == nil {
+		return
+	}
+	var held []delivery.Held
+	for _, tp := range parts {
+		for _, s := range l.machine.Partitions() {
+			if s.TopicPartition == tp {
+				held = append(held, s.Held)
+			}
+		}
+		l.p.metrics.ForPartition(tp).Release()
+		delete(l.starts, tp)
+	}
+	if !l.closed {
+		l.do(l.machine.Step(delivery.Revoked{Parts: held}))
+	}
+	failpoint.Hit(failpoint.Revoked)
+}
+
+// held binds partitions to the instance that the session gave them. The callback runs before anything
+// else can happen to the assignment, so the session's number is of this very assignment.
+func (l *life) held(parts []waybill.TopicPartition) []delivery.Held {
+	l.mu.Lock() // waits until open has set sess
+	sess := l.sess
+	l.mu.Unlock()
+	var out []delivery.Held
+	for _, tp := range parts {
+		if n, ok := sess.Instance(tp); ok {
+			out = append(out, delivery.Held{TopicPartition: tp, Instance: delivery.Instance(n)})
+		}
+	}
+	return out
+}
+
+func numbers(parts []waybill.TopicPartition) []int32 {
+	out := make([]int32, len(parts))
+	for i, tp := range parts {
+		out[i] = tp.Partition
+	}
+	return out
+}
+
+// poke tells the gatherer to look up.
+func poke(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}

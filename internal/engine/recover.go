@@ -1,0 +1,168 @@
+package engine
+
+import (
+	"fmt"
+
+	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/config"
+	"github.com/waybill-data/waybill/internal/decode/json"
+	"github.com/waybill-data/waybill/internal/delivery"
+	"github.com/waybill-data/waybill/internal/failpoint"
+)
+
+// fetchOffsets reads what Kafka and the ledger say about newly assigned partitions.
+func (l *life) fetchOffsets(e delivery.FetchOffsets) {
+	positions, err := l.positions(e.Parts)
+	l.trouble(err, e.Attempt)
+	if err == nil {
+		failpoint.Hit(failpoint.OffsetsFetched)
+	}
+	l.step(delivery.OffsetsFetched{Op: e.Op, Positions: positions, Err: err})
+}
+
+func (l *life) positions(parts []delivery.Held) ([]delivery.Position, error) {
+	tps := make([]waybill.TopicPartition, len(parts))
+	for i, h := range parts {
+		tps[i] = h.TopicPartition
+	}
+	committed, err := l.sess.FetchOffsets(l.ctx, tps)
+	if err != nil {
+		return nil, err
+	}
+	topicID := l.sess.TopicID()
+	tips := map[waybill.Epoch]map[waybill.TopicPartition]int64{}
+	tip := func(epoch waybill.Epoch, tp waybill.TopicPartition) (int64, error) {
+		if tips[epoch] == nil {
+			t, err := l.p.target.tips(l.ctx, epoch, l.p.cfg.Source.Kafka.Topic)
+			if err != nil {
+				return 0, err
+			}
+			tips[epoch] = t
+		}
+		if t, ok := tips[epoch][tp]; ok {
+			return t, nil
+		}
+		return -1, nil
+	}
+	out := make([]delivery.Position, 0, len(parts))
+	for _, h := range parts {
+		pos := delivery.Position{Held: h, Committed: -1, OldTip: -1}
+		copy(pos.TopicID[:], topicID[:])
+		if c, ok := committed[h.TopicPartition]; ok {
+			pos.Committed, pos.Metadata = c.Offset, c.Metadata
+		}
+		if pos.Tip, err = tip(l.p.cfg.Epoch, h.TopicPartition); err != nil {
+			return nil, err
+		}
+		if meta, perr := delivery.ParseMetadata(pos.Metadata); perr == nil && meta.Epoch < l.p.cfg.Epoch {
+			if pos.OldTip, err = tip(meta.Epoch, h.TopicPartition); err != nil {
+				return nil, err
+			}
+		}
+		l.p.log.Debug("position", "partition", h.Partition, "committed", pos.Committed, "ledger", pos.Tip)
+		out = append(out, pos)
+	}
+	return out, nil
+}
+
+// resolveStart finds where a partition without any position begins.
+func (l *life) resolveStart(e delivery.ResolveStart) {
+	offset, err := l.start(e.Part.TopicPartition)
+	l.trouble(err, e.Attempt)
+	if err == nil {
+		l.p.log.Info("starting", "partition", e.Part.Partition, "offset", offset, "start", l.p.cfg.Source.Kafka.Start)
+		failpoint.Hit(failpoint.StartResolved)
+	}
+	l.step(delivery.StartResolved{Op: e.Op, Offset: offset, Err: err})
+}
+
+func (l *life) start(tp waybill.TopicPartition) (int64, error) {
+	info, err := l.sess.Describe(l.ctx)
+	if err != nil {
+		return 0, err
+	}
+	latest := l.p.cfg.Source.Kafka.Start == config.Latest
+	if latest {
+		// A partition that was added since the pipeline began holds records that came after its start.
+		known, err := l.p.target.partitionsAtStart(l.ctx, l.p, info)
+		if err != nil {
+			return 0, err
+		}
+		latest = int(tp.Partition) < known
+	}
+	for _, pi := range info.Partitions {
+		if pi.Partition != tp.Partition {
+			continue
+		}
+		if latest {
+			return pi.StableEnd, nil
+		}
+		return pi.LogStart, nil
+	}
+	return 0, &waybill.Error{Op: "kafka.start", Pipeline: l.p.cfg.Name, Class: waybill.ClassRetryable,
+		Position: waybill.Position{Topic: tp.Topic, Partition: tp.Partition, Offset: -1}, Err: fmt.Errorf("the brokers do not know partition %d", tp.Partition)}
+}
+
+// rebuild reads the spans of a pending batch again and decodes them under its recorded plan and time.
+func (l *life) rebuild(e delivery.Rebuild) {
+	failpoint.Hit(failpoint.BeforeRebuild)
+	ev, d, err := l.rebuilt(e)
+	l.trouble(err, e.Attempt)
+	if err != nil {
+		if class := waybill.ClassOf(err); class == waybill.ClassConfig || class == waybill.ClassBug {
+			l.step(delivery.Failed{Err: err})
+			return
+		}
+		l.step(delivery.Rebuilt{Op: e.Op, Err: err})
+		return
+	}
+	l.p.log.Info("carrying out a pending batch", "batch", e.Batch.ID.Short(), "spans", len(e.Batch.Spans), "rows", len(d.rows))
+	failpoint.Hit(failpoint.AfterRebuild)
+	l.p.deps.Budget.Force(d.bytes)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		l.p.deps.Budget.Give(d.bytes)
+		return
+	}
+	l.data[e.Work] = d
+	l.do(l.machine.Step(ev))
+}
+
+func (l *life) rebuilt(e delivery.Rebuild) (delivery.Rebuilt, *data, error) {
+	plan, err := l.p.target.plan(l.ctx, e.Batch.Plan)
+	if err != nil {
+		return delivery.Rebuilt{}, nil, err
+	}
+	dec, err := json.New(plan)
+	if err != nil {
+		return delivery.Rebuilt{}, nil, err
+	}
+	d := newData(dec.NewBlock())
+	d.batch = e.Batch
+	ev := delivery.Rebuilt{Op: e.Op}
+	for _, span := range e.Batch.Spans {
+		s := d.span(span.TopicPartition, 0, span.First)
+		_, err := l.sess.ReadSpan(l.ctx, span.TopicPartition, span.Span, func(r *waybill.Record) error {
+			d.add(dec, e.Batch.Epoch, s, r)
+			return nil
+		})
+		if err != nil {
+			return delivery.Rebuilt{}, nil, err
+		}
+		s.tally.Lost = lostOf(span, s)
+		ev.Tallies = append(ev.Tallies, s.tally)
+		ev.Checksums = append(ev.Checksums, s.Checksum)
+	}
+	ev.Refused, err = l.p.target.decisions(l.ctx, e.Batch)
+	return ev, d, err
+}
+
+// lostOf: a span that was gathered without records, and in which there is nothing to be read, is an
+// account of losses (see gatherer.lose). One of transaction markers still has its markers.
+func lostOf(span waybill.BatchSpan, s *spanData) int64 {
+	if span.Count == 0 && s.Next == span.First {
+		return span.Len()
+	}
+	return 0
+}

@@ -1,0 +1,247 @@
+package engine
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/clickhouse"
+	"github.com/waybill-data/waybill/internal/config"
+	"github.com/waybill-data/waybill/internal/contract"
+	"github.com/waybill-data/waybill/internal/deadletter"
+	"github.com/waybill-data/waybill/internal/delivery"
+	"github.com/waybill-data/waybill/internal/ledger"
+	"github.com/waybill-data/waybill/internal/status"
+)
+
+// stallAfter is how many failures in a row are shown as a stall.
+const stallAfter = 2
+
+// keepFindings is how many findings Status shows.
+const keepFindings = 20
+
+// totals since the process started.
+type totals struct {
+	status.Totals
+	bytes int64
+}
+
+// meter turns totals into rates over the last few seconds.
+type meter struct {
+	at    time.Time
+	last  totals
+	rates status.Rates
+}
+
+const meterWindow = 2 * time.Second
+
+func (m *meter) read(now time.Time, t totals) status.Rates {
+	if m.at.IsZero() {
+		m.at, m.last = now, t
+	}
+	if d := now.Sub(m.at).Seconds(); d >= meterWindow.Seconds() {
+		m.rates = status.Rates{ReadPerSecond: float64(t.Read-m.last.Read) / d, WrittenPerSecond: float64(t.Written-m.last.Written) / d, BytesPerSecond: float64(t.bytes-m.last.bytes) / d}
+		m.at, m.last = now, t
+	}
+	return m.rates
+}
+
+func (p *Pipeline) setState(s status.PipelineState, reason string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.state, p.reason = s, reason
+}
+
+// failed notes an error; failures is how many in a row there have been.
+func (p *Pipeline) failed(err error, failures int) {
+	now := time.Now()
+	p.mu.Lock()
+	p.failure = status.NewFailure(now, err)
+	fresh := false
+	if failures >= stallAfter && p.stalled.IsZero() {
+		p.stalled, fresh = now, true
+	}
+	since := p.stalled
+	p.mu.Unlock()
+	if !since.IsZero() {
+		p.metrics.SetStalled(waybill.ClassOf(err), now.Sub(since))
+	}
+	switch {
+	case fresh:
+		p.log.Error("stalled: retrying until it heals", "error", err, "class", waybill.ClassOf(err).String())
+	case failures > 0:
+		p.log.Warn("will be tried again", "error", err, "failures", failures)
+	}
+}
+
+// cleared notes that the server answers again.
+func (p *Pipeline) cleared() {
+	p.mu.Lock()
+	since := p.stalled
+	p.stalled = time.Time{}
+	p.mu.Unlock()
+	if !since.IsZero() {
+		p.metrics.ClearStalled()
+		p.log.Info("moving again", "stalled_for", time.Since(since).Round(time.Millisecond))
+	}
+}
+
+// found makes a finding known: log, metric, status, and the table waybill.findings (by best effort: it
+// is told again by whoever meets the cause again).
+func (p *Pipeline) found(ctx context.Context, f waybill.Finding) {
+	now := time.Now()
+	p.metrics.Finding(f)
+	p.log.Warn("finding", "kind", f.Kind, "severity", f.Severity, "partition", f.Partition, "span", f.Span.String(), "message", f.Message, "action", f.Action)
+	p.mu.Lock()
+	p.findings = append(p.findings, status.NewFinding(now, f))
+	if n := len(p.findings); n > keepFindings {
+		p.findings = p.findings[n-keepFindings:]
+	}
+	t := p.target
+	p.mu.Unlock()
+	if t != nil {
+		go p.record(context.WithoutCancel(ctx), t, ledger.Noted{Finding: f, Pipeline: p.cfg.Name, Worker: worker(), At: t.client.ServerNow(now)})
+	}
+}
+
+// recordTries bounds how long a finding is kept for a server that is away.
+const recordTries = 20
+
+func (p *Pipeline) record(ctx context.Context, t *target, f ledger.Noted) {
+	for attempt := range recordTries {
+		if wait(ctx, backoff(attempt)) != nil {
+			return
+		}
+		a := t.client.Insert(ctx, clickhouse.Insert{Database: t.ledger.Database(), Table: ledger.TableFindings, Token: findingToken(f), Input: ledger.FindingBlock([]ledger.Noted{f})})
+		if a.Err == nil {
+			return
+		}
+		p.log.Debug("finding not recorded yet", "kind", f.Kind, "error", a.Err)
+	}
+	p.log.Error("finding could not be recorded in the table", "kind", f.Kind, "message", f.Message)
+}
+
+func findingToken(f ledger.Noted) waybill.Token {
+	return waybill.Token("finding-" + f.Pipeline + "-" + f.Worker + "-" + f.Kind + "-" + f.TopicPartition.String() + f.At.Format(time.RFC3339Nano))
+}
+
+func worker() string {
+	host, err := os.Hostname()
+	if err != nil {
+		return "unknown"
+	}
+	return host
+}
+
+// count adds ledger rows that this process has written.
+func (p *Pipeline) count(rows []delivery.LedgerRow) {
+	p.metrics.LedgerRows(len(rows))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, r := range rows {
+		p.totals.Written += r.Written
+		p.totals.DeadLettered += r.Dead
+		p.totals.Tombstones += r.Tombstones
+		p.totals.Lost += r.Lost
+		m := p.metrics.ForPartition(r.TopicPartition)
+		m.Written(r.Written)
+		m.Tombstones(r.Tombstones)
+	}
+}
+
+func (p *Pipeline) countDead(envelopes []deadletter.Envelope) {
+	for i := range envelopes {
+		p.metrics.DeadLetters(envelopes[i].Code, 1)
+	}
+}
+
+func (p *Pipeline) noteRead(records, bytes int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.totals.Read += records
+	p.totals.bytes += bytes
+}
+
+func (p *Pipeline) noteDecoded(discarded, defaulted, rounded int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.totals.DiscardedFields += discarded
+	p.totals.Defaulted += defaulted
+	p.totals.Rounded += rounded
+}
+
+// Status is what the pipeline is doing now.
+func (p *Pipeline) Status() status.Pipeline {
+	now := time.Now()
+	p.mu.Lock()
+	s := status.Pipeline{Name: p.cfg.Name, State: p.state, Reason: p.reason, Assigned: p.assigned.Load(), Delivery: string(p.cfg.Delivery), Epoch: uint32(p.cfg.Epoch),
+		Table: p.cfg.Sink.ClickHouse.Database + "." + p.cfg.Sink.ClickHouse.Table, Totals: p.totals.Totals, Rates: p.meter.read(now, p.totals),
+		LastError: p.failure, Findings: append([]status.Finding{}, p.findings...), Partitions: []status.Partition{}, InFlight: []status.Batch{}}
+	if p.target != nil {
+		s.Plan = p.target.current.ID().String()
+	}
+	if !p.stalled.IsZero() && p.state != status.Stopped {
+		since := p.stalled
+		s.State, s.StalledSince = status.Stalled, &since
+		if p.failure != nil {
+			s.Reason = p.failure.Message
+		}
+	}
+	l := p.life
+	p.mu.Unlock()
+	if l != nil {
+		l.status(&s, now)
+	}
+	return s
+}
+
+func (l *life) status(s *status.Pipeline, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range l.machine.Partitions() {
+		out := status.Partition{Topic: p.Topic, Partition: p.Partition, State: partitionState(p.State), Position: p.Next, Settled: p.Committed, End: -1, Lag: -1}
+		if end, ok := l.ends[p.TopicPartition]; ok {
+			out.End = end
+			if p.Committed >= 0 {
+				out.Lag = max(0, end-p.Committed)
+			}
+		}
+		s.Partitions = append(s.Partitions, out)
+	}
+	for _, w := range l.machine.Works() {
+		b := status.Batch{ID: w.Batch.ID.String(), State: w.Stage.String(), AgeSeconds: now.Sub(time.UnixMilli(w.Batch.Time)).Seconds()}
+		if d := l.data[w.ID]; d != nil {
+			b.Rows, b.Bytes = int64(len(d.rows)), d.bytes
+		}
+		s.InFlight = append(s.InFlight, b)
+	}
+}
+
+func partitionState(s string) status.PartitionState {
+	switch s {
+	case "running":
+		return status.Consuming
+	case "fetching", "resolving", "starting":
+		return status.Waiting
+	}
+	return status.Recovering
+}
+
+// lastRefusal is the server's word on the block that was refused last: what a dead letter will say.
+func (p *Pipeline) lastRefusal() *waybill.Error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.refusal
+}
+
+func (p *Pipeline) refusedWith(err *waybill.Error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refusal = err
+}
+
+func lineageOf(cfg *config.Pipeline) contract.Lineage {
+	l := cfg.Sink.ClickHouse.Lineage
+	return contract.Lineage{Topic: l.Topic, Partition: l.Partition, Offset: l.Offset, Epoch: l.Epoch}
+}

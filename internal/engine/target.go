@@ -1,0 +1,372 @@
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/clickhouse"
+	"github.com/waybill-data/waybill/internal/config"
+	"github.com/waybill-data/waybill/internal/contract"
+	"github.com/waybill-data/waybill/internal/deadletter"
+	"github.com/waybill-data/waybill/internal/decode/json"
+	"github.com/waybill-data/waybill/internal/delivery"
+	"github.com/waybill-data/waybill/internal/kafka"
+	"github.com/waybill-data/waybill/internal/ledger"
+)
+
+// target is a pipeline's ClickHouse side: the table, its plan, and Waybill's own tables.
+type target struct {
+	cfg     *config.Pipeline
+	client  *clickhouse.Client
+	ledger  *ledger.Store
+	lineage contract.Lineage
+	info    clickhouse.TableInfo
+	current *contract.Plan
+	tableID waybill.TableID
+	notes   []waybill.Finding // of the preflight
+
+	mu    sync.Mutex
+	plans map[waybill.PlanID]*contract.Plan
+}
+
+// openTarget connects, migrates Waybill's tables, compiles the plan, puts it on record and runs the
+// preflight. Errors that can heal are retryable.
+func openTarget(ctx context.Context, cfg *config.Pipeline, log *slog.Logger) (*target, error) {
+	c := cfg.Sink.ClickHouse
+	client, err := clickhouse.Open(ctx, clickhouse.Config{Addr: c.Addr, User: c.User, Password: c.Password.Reveal(), Database: c.Database,
+		InsertTimeout: c.InsertDeadline + 30*time.Second, Connections: MaxInFlight + 4}, clickhouse.Deps{Logger: log})
+	if err != nil {
+		return nil, err
+	}
+	t := &target{cfg: cfg, client: client, ledger: ledger.New(client, ""), plans: map[waybill.PlanID]*contract.Plan{},
+		lineage: contract.Lineage{Topic: c.Lineage.Topic, Partition: c.Lineage.Partition, Offset: c.Lineage.Offset, Epoch: c.Lineage.Epoch}}
+	if err := t.prepare(ctx); err != nil {
+		client.Close()
+		return nil, err
+	}
+	return t, nil
+}
+
+func (t *target) prepare(ctx context.Context) error {
+	if err := t.ledger.Migrate(ctx, t.client.ServerNow(time.Now())); err != nil {
+		return err
+	}
+	c := t.cfg.Sink.ClickHouse
+	schema, info, err := t.client.Describe(ctx, c.Database, c.Table, t.lineage)
+	if err != nil {
+		return err
+	}
+	t.info = info
+	if t.lineage, err = t.epochColumn(schema); err != nil {
+		return err
+	}
+	if t.current, err = contract.Compile(t.cfg.Contract, schema, t.lineage, json.Version); err != nil {
+		return err
+	}
+	t.plans[t.current.ID()] = t.current
+	sum := sha256.Sum256([]byte(t.name()))
+	t.tableID = waybill.TableID(binary.LittleEndian.Uint32(sum[:4]))
+	if t.notes, err = preflight(t.cfg, info); err != nil {
+		return err
+	}
+	return t.savePlan(ctx)
+}
+
+// epochColumn: a table may do without the epoch column as long as there is only one epoch.
+func (t *target) epochColumn(schema contract.TableSchema) (contract.Lineage, error) {
+	l := t.lineage
+	for _, c := range schema.Columns {
+		if c.Name == l.Epoch {
+			return l, nil
+		}
+	}
+	if t.cfg.Epoch > 0 {
+		return l, &waybill.Error{Op: "preflight", Pipeline: t.cfg.Name, Class: waybill.ClassConfig,
+			Err:  fmt.Errorf("epoch is %d, but table %s has no column %s to tell its rows from those of earlier epochs", t.cfg.Epoch, t.name(), l.Epoch),
+			Hint: fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s UInt32 DEFAULT 0, then drop and add the projection %s with it", t.name(), l.Epoch, clickhouse.ProjectionName)}
+	}
+	l.Epoch = ""
+	return l, nil
+}
+
+// savePlan puts the plan on record before the first intent that names it.
+func (t *target) savePlan(ctx context.Context) error {
+	id := t.current.ID()
+	if _, found, err := t.ledger.PlanText(ctx, id); err != nil || found {
+		return err
+	}
+	a := t.client.Insert(ctx, clickhouse.Insert{Database: t.ledger.Database(), Table: ledger.TablePlans, Token: waybill.Token("plan-" + id.String()),
+		Input: ledger.PlanBlock(id, string(t.current.Canonical()), t.client.ServerNow(time.Now()))})
+	if a.Err != nil {
+		return a.Err
+	}
+	_, found, err := t.ledger.PlanText(ctx, id)
+	if err == nil && !found {
+		err = &waybill.Error{Op: "preflight", Pipeline: t.cfg.Name, Class: waybill.ClassRetryable, Err: fmt.Errorf("plan %s was inserted but cannot be read back", id)}
+	}
+	return err
+}
+
+func (t *target) close() { t.client.Close() }
+
+// name is the target's full name, as tokens and ledger rows carry it.
+func (t *target) name() string {
+	return t.cfg.Sink.ClickHouse.Database + "." + t.cfg.Sink.ClickHouse.Table
+}
+
+func (t *target) storeNames() map[waybill.Store]string {
+	return map[waybill.Store]string{waybill.StoreTarget: t.name(), waybill.StoreDeadLetters: t.ledger.Database() + "." + ledger.TableDeadLetters,
+		waybill.StoreLedger: t.ledger.Database() + "." + ledger.TableLedger}
+}
+
+func (t *target) views() bool { return len(t.info.Views) > 0 }
+
+func (t *target) decoder() (*json.Decoder, error) { return json.New(t.current) }
+
+// newBatch draws a batch's identity. now is the server's clock.
+func (t *target) newBatch(epoch waybill.Epoch, now time.Time) *waybill.Batch {
+	b := &waybill.Batch{Epoch: epoch, Plan: t.current.ID(), Decoder: t.current.DecoderVersion(), Table: t.tableID, Time: now.UnixMilli()}
+	_, _ = rand.Read(b.ID[:]) // never fails, see its documentation
+	return b
+}
+
+// plan finds a plan that was recorded, for a batch that was gathered under it.
+func (t *target) plan(ctx context.Context, id waybill.PlanID) (*contract.Plan, error) {
+	t.mu.Lock()
+	p := t.plans[id]
+	t.mu.Unlock()
+	if p != nil {
+		return p, nil
+	}
+	text, found, err := t.ledger.PlanText(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, &waybill.Error{Op: "recover", Pipeline: t.cfg.Name, Class: waybill.ClassConfig, Err: fmt.Errorf("a pending batch was gathered under plan %s, which is not in %s.%s", id, t.ledger.Database(), ledger.TablePlans),
+			Hint: "restore the row, or remove the group's offset metadata to gather the batch again"}
+	}
+	if p, err = contract.ParsePlan([]byte(text)); err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	t.plans[id] = p
+	t.mu.Unlock()
+	return p, nil
+}
+
+// insertOf is the INSERT that a Send asks for, but for token and deadline, and what to count once it
+// has landed.
+func (t *target) insertOf(l *life, e delivery.Send, d *data) (in clickhouse.Insert, landed func(), err error) {
+	landed = func() {}
+	switch e.Store {
+	case waybill.StoreDeadLetters:
+		envelopes, err := t.envelopes(l, e, d)
+		return clickhouse.Insert{Database: t.ledger.Database(), Table: ledger.TableDeadLetters, Input: deadletter.Block(envelopes)},
+			func() { l.p.countDead(envelopes) }, err
+	case waybill.StoreLedger:
+		return clickhouse.Insert{Database: t.ledger.Database(), Table: ledger.TableLedger, Input: ledger.Block(t.ledgerRows(l, e))},
+			func() { l.p.count(e.Ledger) }, nil
+	}
+	c := t.cfg.Sink.ClickHouse
+	return clickhouse.Insert{Database: c.Database, Table: c.Table, Input: d.pick(e.Rows).Input()}, landed, nil
+}
+
+func (t *target) ledgerRows(l *life, e delivery.Send) []ledger.Row {
+	rows := make([]ledger.Row, len(e.Ledger))
+	for i, r := range e.Ledger {
+		rows[i] = ledger.Row{Pipeline: t.cfg.Name, Epoch: e.Batch.Epoch, TopicPartition: r.TopicPartition, Span: r.Span, Batch: e.Batch.ID,
+			BatchTime: e.Batch.Time, Plan: e.Batch.Plan, Decoder: e.Batch.Decoder, Target: t.name(), TopicID: uuid.UUID(l.sess.TopicID()),
+			Counts: ledger.Counts{Read: r.Read, Written: r.Written, Filtered: r.Filtered, DeadLettered: r.Dead, Tombstones: r.Tombstones, Lost: r.Lost}, Checksum: r.Checksum}
+	}
+	return rows
+}
+
+// envelopes are the dead letters asked for: those that decoding rejected, and those that the server
+// refused, which are read from Kafka again.
+func (t *target) envelopes(l *life, e delivery.Send, d *data) ([]deadletter.Envelope, error) {
+	var out []deadletter.Envelope
+	have := delivery.RowSet{}
+	for i := range d.dead {
+		r := &d.dead[i]
+		tp := r.record.TopicPartition()
+		if !e.Rows[tp].Contains(r.record.Offset) {
+			continue
+		}
+		set := have[tp]
+		set.Add(r.record.Offset)
+		have[tp] = set
+		out = append(out, deadletter.Envelope{Pipeline: t.cfg.Name, Batch: e.Batch, Record: r.record, Stage: "decode",
+			Code: string(r.reject.Code), Column: r.reject.Column, Path: r.reject.Path, Message: r.reject.Error()})
+	}
+	refused := e.Rows.Minus(have)
+	if refused.Empty() {
+		return out, nil
+	}
+	decisions, err := t.ledger.Decisions(l.ctx, t.cfg.Name, e.Batch.Epoch, e.Batch.ID, t.name())
+	if err != nil {
+		return nil, err
+	}
+	for _, dec := range decisions {
+		if !refused[dec.TopicPartition].Contains(dec.Offset) {
+			continue
+		}
+		env := deadletter.Envelope{Pipeline: t.cfg.Name, Batch: e.Batch, Stage: "insert", Code: fmt.Sprintf("server_%d", dec.Code), Message: dec.Reason,
+			Record: waybill.Record{Topic: dec.Topic, Partition: dec.Partition, Offset: dec.Offset}}
+		_, err := l.sess.ReadSpan(l.ctx, dec.TopicPartition, waybill.Span{First: dec.Offset, Next: dec.Offset + 1}, func(r *waybill.Record) error {
+			env.Record = own(r)
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, env)
+	}
+	return out, nil
+}
+
+// present reads back what a store holds within a batch's spans.
+func (t *target) present(ctx context.Context, store waybill.Store, b *waybill.Batch, spans map[waybill.TopicPartition]waybill.Span) (delivery.RowSet, error) {
+	list := make([]clickhouse.PartitionSpan, 0, len(spans))
+	for _, s := range b.Spans {
+		if sp, ok := spans[s.TopicPartition]; ok {
+			list = append(list, clickhouse.PartitionSpan{TopicPartition: s.TopicPartition, Span: sp})
+		}
+	}
+	switch store {
+	case waybill.StoreLedger:
+		return t.ledger.Present(ctx, t.cfg.Name, b.Epoch, list)
+	case waybill.StoreDeadLetters:
+		return t.client.Present(ctx, t.ledger.DeadLetterPresence(t.cfg.Name, b.Epoch, list))
+	}
+	return t.client.Present(ctx, t.presence(b.Epoch, list))
+}
+
+func (t *target) presence(epoch waybill.Epoch, spans []clickhouse.PartitionSpan) clickhouse.Presence {
+	return clickhouse.Presence{Database: t.cfg.Sink.ClickHouse.Database, Table: t.cfg.Sink.ClickHouse.Table, Lineage: t.lineage, Epoch: epoch,
+		HasProjection: t.info.OffsetProjection, Replicated: t.info.Replicated, Spans: spans}
+}
+
+// past is what the target and the dead letters hold at or past an offset.
+func (t *target) past(ctx context.Context, epoch waybill.Epoch, tp waybill.TopicPartition, from int64) (waybill.OffsetSet, error) {
+	rows, err := t.client.PresentPast(ctx, t.presence(epoch, nil), tp, from)
+	if err != nil {
+		return waybill.OffsetSet{}, err
+	}
+	dead, err := t.client.PresentPast(ctx, t.ledger.DeadLetterPresence(t.cfg.Name, epoch, nil), tp, from)
+	return rows.Union(dead), err
+}
+
+// tips are the ends of the ledger's gapless prefixes.
+func (t *target) tips(ctx context.Context, epoch waybill.Epoch, topic string) (map[waybill.TopicPartition]int64, error) {
+	tips, err := t.ledger.Tips(ctx, t.cfg.Name, epoch, topic)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[waybill.TopicPartition]int64, len(tips))
+	for p, tip := range tips {
+		out[waybill.TopicPartition{Topic: topic, Partition: p}] = tip.Next
+	}
+	return out, nil
+}
+
+// claim puts refusals on record and answers with all that are.
+func (t *target) claim(ctx context.Context, b *waybill.Batch, rows delivery.RowSet, why *waybill.Error) (delivery.RowSet, error) {
+	known, err := t.decisions(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	fresh := rows.Minus(known)
+	var decisions []ledger.Decision
+	for _, tp := range fresh.Partitions() {
+		for _, sp := range fresh[tp].Spans() {
+			for o := sp.First; o < sp.Next; o++ {
+				d := ledger.Decision{Pipeline: t.cfg.Name, Epoch: b.Epoch, Batch: b.ID, Target: t.name(), TopicPartition: tp, Offset: o, At: t.client.ServerNow(time.Now())}
+				if why != nil {
+					d.Code, d.Reason = why.Code, why.Err.Error()
+				}
+				decisions = append(decisions, d)
+			}
+		}
+	}
+	if len(decisions) > 0 {
+		// A refusal on record twice is as good as once, so a token that nobody else has will do.
+		token := waybill.Token("decision-" + uuid.NewString())
+		if a := t.client.Insert(ctx, clickhouse.Insert{Database: t.ledger.Database(), Table: ledger.TableDecisions, Token: token, Input: ledger.DecisionBlock(decisions)}); a.Err != nil {
+			return nil, a.Err
+		}
+	}
+	all, err := t.decisions(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	if missing := rows.Minus(all); !missing.Empty() {
+		return nil, &waybill.Error{Op: "claim", Pipeline: t.cfg.Name, Class: waybill.ClassRetryable, Err: fmt.Errorf("decisions were inserted but cannot be read back: %s", missing)}
+	}
+	return all, nil
+}
+
+func (t *target) decisions(ctx context.Context, b *waybill.Batch) (delivery.RowSet, error) {
+	list, err := t.ledger.Decisions(ctx, t.cfg.Name, b.Epoch, b.ID, t.name())
+	if err != nil {
+		return nil, err
+	}
+	out := delivery.RowSet{}
+	for _, d := range list {
+		set := out[d.TopicPartition]
+		set.Add(d.Offset)
+		out[d.TopicPartition] = set
+	}
+	return out, nil
+}
+
+// proveWindow: do the target and every table behind its views provably remember the batch's token?
+func (t *target) proveWindow(ctx context.Context, b *waybill.Batch) (inside bool, evidence string, err error) {
+	c := t.cfg.Sink.ClickHouse
+	tables := []string{clickhouse.Table(c.Database, c.Table)}
+	for _, v := range t.info.Views {
+		tables = append(tables, clickhouse.Table(v.Target.Database, v.Target.Table))
+	}
+	_ = tables
+	return false, "unproved", nil // XXX WindowProof
+}
+
+// partitionsAtStart is how many partitions the topic had when this pipeline first saw it.
+func (t *target) partitionsAtStart(ctx context.Context, p *Pipeline, info kafka.TopicInfo) (int, error) {
+	topic := t.cfg.Source.Kafka.Topic
+	first := func() (int, bool, error) {
+		seen, err := t.ledger.Pipelines(ctx, t.cfg.Name)
+		for _, s := range seen {
+			if s.Epoch == t.cfg.Epoch && s.Topic == topic && s.TopicID == uuid.UUID(info.TopicID) {
+				return int(s.Partitions), true, err
+			}
+		}
+		return 0, false, err
+	}
+	if n, found, err := first(); err != nil || found {
+		return n, err
+	}
+	a := t.client.Insert(ctx, clickhouse.Insert{Database: t.ledger.Database(), Table: ledger.TablePipelines,
+		// One token for all workers: the first one's row counts.
+		Token: waybill.ChainToken(t.cfg.Name, info.ClusterID, waybill.BatchID(info.TopicID), t.cfg.Epoch, ledger.TablePipelines, 0),
+		Input: ledger.PipelineBlock(ledger.Pipeline{Name: t.cfg.Name, ClusterID: info.ClusterID, Topic: topic, TopicID: uuid.UUID(info.TopicID), Epoch: t.cfg.Epoch,
+			Partitions: int32(len(info.Partitions)), Target: t.name(), FirstSeen: t.client.ServerNow(time.Now())})}) //nolint:gosec // few partitions
+	if a.Err != nil {
+		return 0, a.Err
+	}
+	n, found, err := first()
+	if err == nil && !found {
+		err = &waybill.Error{Op: "start", Pipeline: t.cfg.Name, Class: waybill.ClassRetryable, Err: fmt.Errorf("the pipeline's first sight was inserted but cannot be read back")}
+	}
+	_ = p
+	return n, err
+}
