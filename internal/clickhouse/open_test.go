@@ -1,0 +1,106 @@
+package clickhouse
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ClickHouse/ch-go/proto"
+
+	waybill "github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/testenv"
+	"github.com/waybill-data/waybill/internal/testenv/chserver"
+)
+
+type (
+	chserverOptions = chserver.Options
+	chserverUser    = chserver.User
+)
+
+func TestOpen_SaysWhatTheServerIs(t *testing.T) {
+	w := newWorld(t)
+	if !strings.HasPrefix(w.c.Server().Version, "2") || w.c.Server().Timezone == "" {
+		t.Errorf("server %+v", w.c.Server())
+	}
+	if up, err := w.c.Uptime(t.Context()); err != nil || up > time.Hour {
+		t.Errorf("uptime %v %v", up, err)
+	}
+}
+
+// A local clock that is an hour behind: deadlines go by the server's.
+func TestOpen_MeasuresTheServersClock(t *testing.T) {
+	srv := testenv.SharedClickHouse(t)
+	behind := func() time.Time { return time.Now().Add(-time.Hour) }
+	c, err := Open(t.Context(), Config{Addr: srv.TCPAddr()}, Deps{Clock: behind})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	off := c.ServerNow(behind()).Sub(time.Now())
+	if off.Abs() > c.ClockMargin()+50*time.Millisecond {
+		t.Errorf("the server's clock is taken to be %v off, margin %v", off, c.ClockMargin())
+	}
+}
+
+func TestOpen_OldServerIsRefusedInOneSentence(t *testing.T) {
+	for _, v := range [][3]int{{18, 16, 0}, {25, 7, 9}, {25, 8, 0}, {26, 1, 0}} {
+		err := checkVersion(proto.ServerHello{Major: v[0], Minor: v[1], Patch: v[2]})
+		if old := v[0] < 25 || v[0] == 25 && v[1] < 8; old != (err != nil) {
+			t.Errorf("%v: %v", v, err)
+		} else if old && waybill.ClassOf(err) != waybill.ClassConfig {
+			t.Errorf("%v: class %v", v, waybill.ClassOf(err))
+		}
+	}
+	err := checkVersion(proto.ServerHello{Major: 18, Minor: 16})
+	if want := "clickhouse.open: ClickHouse 18.16 is too old: Waybill needs 25.8 or newer (upgrade the server)"; err.Error() != want {
+		t.Errorf("got  %s\nwant %s", err, want)
+	}
+}
+
+func TestOpen_NobodyAnswers(t *testing.T) {
+	_, err := Open(t.Context(), Config{Addr: "127.0.0.1:1"}, Deps{})
+	if waybill.ClassOf(err) != waybill.ClassRetryable {
+		t.Errorf("class %v of %v, want retryable", waybill.ClassOf(err), err)
+	}
+}
+
+// One server with users that lack what exactly-once inserts need.
+func TestOpen_UsersThatCannotInsertExactlyOnce(t *testing.T) {
+	srv := testenv.ClickHouse(t, func(o *chserverOptions) {
+		o.Users = []chserverUser{
+			{Name: "readonly", Settings: map[string]string{"readonly": "1"}},
+			{Name: "reader", Grants: []string{"GRANT SELECT ON *.*"}},
+			{Name: "secret", Password: "right"},
+		}
+	})
+	db := testenv.Database(t, srv)
+	testenv.Exec(t, srv.HTTPAddr(), "CREATE TABLE "+db+".t ("+lineageColumns+") ENGINE = MergeTree ORDER BY v "+window100)
+
+	t.Run("read-only profile", func(t *testing.T) {
+		_, err := Open(t.Context(), Config{Addr: srv.TCPAddr(), User: "readonly"}, Deps{})
+		wantCode(t, err, waybill.ClassConfig, 164)
+		var e *waybill.Error
+		if errors.As(err, &e) && !strings.Contains(e.Hint, "profile") {
+			t.Errorf("hint %q", e.Hint)
+		}
+	})
+	t.Run("no INSERT grant", func(t *testing.T) {
+		c := open(t, Config{Addr: srv.TCPAddr(), User: "reader"})
+		a := c.Insert(t.Context(), Insert{Database: db, Table: "t", Token: "a", Input: rows(0, 1)})
+		wantOutcome(t, a, Refused)
+		wantCode(t, a.Err, waybill.ClassConfig, 497)
+	})
+	t.Run("wrong password", func(t *testing.T) {
+		_, err := Open(t.Context(), Config{Addr: srv.TCPAddr(), User: "secret", Password: "wrong"}, Deps{})
+		wantCode(t, err, waybill.ClassConfig, 516)
+	})
+}
+
+func wantCode(t *testing.T, err error, class waybill.Class, code int) {
+	t.Helper()
+	var e *waybill.Error
+	if !errors.As(err, &e) || e.Class != class || e.Code != code {
+		t.Errorf("error %v, want class %s and code %d", err, class, code)
+	}
+}

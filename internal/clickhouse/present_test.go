@@ -1,0 +1,172 @@
+package clickhouse
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	waybill "github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/testenv"
+)
+
+// Random offsets, in clusters around bucket borders, with and without the projection, against a plain query.
+func TestPresent_AgreesWithBruteForce(t *testing.T) {
+	w := newWorld(t)
+	rng := rand.New(rand.NewPCG(3, 4))
+	w.table("plain", "", window100)
+	w.table("projected", ", "+ProjectionDDL(testLineage), window100)
+	offset := func() int64 {
+		return rng.Int64N(4)*BucketOffsets + rng.Int64N(40) - 20
+	}
+	for i := range 12 {
+		var offsets []int64
+		for range 60 {
+			if o := offset(); o >= 0 {
+				offsets = append(offsets, o)
+			}
+		}
+		for _, table := range []string{"plain", "projected"} {
+			wantOutcome(t, w.insert(table, waybill.Token(fmt.Sprint(i)), rows(int32(i%3), offsets...)), Landed)
+		}
+	}
+	for range 40 {
+		var spans []PartitionSpan
+		for range rng.IntN(6) {
+			first := max(offset(), 0)
+			spans = append(spans, PartitionSpan{
+				waybill.TopicPartition{Topic: []string{"t", "t", "t", "u"}[rng.IntN(4)], Partition: rng.Int32N(4)},
+				waybill.Span{First: first, Next: first + []int64{0, 1, 30, 100, 2 * BucketOffsets}[rng.IntN(5)]},
+			})
+		}
+		want := w.presentByHand("plain", spans)
+		for _, table := range []string{"plain", "projected"} {
+			got, err := w.c.Present(t.Context(), Presence{
+				Database: w.db, Table: table, Lineage: testLineage, HasProjection: table == "projected", Spans: spans,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Fatalf("%s %v:\ngot  %v\nwant %v", table, spans, got, want)
+			}
+		}
+	}
+}
+
+// presentByHand shares nothing with Present but the question.
+func (w *world) presentByHand(table string, spans []PartitionSpan) map[waybill.TopicPartition]waybill.OffsetSet {
+	out := map[waybill.TopicPartition]waybill.OffsetSet{}
+	for _, s := range spans {
+		set := out[s.TopicPartition]
+		for _, r := range testenv.QueryRows(w, w.srv.HTTPAddr(), fmt.Sprintf(
+			"SELECT DISTINCT _offset FROM %s.%s WHERE _topic = '%s' AND _partition = %d AND _offset >= %d AND _offset < %d ORDER BY 1",
+			w.db, table, s.Topic, s.Partition, s.First, s.Next)) {
+			var o int64
+			if _, err := fmt.Sscan(r[0], &o); err != nil {
+				w.Fatal(err)
+			}
+			set.Add(o)
+		}
+		if !set.Empty() {
+			out[s.TopicPartition] = set
+		}
+	}
+	return out
+}
+
+func TestPresentPast(t *testing.T) {
+	w := newWorld(t)
+	w.table("plain", "", window100)
+	w.table("projected", ", "+ProjectionDDL(testLineage), window100)
+	for _, table := range []string{"plain", "projected"} {
+		wantOutcome(t, w.insert(table, "a", rows(0, 5, 10, 11, 70000)), Landed)
+		p := Presence{Database: w.db, Table: table, Lineage: testLineage, HasProjection: table == "projected"}
+		for from, want := range map[int64]string{0: "[5,6) [10,12) [70000,70001)", 11: "[11,12) [70000,70001)", 70001: "{}"} {
+			got, err := w.c.PresentPast(t.Context(), p, waybill.TopicPartition{Topic: "t"}, from)
+			if err != nil || got.String() != want {
+				t.Errorf("%s past %d: %v %v, want %s", table, from, got, err, want)
+			}
+		}
+	}
+}
+
+// A whole run answers with two numbers per bucket, and the projection is what is read.
+func TestPresent_ReadsTheProjection(t *testing.T) {
+	w := newWorld(t)
+	w.table("t", ", "+ProjectionDDL(testLineage), window100)
+	w.exec("INSERT INTO " + w.db + ".t SELECT 't', 0, number, number FROM numbers(300000)")
+	p := Presence{
+		Database: w.db, Table: "t", Lineage: testLineage, HasProjection: true,
+		Spans: []PartitionSpan{{waybill.TopicPartition{Topic: "t"}, waybill.Span{First: 10, Next: 250000}}},
+	}
+	got, err := w.c.Present(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := got[waybill.TopicPartition{Topic: "t"}]; s.String() != "[10,250000)" {
+		t.Errorf("present %v", s)
+	}
+	plan, err := testenv.Query(w.srv.HTTPAddr(), "EXPLAIN "+p.runsQuery(p.spansCondition(p.Spans)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(plan, "ReadFromMergeTree ("+ProjectionName+")") {
+		t.Errorf("the projection is not read:\n%s", plan)
+	}
+}
+
+// Parts that are older than the projection do not have it; the answer is the same.
+func TestPresent_PartsWithoutTheProjection(t *testing.T) {
+	w := newWorld(t)
+	w.table("t", "", window100)
+	wantOutcome(t, w.insert("t", "a", rows(0, 1, 2)), Landed)
+	w.exec("ALTER TABLE " + w.db + ".t ADD " + ProjectionDDL(testLineage))
+	wantOutcome(t, w.insert("t", "b", rows(0, 3, 5)), Landed)
+	got, err := w.c.Present(t.Context(), Presence{
+		Database: w.db, Table: "t", Lineage: testLineage, HasProjection: true,
+		Spans: []PartitionSpan{{waybill.TopicPartition{Topic: "t"}, waybill.Span{First: 0, Next: 100}}},
+	})
+	if err != nil || fmt.Sprint(got) != "map[t/0:[1,4) [5,6)]" {
+		t.Errorf("%v %v", got, err)
+	}
+}
+
+// Rows of another epoch are other rows.
+func TestPresent_Epoch(t *testing.T) {
+	w := newWorld(t)
+	lineage := testLineage
+	lineage.Epoch = "_epoch"
+	w.table("t", ", _epoch UInt32 DEFAULT 1, "+ProjectionDDL(lineage), window100)
+	w.exec("INSERT INTO "+w.db+".t (_topic, _partition, _offset, v) VALUES ('t', 0, 1, 1)",
+		"INSERT INTO "+w.db+".t (_topic, _partition, _offset, v, _epoch) VALUES ('t', 0, 2, 1, 2)")
+	for _, projection := range []bool{true, false} {
+		got, err := w.c.Present(t.Context(), Presence{
+			Database: w.db, Table: "t", Lineage: lineage, Epoch: 2, HasProjection: projection,
+			Spans: []PartitionSpan{{waybill.TopicPartition{Topic: "t"}, waybill.Span{First: 0, Next: 100}}},
+		})
+		if err != nil || fmt.Sprint(got) != "map[t/0:[2,3)]" {
+			t.Errorf("projection %v: %v %v", projection, got, err)
+		}
+	}
+}
+
+// A user's profile must not be able to make a read-back partial.
+func TestPresent_ProfileCannotCutTheAnswer(t *testing.T) {
+	srv := testenv.ClickHouse(t, func(o *chserverOptions) {
+		o.Users = []chserverUser{{Name: "cut", Settings: map[string]string{
+			"max_rows_to_read": "1", "read_overflow_mode": "break", "max_result_rows": "1", "result_overflow_mode": "break", "limit": "1", "offset": "0",
+			"low_cardinality_allow_in_native_format": "1",
+		}}}
+	})
+	db := testenv.Database(t, srv)
+	testenv.Exec(t, srv.HTTPAddr(), "CREATE TABLE "+db+".t ("+lineageColumns+") ENGINE = MergeTree ORDER BY v",
+		"INSERT INTO "+db+".t SELECT 't', number % 50, number, number FROM numbers(100000)")
+	_, err := Open(t.Context(), Config{Addr: srv.TCPAddr(), User: "cut"}, Deps{})
+	if err == nil {
+		t.Fatal("opened although no statement can be read in full")
+	}
+	if waybill.ClassOf(err) == waybill.ClassUnknown {
+		t.Errorf("unclassified: %v", err)
+	}
+}
