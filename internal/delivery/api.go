@@ -136,7 +136,9 @@ const (
 	Deduplicated
 	// NoAnswer: silence, a broken connection, or a server error that can heal. Rows may have landed.
 	NoAnswer
-	// Refused: the server refuses the block because of some row (or a view threw, after the rows landed).
+	// Refused: the table refuses the block because of some row. A view that throws is not that but
+	// NoAnswer: the rows may have landed, and the token may be used, so that a refusal says nothing about
+	// the rows.
 	Refused
 	// Impossible: the server will never take this block: column or table missing, no grant.
 	Impossible
@@ -158,8 +160,9 @@ type Position struct {
 	// Tip is the end of the ledger's gapless prefix under this pipeline's epoch, -1 if the ledger has no
 	// row of this partition.
 	Tip int64
-	// TipTopicID is LedgerRow.TopicID of the row that ends at Tip; zero if there is none.
-	TipTopicID [8]byte
+	// LedgerTopicID is LedgerRow.TopicID of the ledger's newest row of this topic, in whatever partition,
+	// under this pipeline's epoch; zero if there is none.
+	LedgerTopicID [8]byte
 	// OldTip is the same under the epoch that Metadata names, if that differs; -1 otherwise.
 	OldTip int64
 }

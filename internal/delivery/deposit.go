@@ -15,6 +15,7 @@ import (
 type deposit struct {
 	store    waybill.Store
 	expected RowSet
+	whole    RowSet // what was expected at first: the block
 	pieces   []*piece
 	refused  RowSet
 	doubt    bool // read back before the next send
@@ -39,7 +40,7 @@ type piece struct {
 
 // begin starts a deposit.
 func (m *Machine) begin(w *work, store waybill.Store, rows RowSet) {
-	d := &deposit{store: store, expected: rows, doubt: w.doubt && !m.mutant(MutantSendBeforeReadBack), refused: RowSet{}}
+	d := &deposit{store: store, expected: rows, whole: rows, doubt: w.doubt && !m.mutant(MutantSendBeforeReadBack), refused: RowSet{}}
 	w.deposit = d
 	if m.cfg.Mode == AtLeastOnce {
 		d.doubt = false
@@ -71,7 +72,7 @@ func (d *deposit) forget(tp waybill.TopicPartition) {
 // advance takes the next step: read back, heal views, send, or be done.
 func (m *Machine) advance(w *work) {
 	d := w.deposit
-	for len(d.pieces) > 0 && d.pieces[0].rows.Empty() && !d.pieces[0].heal && !(d.doubt && len(w.partial) > 0) {
+	for len(d.pieces) > 0 && d.pieces[0].rows.Empty() && !d.pieces[0].heal && !(d.doubt && (len(w.partial) > 0 || !d.pieces[0].sent.Empty())) {
 		d.pieces = d.pieces[1:]
 	}
 	switch {
@@ -159,11 +160,9 @@ func (m *Machine) reconsider(w *work, p *piece, present RowSet) []*piece {
 	d := w.deposit
 	before := p.rows.Len()
 	if m.cfg.Views && d.store == waybill.StoreTarget && !p.sent.Intersect(present).Empty() {
-		if w.full || !w.recovered {
-			p.heal = true
-		} else if !d.warned {
-			d.warned = true
-			m.viewsMayLack(w, "only part of the batch is held here")
+		p.heal = m.whole(w, p.k, p.sent)
+		if !p.heal {
+			m.viewsMayLack(w, "only part of the batch can be sent from here")
 		}
 	}
 	p.rows = p.rows.Minus(present)
@@ -210,8 +209,18 @@ func (m *Machine) vanishedRows(w *work, missing RowSet) bool {
 	return true
 }
 
+// whole: these rows under T(k) are the block that a view would have to see: all of the batch, under its
+// first token. Anything else can leave views with too few rows (their own tables remember T(k) by other
+// table partitions than the target) or with too many (a view is also fed rows that the target drops).
+func (m *Machine) whole(w *work, k int, rows RowSet) bool {
+	return k == 0 && w.full && len(w.partial) == 0 && rows.Equal(w.deposit.whole)
+}
+
 func (m *Machine) send(w *work, rows RowSet) {
 	d, p := w.deposit, w.deposit.pieces[0]
+	if m.cfg.Views && d.store == waybill.StoreTarget && !m.whole(w, p.k, rows) {
+		m.viewsMayLack(w, "its rows had to be sent in parts or again under another token")
+	}
 	e := Send{Work: w.id, Store: d.store, Batch: w.batch, Token: m.token(w, d.store, p.k), K: p.k, Rows: rows, Attempt: d.attempt}
 	if d.store == waybill.StoreLedger {
 		for _, s := range w.batch.Spans {
@@ -306,9 +315,14 @@ func (m *Machine) proveWindow(w *work) {
 	})
 }
 
+// viewsMayLack writes the finding about views, once a batch.
 func (m *Machine) viewsMayLack(w *work, why string) {
+	if w.deposit.warned || m.cfg.Mode == AtLeastOnce {
+		return
+	}
+	w.deposit.warned = true
 	s := w.batch.Spans[0]
 	m.report(waybill.Finding{Kind: "view_incomplete", Severity: waybill.SeverityWarning, TopicPartition: s.TopicPartition, Span: s.Span, Batch: w.batch.ID.String(),
-		Message: fmt.Sprintf("materialized views may lack rows of batch %s: %s", w.batch.ID.Short(), why),
+		Message: fmt.Sprintf("materialized views may lack or repeat rows of batch %s: %s", w.batch.ID.Short(), why),
 		Action:  "the table itself is whole; rebuild the views for these offsets if they must be exact"})
 }

@@ -162,16 +162,11 @@ func (m *Machine) readPosition(p *partition, pos Position) (intents []Intent, do
 			Position: waybill.Position{Topic: p.held.Topic, Partition: p.held.Partition, Offset: pos.Committed},
 			Hint:     "use the pipeline file with the newer epoch"})
 		return nil, 0
-	case ours && meta.Epoch < m.cfg.Epoch:
+	case ours && meta.Epoch < m.cfg.Epoch && !pos.ledgerRecreated():
 		p.epoch, p.topicID = meta.Epoch, meta.TopicID
 		tip = pos.OldTip
-	case ours && meta.TopicID != pos.TopicID && !m.mutant(MutantSameEpoch):
-		m.finding(p, "topic_recreated", waybill.SeverityError, waybill.Span{First: pos.Committed, Next: pos.Committed},
-			"the topic was deleted and created again: offsets of the old topic and of the new one are different records under the same number",
-			"stopped; raise `epoch` in the pipeline file to read the new topic from its start")
-		m.stop(&waybill.Error{Op: "delivery.resume", Pipeline: m.cfg.Pipeline, Class: waybill.ClassConfig, Err: errors.New("topic was deleted and created again"),
-			Position: waybill.Position{Topic: p.held.Topic, Partition: p.held.Partition, Offset: pos.Committed},
-			Hint:     "raise `epoch` in the pipeline file to read the new topic from its start"})
+	case pos.recreated(ours, meta) && !m.mutant(MutantSameEpoch):
+		m.topicRecreated(p, pos)
 		return nil, 0
 	case ours && meta.TopicID != pos.TopicID: // MutantSameEpoch: as if nothing had happened
 		p.next = 0
@@ -212,6 +207,25 @@ func (m *Machine) readPosition(p *partition, pos Position) (intents []Intent, do
 		done++
 	}
 	return intents, done
+}
+
+// recreated: the string or the ledger speaks of a topic that has been deleted since. Deleting a topic
+// deletes its committed offsets too, so often only the ledger remembers.
+func (pos Position) recreated(ours bool, meta Metadata) bool {
+	return ours && meta.TopicID != pos.TopicID || pos.ledgerRecreated()
+}
+
+func (pos Position) ledgerRecreated() bool {
+	return pos.LedgerTopicID != [8]byte{} && pos.LedgerTopicID != pos.TopicID
+}
+
+func (m *Machine) topicRecreated(p *partition, pos Position) {
+	m.finding(p, "topic_recreated", waybill.SeverityError, waybill.Span{First: pos.Committed, Next: pos.Committed},
+		"the topic was deleted and created again: offsets of the old topic and of the new one are different records under the same number",
+		"stopped; raise `epoch` in the pipeline file to read the new topic from its start")
+	m.stop(&waybill.Error{Op: "delivery.resume", Pipeline: m.cfg.Pipeline, Class: waybill.ClassConfig, Err: errors.New("topic was deleted and created again"),
+		Position: waybill.Position{Topic: p.held.Topic, Partition: p.held.Partition, Offset: pos.Committed},
+		Hint:     "raise `epoch` in the pipeline file to read the new topic from its start"})
 }
 
 // unstrung: a committed offset without a string of ours. Another consumer's group, or a tool has

@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"hash/fnv"
+	"slices"
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/delivery"
@@ -23,6 +24,9 @@ type request struct {
 // send: the lease is checked and the deadline drawn here, the request leaves a moment later.
 func (p *proc) send(e delivery.Send) {
 	w := p.w
+	if !p.works(e.Work) {
+		return // dropped meanwhile: what is not on its way yet does not go
+	}
 	if w.now-p.lease >= sessionTimeout && w.mutant != MutantNoLease || !p.member {
 		p.answer("sent", delivery.SendAnswered{Op: e.Op, Answer: delivery.NotSent})
 		return
@@ -35,6 +39,11 @@ func (p *proc) send(e delivery.Send) {
 	r := &request{from: p, send: e, rows: rows, o: w.options()}
 	p.after(w.between(0, 3), func() { p.dispatch(r) })
 	p.point("decided " + string(e.Store))
+}
+
+// works reports whether the machine still has this work.
+func (p *proc) works(id delivery.WorkID) bool {
+	return slices.ContainsFunc(p.m.Works(), func(s delivery.WorkStatus) bool { return s.ID == id })
 }
 
 // rows builds the block.
@@ -191,7 +200,7 @@ func classify(a chmodel.Answer) (delivery.Answer, error) {
 	}
 	err := fmt.Errorf("code %d: %s", a.ErrCode, a.Err)
 	switch {
-	case a.ErrCode == chmodel.CodeConstraint, a.ErrCode == chmodel.CodeThrowIf && a.Err != "late":
+	case a.ErrCode == chmodel.CodeConstraint:
 		return delivery.Refused, err
 	case a.ErrCode == chmodel.CodeUnknownTable:
 		return delivery.Impossible, err

@@ -93,14 +93,14 @@ func (w *world) tamper(f *armed) bool {
 		}
 		for n := range w.broker.Partitions() {
 			w.unexpect(n)
-			if tip, _ := w.tip(n, w.epoch); tip >= 0 && !w.pendingRecreation() && w.opt.mode == delivery.ExactlyOnce {
+			if w.tip(n, w.epoch) >= 0 && !w.pendingRecreation() && w.opt.mode == delivery.ExactlyOnce {
 				w.expect("group_missing", n)
 			}
 		}
 		return true
 	}
 	n := f.Partition
-	tip, _ := w.tip(n, w.epoch)
+	tip := w.tip(n, w.epoch)
 	at := w.broker.FetchOffsets(n)[0].Offset
 	if tip < 0 || at < 0 || w.pendingRecreation() || w.opt.mode == delivery.AtLeastOnce {
 		return false

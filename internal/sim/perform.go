@@ -99,30 +99,40 @@ func (p *proc) fetchOffsets(e delivery.FetchOffsets) {
 		}
 		for i := range positions {
 			pos := &positions[i]
-			pos.Tip, pos.TipTopicID = w.tip(pos.Partition, p.epoch)
+			pos.Tip = w.tip(pos.Partition, p.epoch)
+			pos.LedgerTopicID = w.ledgerTopic(p.epoch)
 			pos.OldTip = -1
 			if meta, err := delivery.ParseMetadata(pos.Metadata); err == nil && meta.Epoch != p.epoch {
-				pos.OldTip, _ = w.tip(pos.Partition, meta.Epoch)
+				pos.OldTip = w.tip(pos.Partition, meta.Epoch)
 			}
 		}
 		p.answer("fetched", delivery.OffsetsFetched{Op: e.Op, Positions: positions})
 	})
 }
 
-// tip is the end of the ledger's gapless prefix and the topic id of its last row.
-func (w *world) tip(n int32, epoch waybill.Epoch) (int64, [8]byte) {
+// tip is the end of the ledger's gapless prefix, -1 if it has no row.
+func (w *world) tip(n int32, epoch waybill.Epoch) int64 {
 	rows := w.ledgerRows(n, epoch)
 	if len(rows) == 0 {
-		return -1, [8]byte{}
+		return -1
 	}
 	at := rows[0].First
-	var id [8]byte
 	for _, r := range rows {
 		if r.First == at {
-			at, id = r.Next, r.TopicID
+			at = r.Next
 		}
 	}
-	return at, id
+	return at
+}
+
+// ledgerTopic is the topic id in the ledger's newest row under an epoch.
+func (w *world) ledgerTopic(epoch waybill.Epoch) (id [8]byte) {
+	for _, r := range w.ch.Rows(tableLedger) {
+		if waybill.Epoch(r.Epoch) == epoch {
+			id = w.ledger[r.Content].TopicID
+		}
+	}
+	return id
 }
 
 // ledgerRows are the ledger's rows of one partition, in offset order.

@@ -236,7 +236,7 @@ func (w *world) failView(f *armed) {
 // loseOffsets leaves partitions alone that the ledger does not know: where they began is recorded
 // nowhere else.
 func (w *world) loseOffsets(f *armed) {
-	if tip, _ := w.tip(f.Partition, w.epoch); tip < 0 {
+	if w.tip(f.Partition, w.epoch) < 0 {
 		w.miss(f)
 		return
 	}
@@ -245,7 +245,7 @@ func (w *world) loseOffsets(f *armed) {
 }
 
 func (w *world) recreate(f *armed) {
-	if len(w.truth.logs) > 1 || w.opt.mode == delivery.AtLeastOnce || w.outage || w.now > w.opt.producing {
+	if len(w.truth.logs) > 1 || w.opt.mode == delivery.AtLeastOnce || w.outage || w.now > w.opt.producing || w.ledgerTopic(w.epoch) == [8]byte{} {
 		w.miss(f)
 		return
 	}
@@ -271,7 +271,7 @@ func (w *world) remove(f *armed) {
 			return
 		}
 		w.hit(f, w.worksIn(n))
-		log[at].removed = true
+		log[at].removed, log[at].hole = true, true
 		w.broker.Compact(n, at)
 		return
 	}

@@ -35,6 +35,7 @@ type fact struct {
 	value   uint64
 	kind    kind
 	removed bool // by retention or compaction, or with its topic
+	hole    bool // by compaction: who reads later than that never hears of it
 }
 
 // truth is the simulator's own account of what was produced; the product never reads it.

@@ -31,6 +31,9 @@ func (s *Server) SwallowToken(name, token string, tablePartition int, answered b
 	t.swallow = append(t.swallow, swallow{tablePartition: tablePartition, token: token, answered: answered})
 }
 
+// Disarm takes back the swallows that have not struck yet.
+func (s *Server) Disarm(name string) { s.must(name).swallow = nil }
+
 // Swallows is the number of armed swallows that have not struck yet.
 func (s *Server) Swallows(name string) int { return len(s.must(name).swallow) }
 

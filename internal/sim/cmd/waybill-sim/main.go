@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 
 	"github.com/waybill-data/waybill/internal/sim"
 )
@@ -25,7 +26,7 @@ func main() {
 		}
 		if r.Failed() {
 			bad++
-			fmt.Println("seed", s, len(r.Faults), r.Problems[0])
+			fmt.Println("seed", s, len(r.Faults), strings.SplitN(r.Problems[0], "\n", 2)[0])
 		}
 	}
 	fmt.Println("bad", bad)
