@@ -192,9 +192,10 @@ func (c *LowCardinality) encodeKeys(b *proto.Buffer) {
 	}
 }
 
-// Size in bytes.
+// Size in bytes. Of the hash table it counts the two slots that every value needs, so that the size is a
+// function of the rows.
 func (c *LowCardinality) Size() int {
-	return c.dict.Size() + endSize*len(c.first) + 4*len(c.keys) + 4*len(c.table)
+	return c.dict.Size() + (endSize+2*4)*len(c.first) + 4*len(c.keys)
 }
 
 // Reset drops all rows and the dictionary.

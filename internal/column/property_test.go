@@ -32,15 +32,15 @@ func TestTruncate_LeavesWhatWasThere(t *testing.T) {
 		for _, row := range rows[:keep] {
 			row(c)
 		}
-		before := encoded(c)
+		before, size := encoded(c), c.Size()
 		for _, row := range rows[keep:] {
 			row(c)
 		}
 		full := encoded(c)
 		halfRow(c)
 		c.Truncate(keep)
-		if c.Rows() != keep || !bytes.Equal(encoded(c), before) {
-			rt.Fatalf("after Truncate(%d): %d rows\n%x, before\n%x", keep, c.Rows(), encoded(c), before)
+		if c.Rows() != keep || c.Size() != size || !bytes.Equal(encoded(c), before) {
+			rt.Fatalf("after Truncate(%d): %d rows, %d bytes\n%x, before %d bytes\n%x", keep, c.Rows(), c.Size(), encoded(c), size, before)
 		}
 		for _, row := range rows[keep:] {
 			row(c)

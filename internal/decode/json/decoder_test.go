@@ -460,3 +460,27 @@ func TestNew_RefusesAnotherDecoderVersion(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A quadratic scan of escapes would take this test many minutes.
+func TestDecode_ManyEscapesTakeLinearTime(t *testing.T) {
+	d := columnsDecoder(t, contract.Column{Name: "s", Type: "String"}, contract.Column{Name: "j", Type: "String", From: "x", As: "json"})
+	escaped := `"` + strings.Repeat(`\n\"`, 2<<20) + `"`
+	out, b := decode(d, `{"s":`+escaped+`,"x":{"y":`+escaped+`}}`)
+	if out.Kind != Written {
+		t.Fatal(out.Reject)
+	}
+	if got := len(show(b.Columns[0], 0)); got != 4<<20 {
+		t.Errorf("%d bytes", got)
+	}
+	if got := len(show(b.Columns[1], 0)); got != len(escaped)+len(`{"y":}`) {
+		t.Errorf("%d bytes", got)
+	}
+}
+
+func TestReject_SaysWhere(t *testing.T) {
+	d := columnsDecoder(t, contract.Column{Name: "n", Type: "UInt8"})
+	out, _ := decode(d, `{"n":"secret"}`)
+	if got, want := out.Reject.Error(), "column n: wrong_type: a string where the column takes a number"; got != want || out.Kind.String() != "rejected" {
+		t.Errorf("%v: got %q, want %q", out.Kind, got, want)
+	}
+}

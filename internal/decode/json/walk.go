@@ -13,18 +13,23 @@ func skipSpace(text []byte, i int) int {
 	return i
 }
 
-// stringEnd is the index after the closing quote of the string that starts at i.
+// stringEnd is the index after the closing quote of the string that starts at i. The next quote is
+// looked for once, not after every escape: prompts are megabytes of escaped newlines.
 func stringEnd(text []byte, i int) int {
-	for i++; i < len(text); i++ {
-		n := bytes.IndexByte(text[i:], '"')
-		if n < 0 {
-			return len(text)
+	quote := i
+	for i++; i < len(text); {
+		if quote < i {
+			n := bytes.IndexByte(text[i:], '"')
+			if n < 0 {
+				return len(text)
+			}
+			quote = i + n
 		}
-		slash := bytes.IndexByte(text[i:i+n], '\\')
+		slash := bytes.IndexByte(text[i:quote], '\\')
 		if slash < 0 {
-			return i + n + 1
+			return quote + 1
 		}
-		i += slash + 1 // the escaped byte; the loop goes on after it
+		i += slash + 2 // past the escaped byte, which may be the quote
 	}
 	return len(text)
 }
