@@ -6,7 +6,7 @@ SHELL := bash
 
 GO      ?= go
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
-LDFLAGS := -s -w -X github.com/waybill-data/waybill/internal/cli.version=$(VERSION)
+LDFLAGS := -s -w -X github.com/waybill-data/waybill/internal/cli.linked=$(VERSION)
 
 # The linter is built from source by the Go of this machine: a prebuilt one may be too old for it.
 GOLANGCI_VERSION := v2.15.0

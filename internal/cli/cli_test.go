@@ -38,15 +38,15 @@ func TestScripts(t *testing.T) {
 		// UPDATE=1 go test ./internal/cli writes what the commands print now into the scripts.
 		UpdateScripts: os.Getenv("UPDATE") != "",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"serve": serve,
+			"serve": serveStatus,
 			"exits": exits,
 			"width": width,
 		},
 	})
 }
 
-// serve answers /status with a file from now on, on an address that it puts into $ADDR.
-func serve(ts *testscript.TestScript, neg bool, args []string) {
+// serveStatus answers /status with a file from now on, on an address that it puts into $ADDR.
+func serveStatus(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: serve FILE")
 	}
@@ -94,8 +94,8 @@ func width(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// run is Main without a process.
-func run(args ...string) (code int, out string) {
+// mainOf is Main without a process.
+func mainOf(args ...string) (code int, out string) {
 	var o bytes.Buffer
 	code = Main(context.Background(), args, Streams{In: strings.NewReader(""), Out: &o, Err: io.Discard})
 	return code, o.String()
@@ -129,7 +129,7 @@ func TestHelp_EveryCommandTeachesWithin80Columns(t *testing.T) {
 		if cmd.Long == "" && cmd.Name() != "version" {
 			t.Errorf("%s has no long help", cmd.Name())
 		}
-		_, out := run(cmd.Name(), "--help")
+		_, out := mainOf(cmd.Name(), "--help")
 		for line := range strings.Lines(out) {
 			if utf8.RuneCountInString(line) > 81 {
 				t.Errorf("%s: a line of %d characters: %s", cmd.Name(), utf8.RuneCountInString(line), line)
@@ -237,7 +237,7 @@ func TestFormats(t *testing.T) {
 }
 
 func TestBuild_IsCompleteJSON(t *testing.T) {
-	code, out := run("version", "-o", "json")
+	code, out := mainOf("version", "-o", "json")
 	var b BuildInfo
 	if err := json.Unmarshal([]byte(out), &b); err != nil || code != 0 || b.Version == "" || b.Go == "" || b.Platform == "" {
 		t.Errorf("exit code %d, %v: %s", code, err, out)

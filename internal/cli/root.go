@@ -6,8 +6,10 @@ package cli
 import (
 	"context"
 	_ "embed"
+	"fmt"
 	"io"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -49,6 +51,7 @@ tables exactly once, or says on record why it did not.
 A pipeline is one file: where records come from, the columns that the table
 promises, where rows go. "waybill help pipeline-file" shows one with every key.`,
 		Example: `  waybill validate llm-calls.yaml    check a file; needs no server
+  waybill run llm-calls.yaml         run it
   waybill status                     what a running process is doing`,
 		SilenceErrors: true, // report prints them, once
 		SilenceUsage:  true,
@@ -56,6 +59,7 @@ promises, where rows go. "waybill help pipeline-file" shows one with every key.`
 	root.SetIn(s.In)
 	root.SetOut(s.Out)
 	root.SetErr(s.Err)
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", lineWidth)))
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	addCommands(root, s)
@@ -65,6 +69,7 @@ promises, where rows go. "waybill help pipeline-file" shows one with every key.`
 // addCommands is the list of commands; each has a file of its own.
 func addCommands(root *cobra.Command, s Streams) {
 	root.AddCommand(
+		newRun(s),
 		newValidate(s),
 		newStatus(s),
 		newVersion(s),

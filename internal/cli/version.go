@@ -9,8 +9,11 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is set by the linker for releases (see Makefile).
-var version = ""
+// linked is the version that the linker was told (see Makefile); empty for `go build` and `go install`.
+var linked string
+
+// version is this binary's version as every command and /status say it; it is never empty.
+var version = Build().Version
 
 // BuildInfo says what this binary was built from.
 type BuildInfo struct {
@@ -24,7 +27,7 @@ type BuildInfo struct {
 
 // Build reads what this binary was built from.
 func Build() BuildInfo {
-	b := BuildInfo{Version: version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	b := BuildInfo{Version: linked, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()
 	if ok && b.Version == "" && info.Main.Version != "" && info.Main.Version != "(devel)" {
 		b.Version = info.Main.Version
