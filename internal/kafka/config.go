@@ -40,6 +40,9 @@ const (
 	DefaultPartitionMaxBytes = 1 << 20
 )
 
+// fetchMaxWait is how long a broker may hold a fetch that finds nothing.
+const fetchMaxWait = 250 * time.Millisecond
+
 // Config describes a membership. Brokers, Topic and Group are required.
 type Config struct {
 	Brokers  []string // host:port

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -22,7 +24,7 @@ import (
 	"github.com/waybill-data/waybill/internal/testenv"
 )
 
-const within = 10 * time.Second
+const within = 20 * time.Second
 
 // env is one broker to test against, and one group protocol.
 type env struct {
@@ -360,7 +362,7 @@ func (c *wireConn) Read(b []byte) (int, error) {
 	c.w.mu.Unlock()
 	if c.drop.Load() {
 		_ = c.Conn.Close()
-		return 0, errors.New("answer lost")
+		return 0, &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", syscall.ECONNRESET)}
 	}
 	return n, err
 }

@@ -115,6 +115,8 @@ func (s *Session) openReader() error {
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()), // an offset out of range is an error, never a new position
 		kgo.FetchIsolationLevel(s.cfg.isolation()),
 		kgo.KeepControlRecords(),
+		// A partition that is started while a fetch of others waits for records waits with it.
+		kgo.FetchMaxWait(fetchMaxWait),
 		kgo.FetchMaxBytes(s.cfg.FetchMaxBytes),
 		kgo.FetchMaxPartitionBytes(s.cfg.PartitionMaxBytes),
 		kgo.BrokerMaxReadBytes(s.cfg.maxReadBytes()),
