@@ -205,8 +205,7 @@ func (t *target) envelopes(l *life, e delivery.Send, d *data) ([]deadletter.Enve
 		set := have[tp]
 		set.Add(r.record.Offset)
 		have[tp] = set
-		out = append(out, deadletter.Envelope{Pipeline: t.cfg.Name, Batch: e.Batch, Record: r.record, Stage: "decode",
-			Code: string(r.reject.Code), Column: r.reject.Column, Path: r.reject.Path, Message: r.reject.Error()})
+		out = append(out, deadletter.Of(&r.record, t.cfg.Name, e.Batch, reasonOf(&r.reject)))
 	}
 	refused := e.Rows.Minus(have)
 	if refused.Empty() {
@@ -220,18 +219,31 @@ func (t *target) envelopes(l *life, e delivery.Send, d *data) ([]deadletter.Enve
 		if !refused[dec.TopicPartition].Contains(dec.Offset) {
 			continue
 		}
-		env := deadletter.Envelope{Pipeline: t.cfg.Name, Batch: e.Batch, Stage: "insert", Code: fmt.Sprintf("server_%d", dec.Code), Message: dec.Reason,
-			Record: waybill.Record{Topic: dec.Topic, Partition: dec.Partition, Offset: dec.Offset}}
+		// A record that is gone by now is kept as its position and the reason.
+		record := waybill.Record{Topic: dec.Topic, Partition: dec.Partition, Offset: dec.Offset}
 		_, err := l.sess.ReadSpan(l.ctx, dec.TopicPartition, waybill.Span{First: dec.Offset, Next: dec.Offset + 1}, func(r *waybill.Record) error {
-			env.Record = own(r)
+			record = own(r)
 			return nil
 		})
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, env)
+		out = append(out, deadletter.Of(&record, t.cfg.Name, e.Batch, deadletter.Reason{Stage: deadletter.StageInsert,
+			Code: fmt.Sprintf("server_%d", dec.Code), Message: dec.Reason}))
 	}
 	return out, nil
+}
+
+// reasonOf a rejection: what is wrong with the bytes, or with a value for its column.
+func reasonOf(r *json.Reject) deadletter.Reason {
+	why := deadletter.Reason{Stage: deadletter.StageDecode, Code: string(r.Code), Column: r.Column, Message: r.Error()}
+	if r.Column != "" || r.Code == json.NewField {
+		why.Stage = deadletter.StageContract
+	}
+	if r.Column == "" {
+		why.Column = r.Path
+	}
+	return why
 }
 
 // present reads back what a store holds within a batch's spans.
@@ -332,12 +344,11 @@ func (t *target) decisions(ctx context.Context, b *waybill.Batch) (delivery.RowS
 // proveWindow: do the target and every table behind its views provably remember the batch's token?
 func (t *target) proveWindow(ctx context.Context, b *waybill.Batch) (inside bool, evidence string, err error) {
 	c := t.cfg.Sink.ClickHouse
-	tables := []string{clickhouse.Table(c.Database, c.Table)}
+	tables := []string{c.Database + "." + c.Table}
 	for _, v := range t.info.Views {
-		tables = append(tables, clickhouse.Table(v.Target.Database, v.Target.Table))
+		tables = append(tables, v.Target.Database+"."+v.Target.Table)
 	}
-	_ = tables
-	return false, "unproved", nil // XXX WindowProof
+	return t.client.WindowProof(ctx, tables, time.UnixMilli(b.Time))
 }
 
 // partitionsAtStart is how many partitions the topic had when this pipeline first saw it.
