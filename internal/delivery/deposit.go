@@ -116,6 +116,9 @@ func (m *Machine) seen(w *work, present RowSet) {
 	if extra := m.unforeseen(w, present); !extra.Empty() {
 		d.expected = d.expected.Union(extra)
 		if d.store == waybill.StoreTarget {
+			if m.cfg.Views {
+				m.viewsMayLack(w, "records of it are gone")
+			}
 			w.rows = w.rows.Union(extra)
 		} else {
 			w.dead = w.dead.Union(extra)
@@ -164,6 +167,9 @@ func (m *Machine) reconsider(w *work, p *piece, present RowSet) []*piece {
 		if !p.heal {
 			m.viewsMayLack(w, "only part of the batch can be sent from here")
 		}
+	}
+	if m.cfg.Views && d.store == waybill.StoreTarget && w.doubt && !w.recovered && !p.rows.Intersect(present).Empty() && p.sent.Empty() {
+		m.viewsMayLack(w, "some of its rows were placed by a batch whose intent is lost")
 	}
 	p.rows = p.rows.Minus(present)
 	if m.mutant(MutantAdvanceUnanswered) && !p.sent.Empty() {

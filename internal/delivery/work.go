@@ -90,6 +90,9 @@ func (m *Machine) gathered(e Gathered) {
 		p.next = s.Next
 	}
 	m.works = append(m.works, w)
+	if w.doubt {
+		w.lostBefore()
+	}
 	if m.cfg.Mode == AtLeastOnce {
 		m.land(w)
 	}
@@ -102,6 +105,19 @@ func (w *work) expect(tp waybill.TopicPartition, t Tally) {
 	}
 	if !t.Dead.Empty() {
 		w.dead[tp] = t.Dead
+	}
+}
+
+// lostBefore: records that were gone before this work read them may have been read, and written, by
+// somebody whose intent is lost.
+func (w *work) lostBefore() {
+	for tp, t := range w.tallies {
+		if t.Lost > 0 {
+			if w.partial == nil {
+				w.partial = map[waybill.TopicPartition]bool{}
+			}
+			w.partial[tp] = true
+		}
 	}
 }
 
@@ -139,6 +155,7 @@ func (m *Machine) rebuilt(w *work, e Rebuilt) {
 		m.report(waybill.Finding{Kind: kind, Severity: waybill.SeverityError, TopicPartition: s.TopicPartition, Span: s.Span, Batch: w.batch.ID.String(),
 			Message: msg, Action: "what is left is carried out, the rest is counted as lost in the ledger"})
 	}
+	w.lostBefore()
 	w.refused = e.Refused.Intersect(w.rows)
 	w.rows = w.rows.Minus(w.refused)
 	w.dead = w.dead.Union(w.refused)
@@ -252,7 +269,7 @@ func (w *work) ledgerRow(s waybill.BatchSpan) LedgerRow {
 	r := LedgerRow{BatchSpan: s, Read: max(s.Count, t.Read), Written: w.rows[s.TopicPartition].Len(), Dead: w.dead[s.TopicPartition].Len(),
 		Filtered: t.Filtered, Tombstones: t.Tombstones, Lost: t.Lost}
 	if w.partial[s.TopicPartition] {
-		r.Lost = max(0, r.Read-r.Written-r.Dead-r.Filtered-r.Tombstones)
+		r.Lost = max(0, r.Read-r.Written-r.Dead-r.Filtered-r.Tombstones, t.Lost-r.Written-r.Dead)
 	}
 	if known := r.Written + r.Dead + r.Filtered + r.Tombstones + r.Lost; r.Read < known {
 		r.Read = known // lost offsets count as read: they were there to be

@@ -3,6 +3,7 @@ package sim
 import (
 	"cmp"
 	"errors"
+	"maps"
 	"math"
 	"slices"
 
@@ -227,13 +228,12 @@ func (p *proc) rebuild(e delivery.Rebuild) {
 			p.answer("rebuilt", delivery.Rebuilt{Op: e.Op, Err: errInjected})
 			return
 		}
-		s := e.Batch.Spans[i]
-		if a := p.parts[s.Partition]; a == nil || !p.sameTopic(a) {
-			if a == nil {
-				p.answer("rebuilt", delivery.Rebuilt{Op: e.Op, Err: errInjected})
+		for _, n := range slices.Sorted(maps.Keys(p.parts)) {
+			if !p.sameTopic(p.parts[n]) {
+				return
 			}
-			return
 		}
+		s := e.Batch.Spans[i]
 		t, sum := p.reread(s, data)
 		ev.Tallies = append(ev.Tallies, t)
 		ev.Checksums = append(ev.Checksums, sum)

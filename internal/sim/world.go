@@ -75,6 +75,7 @@ type world struct {
 	epoch  waybill.Epoch
 	script []*armed
 	outage bool // the operator has taken all workers down for a while
+	down   bool // he has done so at least once
 	faulty bool // some fault has struck
 
 	inserts   []*request // on the server or on their way to it
@@ -195,6 +196,17 @@ func (w *world) producer() {
 	w.after(w.between(50, 900), w.producer)
 }
 
+// forgotten: the broker has lost the offset while nothing was going on; the ledger still has it, and
+// the next commit will say it again.
+func (w *world) forgotten(c groupmodel.Committed) bool {
+	for _, f := range w.script {
+		if f.Kind == LoseOffsets && f.struck && f.Partition == c.Partition {
+			return c.Offset < 0 && w.tip(c.Partition, w.epoch) == w.broker.LogEnd(c.Partition)
+		}
+	}
+	return false
+}
+
 // quiet reports whether there is nothing left to do: all is settled up to the end of the log.
 func (w *world) quiet() bool {
 	if w.outage || len(w.inserts) > 0 || w.now <= w.opt.producing {
@@ -206,7 +218,7 @@ func (w *world) quiet() bool {
 		}
 	}
 	for _, c := range w.broker.FetchOffsets() {
-		if c.Offset != w.broker.LogEnd(c.Partition) {
+		if c.Offset != w.broker.LogEnd(c.Partition) && !w.forgotten(c) {
 			return false
 		}
 	}
