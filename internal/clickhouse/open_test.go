@@ -2,6 +2,8 @@ package clickhouse
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -95,6 +97,32 @@ func TestOpen_UsersThatCannotInsertExactlyOnce(t *testing.T) {
 		_, err := Open(t.Context(), Config{Addr: srv.TCPAddr(), User: "secret", Password: "wrong"}, Deps{})
 		wantCode(t, err, waybill.ClassConfig, 516)
 	})
+}
+
+// A constraint of the profile vetoes one setting; the error names it.
+func TestOpen_ConstraintVetoesASetting(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	users := write("users.xml", `<clickhouse><quotas><default/></quotas>
+<profiles><default/><strict><constraints><async_insert><readonly/></async_insert></constraints></strict></profiles>
+<users>
+<default><password/><networks><ip>::/0</ip></networks><profile>default</profile><quota>default</quota></default>
+<strict><password/><networks><ip>::/0</ip></networks><profile>strict</profile><quota>default</quota></strict>
+</users></clickhouse>`)
+	config := write("config.xml", `<clickhouse><users_config>`+users+`</users_config></clickhouse>`)
+	srv := testenv.ClickHouse(t, func(o *chserverOptions) { o.ConfigFile = config })
+	open(t, Config{Addr: srv.TCPAddr()})
+	_, err := Open(t.Context(), Config{Addr: srv.TCPAddr(), User: "strict"}, Deps{})
+	wantCode(t, err, waybill.ClassConfig, 452)
+	if want := "let this user's settings profile change async_insert"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v\nlacks %q", err, want)
+	}
 }
 
 func wantCode(t *testing.T, err error, class waybill.Class, code int) {

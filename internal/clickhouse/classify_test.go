@@ -1,0 +1,63 @@
+package clickhouse
+
+import (
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/ClickHouse/ch-go"
+	"github.com/ClickHouse/ch-go/proto"
+
+	waybill "github.com/waybill-data/waybill"
+)
+
+func TestCodeRules_AreComplete(t *testing.T) {
+	for code, rule := range codeRules {
+		if rule.why == "" || rule.name == "" || rule.class == waybill.ClassUnknown {
+			t.Errorf("%d has no name, class or reason: %+v", code, rule)
+		}
+		if known := proto.Error(code); known.IsAError() && code != 201 /* ch-go has its old name */ && !strings.EqualFold(normal(known.String()), normal(rule.name)) {
+			t.Errorf("%d is %s, not %s", code, known, rule.name)
+		}
+		if !rule.class.Heals() && rule.class != waybill.ClassBug && rule.hint == "" && rule.class != waybill.ClassConfig {
+			t.Errorf("%d does not heal by itself and says not what to do", code)
+		}
+	}
+}
+
+func normal(s string) string { return strings.ReplaceAll(strings.ToUpper(s), "_", "") }
+
+func TestClassify(t *testing.T) {
+	server := func(code int, msg string) error {
+		return &ch.Exception{Code: proto.Error(code), Name: "DB::Exception", Message: msg}
+	}
+	for _, c := range []struct {
+		err  error
+		want waybill.Class
+	}{
+		{io.ErrUnexpectedEOF, waybill.ClassRetryable},
+		{errors.Join(errors.New("flush"), server(241, "")), waybill.ClassThrottled},
+		{server(252, "Too many parts (3000)"), waybill.ClassThrottled},
+		{server(252, "Too many partitions for single INSERT block (more than 100)"), waybill.ClassPoison},
+		{server(395, "waybill: deadline passed: while executing"), waybill.ClassRetryable},
+		{server(395, "somebody's own"), waybill.ClassPoison},
+		{server(469, ""), waybill.ClassPoison},
+		{server(16, ""), waybill.ClassSchema},
+		{server(741, ""), waybill.ClassRetryable},
+		{server(516, ""), waybill.ClassConfig},
+		{server(497, ""), waybill.ClassConfig},
+		{server(4242, ""), waybill.ClassUnknown},
+	} {
+		if got := Classify("op", c.err); got.Class != c.want || got.Op != "op" {
+			t.Errorf("%v: %s, want %s", c.err, got.Class, c.want)
+		}
+	}
+}
+
+func TestClassify_MessageIsOneLineForPeople(t *testing.T) {
+	err := Classify("clickhouse.insert", &ch.Exception{Code: 497, Name: "DB::Exception", Message: "DB::Exception: reader: Not enough privileges. (version 26.7.2.1)"})
+	if want := "clickhouse.insert: ACCESS_DENIED (497): reader: Not enough privileges. (grant the user what the message names)"; err.Error() != want {
+		t.Errorf("got  %s\nwant %s", err, want)
+	}
+}
