@@ -37,12 +37,13 @@ func newRun(s Streams) *cobra.Command {
 		Short: "Run pipelines until stopped",
 		Long: `Runs the pipelines of the given files in this process until it is stopped.
 
-Start as many processes with the same files as you like: they share the topic's
-partitions as members of one consumer group. An interrupt (Ctrl-C, SIGTERM) stops
-reading, settles what is in flight and leaves the group; a second one ends at once,
-which loses nothing either: the next start carries out what was pending.
+Start as many processes with the same files as you like: they share the
+topic's partitions as members of one consumer group. An interrupt (Ctrl-C,
+SIGTERM) stops reading, settles what is in flight and leaves the group. A
+second one ends at once, which loses nothing either: the next start carries
+out what was pending.
 
-While it runs, http://127.0.0.1:8321 answers /status, /metrics, /healthz, /readyz.`,
+While it runs, it answers /status, /metrics, /healthz and /readyz over HTTP.`,
 		Example: `  waybill run llm-calls.yaml
   waybill run --listen 127.0.0.1:0 --log-format json pipelines/*.yaml`,
 		Args: args(cobra.MinimumNArgs(1)),
@@ -143,7 +144,6 @@ func startServer(listen string, e *engine.Engine, metrics *telemetry.Metrics, lo
 	if err := srv.Start(); err != nil {
 		return nil, err
 	}
-	log.Info("serving", "status", "http://"+srv.Addr()+"/status")
 	return func() {
 		ctx, cancel := context.WithTimeout(context.Background(), stopServing)
 		defer cancel()

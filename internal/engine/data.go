@@ -18,6 +18,20 @@ type data struct {
 	dead  []rejected
 	spans []*spanData // sorted by partition
 	bytes int64       // of records as Kafka has them: what is taken from the budget
+	notes notes
+}
+
+// notes are what decoding did beside making rows, to be counted once the batch is settled: a batch that
+// is dropped is gathered again.
+type notes struct {
+	discarded map[string]int64         // values that no column takes, by path
+	defaulted map[string]json.Defaults // by column
+	rounded   int64
+}
+
+// takeNotes moves the decoder's counts to the batch that it has just decoded.
+func (d *data) takeNotes(dec *json.Decoder) {
+	d.notes.discarded, d.notes.defaulted = dec.Unmapped(), dec.Defaulted()
 }
 
 // row says which record a row of the block came from.
@@ -58,11 +72,11 @@ func (d *data) span(tp waybill.TopicPartition, instance delivery.Instance, first
 }
 
 // add decodes one record into the batch.
-func (d *data) add(dec *json.Decoder, epoch waybill.Epoch, s *spanData, r *waybill.Record) json.Outcome {
+func (d *data) add(dec *json.Decoder, epoch waybill.Epoch, s *spanData, r *waybill.Record) {
 	s.Next = r.Offset + 1
 	s.leaderEpoch = r.LeaderEpoch
 	if r.Control {
-		return json.Outcome{}
+		return
 	}
 	s.Count++
 	s.Checksum += waybill.RecordChecksum(r)
@@ -74,6 +88,7 @@ func (d *data) add(dec *json.Decoder, epoch waybill.Epoch, s *spanData, r *waybi
 	s.bytes += n
 	d.bytes += n
 	out := dec.Decode(r, epoch, d.block)
+	d.notes.rounded += int64(out.Rounded)
 	switch out.Kind {
 	case json.Written:
 		d.rows = append(d.rows, row{span: s.index, offset: r.Offset})
@@ -84,7 +99,6 @@ func (d *data) add(dec *json.Decoder, epoch waybill.Epoch, s *spanData, r *waybi
 		s.tally.Dead.Add(r.Offset)
 		d.dead = append(d.dead, rejected{record: own(r), reject: *out.Reject})
 	}
-	return out
 }
 
 // own copies what aliases the fetch buffer.

@@ -21,13 +21,12 @@ const pollRecords = 10_000
 // gatherer turns fetched records into batches. It belongs to one goroutine: only it polls and starts
 // partitions, so records fetched before a start are never taken for records fetched after it.
 type gatherer struct {
-	l       *life
-	dec     *json.Decoder
-	open    *data // being filled; nil if nothing has come
-	opened  time.Time
-	taken   int64 // of the budget, for open
-	parts   map[waybill.TopicPartition]*gathering
-	rounded int64
+	l      *life
+	dec    *json.Decoder
+	open   *data // being filled; nil if nothing has come
+	opened time.Time
+	taken  int64 // of the budget, for open
+	parts  map[waybill.TopicPartition]*gathering
 }
 
 // gathering is one partition that is being consumed.
@@ -191,6 +190,7 @@ func (g *gatherer) abandon() []kafka.StartAt {
 		again = append(again, kafka.StartAt{TopicPartition: s.TopicPartition, Offset: s.First, LeaderEpoch: -1})
 	}
 	g.l.p.deps.Budget.Give(g.taken)
+	g.open.takeNotes(g.dec) // forgotten with it
 	g.open, g.taken = nil, 0
 	return again
 }
@@ -216,8 +216,7 @@ func (g *gatherer) take(f *kafka.PartitionRecords) error {
 		if r.Offset < part.next {
 			continue
 		}
-		out := g.open.add(g.dec, g.l.p.cfg.Epoch, s, r)
-		g.rounded += int64(out.Rounded)
+		g.open.add(g.dec, g.l.p.cfg.Epoch, s, r)
 		part.next = r.Offset + 1
 		read++
 	}
@@ -278,7 +277,7 @@ func (g *gatherer) close() bool {
 	if back := g.taken - d.bytes; back > 0 {
 		l.p.deps.Budget.Give(back)
 	}
-	g.drainCounters()
+	d.takeNotes(g.dec)
 	failpoint.Hit(failpoint.BatchClosed)
 	g.open, g.taken = nil, 0
 	l.mu.Lock()
@@ -297,23 +296,6 @@ func (g *gatherer) close() bool {
 	}
 	l.do(l.machine.Step(ev))
 	return true
-}
-
-// drainCounters reports what the decoder did beside rows.
-func (g *gatherer) drainCounters() {
-	p := g.l.p
-	var discarded, defaulted int64
-	for path, n := range g.dec.Unmapped() {
-		p.metrics.DiscardedField(path, n)
-		discarded += n
-	}
-	for column, d := range g.dec.Defaulted() {
-		n := d.Missing + d.Null + d.Invalid
-		p.metrics.Defaulted(column, n)
-		defaulted += n
-	}
-	p.noteDecoded(discarded, defaulted, g.rounded)
-	g.rounded = 0
 }
 
 // problem is what to do when a partition's fetching has stopped.

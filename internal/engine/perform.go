@@ -39,6 +39,9 @@ func (l *life) do(effects []delivery.Effect) {
 		case delivery.CheckTail:
 			l.try(e.Attempt, func() { l.checkTail(e) })
 		case delivery.Drop:
+			if d := l.data[e.Work]; d != nil && e.Settled {
+				l.p.noteDecoded(d.notes)
+			}
 			l.release(e.Work)
 			poke(l.wake)
 			poke(l.idle)
@@ -209,7 +212,9 @@ func answerOf(a clickhouse.Answer) delivery.Answer {
 		return delivery.Deduplicated
 	case clickhouse.Refused:
 		switch {
-		case a.Late:
+		case a.Late, a.View() != "":
+			// A view throws after the rows have landed: that is no verdict on them. It is retried until
+			// somebody mends the view.
 			return delivery.NoAnswer
 		case a.Err.Class == waybill.ClassPoison:
 			return delivery.Refused

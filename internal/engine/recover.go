@@ -8,6 +8,7 @@ import (
 	"github.com/waybill-data/waybill/internal/decode/json"
 	"github.com/waybill-data/waybill/internal/delivery"
 	"github.com/waybill-data/waybill/internal/failpoint"
+	"github.com/waybill-data/waybill/internal/ledger"
 )
 
 // fetchOffsets reads what Kafka and the ledger say about newly assigned partitions.
@@ -30,6 +31,10 @@ func (l *life) positions(parts []delivery.Held) ([]delivery.Position, error) {
 		return nil, err
 	}
 	topicID := l.sess.TopicID()
+	first, err := l.firstSight()
+	if err != nil {
+		return nil, err
+	}
 	tips := map[waybill.Epoch]map[waybill.TopicPartition]int64{}
 	tip := func(epoch waybill.Epoch, tp waybill.TopicPartition) (int64, error) {
 		if tips[epoch] == nil {
@@ -48,6 +53,7 @@ func (l *life) positions(parts []delivery.Held) ([]delivery.Position, error) {
 	for _, h := range parts {
 		pos := delivery.Position{Held: h, Committed: -1, OldTip: -1}
 		copy(pos.TopicID[:], topicID[:])
+		copy(pos.LedgerTopicID[:], first.TopicID[:])
 		if c, ok := committed[h.TopicPartition]; ok {
 			pos.Committed, pos.Metadata = c.Offset, c.Metadata
 		}
@@ -63,6 +69,15 @@ func (l *life) positions(parts []delivery.Held) ([]delivery.Position, error) {
 		out = append(out, pos)
 	}
 	return out, nil
+}
+
+// firstSight is what this pipeline's topic was when any worker first saw it under this epoch.
+func (l *life) firstSight() (ledger.Pipeline, error) {
+	info, err := l.sess.Describe(l.ctx)
+	if err != nil {
+		return ledger.Pipeline{}, err
+	}
+	return l.p.target.firstSight(l.ctx, info)
 }
 
 // resolveStart finds where a partition without any position begins.
@@ -84,11 +99,11 @@ func (l *life) start(tp waybill.TopicPartition) (int64, error) {
 	latest := l.p.cfg.Source.Kafka.Start == config.Latest
 	if latest {
 		// A partition that was added since the pipeline began holds records that came after its start.
-		known, err := l.p.target.partitionsAtStart(l.ctx, l.p, info)
+		first, err := l.firstSight()
 		if err != nil {
 			return 0, err
 		}
-		latest = int(tp.Partition) < known
+		latest = tp.Partition < first.Partitions
 	}
 	for _, pi := range info.Partitions {
 		if pi.Partition != tp.Partition {
@@ -154,6 +169,7 @@ func (l *life) rebuilt(e delivery.Rebuild) (delivery.Rebuilt, *data, error) {
 		ev.Tallies = append(ev.Tallies, s.tally)
 		ev.Checksums = append(ev.Checksums, s.Checksum)
 	}
+	d.takeNotes(dec)
 	ev.Refused, err = l.p.target.decisions(l.ctx, e.Batch)
 	return ev, d, err
 }

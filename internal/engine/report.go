@@ -163,12 +163,23 @@ func (p *Pipeline) noteRead(records, bytes int64) {
 	p.totals.bytes += bytes
 }
 
-func (p *Pipeline) noteDecoded(discarded, defaulted, rounded int64) {
+// noteDecoded counts what decoding a settled batch did beside making rows.
+func (p *Pipeline) noteDecoded(n notes) {
+	var discarded, defaulted int64
+	for path, count := range n.discarded {
+		p.metrics.DiscardedField(path, count)
+		discarded += count
+	}
+	for column, d := range n.defaulted {
+		count := d.Missing + d.Null + d.Invalid
+		p.metrics.Defaulted(column, count)
+		defaulted += count
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.totals.DiscardedFields += discarded
 	p.totals.Defaulted += defaulted
-	p.totals.Rounded += rounded
+	p.totals.Rounded += n.rounded
 }
 
 // Status is what the pipeline is doing now.

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -70,7 +71,7 @@ func (t *target) prepare(ctx context.Context) error {
 		return err
 	}
 	if t.current, err = contract.Compile(t.cfg.Contract, schema, t.lineage, json.Version); err != nil {
-		return err
+		return planError(t.cfg, err)
 	}
 	t.plans[t.current.ID()] = t.current
 	sum := sha256.Sum256([]byte(t.name()))
@@ -79,6 +80,15 @@ func (t *target) prepare(ctx context.Context) error {
 		return err
 	}
 	return t.savePlan(ctx)
+}
+
+// planError shows what does not fit the table at its place in the pipeline file.
+func planError(cfg *config.Pipeline, err error) error {
+	problems := cfg.ContractProblems(err)
+	if len(problems) == 0 {
+		return err
+	}
+	return problems
 }
 
 // epochColumn: a table may do without the epoch column as long as there is only one epoch.
@@ -351,33 +361,36 @@ func (t *target) proveWindow(ctx context.Context, b *waybill.Batch) (inside bool
 	return t.client.WindowProof(ctx, tables, time.UnixMilli(b.Time))
 }
 
-// partitionsAtStart is how many partitions the topic had when this pipeline first saw it.
-func (t *target) partitionsAtStart(ctx context.Context, p *Pipeline, info kafka.TopicInfo) (int, error) {
-	topic := t.cfg.Source.Kafka.Topic
-	first := func() (int, bool, error) {
-		seen, err := t.ledger.Pipelines(ctx, t.cfg.Name)
-		for _, s := range seen {
-			if s.Epoch == t.cfg.Epoch && s.Topic == topic && s.TopicID == uuid.UUID(info.TopicID) {
-				return int(s.Partitions), true, err
-			}
-		}
-		return 0, false, err
-	}
-	if n, found, err := first(); err != nil || found {
-		return n, err
+// firstSight is what the topic was when any worker of this pipeline first saw it under this epoch; it is
+// put on record if nobody has yet. It tells a topic that was created again, and partitions that were
+// added later.
+func (t *target) firstSight(ctx context.Context, info kafka.TopicInfo) (ledger.Pipeline, error) {
+	p, found, err := t.sight(ctx)
+	if err != nil || found {
+		return p, err
 	}
 	a := t.client.Insert(ctx, clickhouse.Insert{Database: t.ledger.Database(), Table: ledger.TablePipelines,
-		// One token for all workers: the first one's row counts.
+		// One token for all workers that see the same.
 		Token: waybill.ChainToken(t.cfg.Name, info.ClusterID, waybill.BatchID(info.TopicID), t.cfg.Epoch, ledger.TablePipelines, 0),
-		Input: ledger.PipelineBlock(ledger.Pipeline{Name: t.cfg.Name, ClusterID: info.ClusterID, Topic: topic, TopicID: uuid.UUID(info.TopicID), Epoch: t.cfg.Epoch,
+		Input: ledger.PipelineBlock(ledger.Pipeline{Name: t.cfg.Name, ClusterID: info.ClusterID, Topic: t.cfg.Source.Kafka.Topic, TopicID: uuid.UUID(info.TopicID), Epoch: t.cfg.Epoch,
 			Partitions: int32(len(info.Partitions)), Target: t.name(), FirstSeen: t.client.ServerNow(time.Now())})}) //nolint:gosec // few partitions
 	if a.Err != nil {
-		return 0, a.Err
+		return ledger.Pipeline{}, a.Err
 	}
-	n, found, err := first()
+	p, found, err = t.sight(ctx)
 	if err == nil && !found {
-		err = &waybill.Error{Op: "start", Pipeline: t.cfg.Name, Class: waybill.ClassRetryable, Err: fmt.Errorf("the pipeline's first sight was inserted but cannot be read back")}
+		err = &waybill.Error{Op: "start", Pipeline: t.cfg.Name, Class: waybill.ClassRetryable, Err: errors.New("the pipeline was put on record but cannot be read back")}
 	}
-	_ = p
-	return n, err
+	return p, err
+}
+
+// sight is the oldest record of this pipeline under this epoch.
+func (t *target) sight(ctx context.Context) (ledger.Pipeline, bool, error) {
+	seen, err := t.ledger.Pipelines(ctx, t.cfg.Name)
+	for _, s := range seen {
+		if s.Epoch == t.cfg.Epoch && s.Topic == t.cfg.Source.Kafka.Topic {
+			return s, true, err
+		}
+	}
+	return ledger.Pipeline{}, false, err
 }
