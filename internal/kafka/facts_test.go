@@ -643,12 +643,9 @@ func factTopicRecreated(t *testing.T, base env) {
 	testenv.Eventually(t, within, "records in the new topic", func() bool {
 		return e.client().ProduceSync(t.Context(), &kgo.Record{Topic: e.topic, Value: []byte("new")}).FirstErr() == nil
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 3*within)
-	defer cancel()
-	for told := false; !told; {
-		if n, _ := m.Instance(e.tp(0)); n != before {
-			cancel()
-		}
+	testenv.Eventually(t, 3*within, "told, or revoked", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		defer cancel()
 		f, err := m.Poll(ctx, 0)
 		if len(f.Partitions) > 0 {
 			t.Fatalf("a record of the new topic: %+v", f.Partitions[0].Records)
@@ -657,16 +654,12 @@ func factTopicRecreated(t *testing.T, base env) {
 			if pe.Problem != ProblemRecreated {
 				t.Errorf("got %+v", pe)
 			}
-			told = true
+			return true
 		}
-		if err != nil {
-			// KIP-848: the broker takes the old topic's partition away and gives the new one's.
-			if n, held := m.Instance(e.tp(0)); held && n == before {
-				t.Fatalf("neither told nor revoked: %v", err)
-			}
-			break
-		}
-	}
+		// KIP-848: the broker takes the old topic's partition away, and may give the new one's.
+		n, held := m.Instance(e.tp(0))
+		return !held || n != before || (err != nil && !isContext(err))
+	})
 	info, err := m.Describe(t.Context())
 	must(t, err)
 	if info.TopicID == m.TopicID() {
