@@ -56,6 +56,7 @@ func (w *world) insert(table string, in proto.Input) {
 	w.tokens++
 	a := w.ch.Insert(w.Context(), clickhouse.Insert{
 		Database: w.s.db, Table: table, Input: in, Token: waybill.Token(fmt.Sprintf("%s-%d", w.Name(), w.tokens)),
+		Deadline: w.ch.ServerNow(time.Now()).Add(time.Minute),
 	})
 	if a.Outcome != clickhouse.Landed {
 		w.Fatalf("insert into %s: %+v", table, a)
