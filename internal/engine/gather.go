@@ -338,6 +338,9 @@ func (g *gatherer) again(tp waybill.TopicPartition, part *gathering) {
 // freeze stops a partition for a person to look at; the others go on.
 func (g *gatherer) freeze(tp waybill.TopicPartition, part *gathering, kind, msg string) {
 	part.frozen = true
+	g.l.mu.Lock()
+	g.l.frozen[tp] = true
+	g.l.mu.Unlock()
 	g.l.p.found(g.l.ctx, waybill.Finding{Kind: kind, Severity: waybill.SeverityError, TopicPartition: tp, Span: waybill.Span{First: part.next, Next: part.next},
 		Message: msg, Action: "this partition is frozen, the others go on; compare table and topic, then raise `epoch` to read the topic again"})
 }

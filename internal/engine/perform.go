@@ -114,6 +114,8 @@ func (l *life) commit(e delivery.Commit) {
 			outcome = telemetry.CommitFenced
 		}
 		answer.Errs[tp] = commitError(perr)
+		// Some refusals can come after the coordinator has written the offset.
+		answer.Unknown = answer.Unknown || !kafka.NotApplied(perr)
 		err = perr
 	}
 	l.p.metrics.Commit(outcome)
@@ -140,8 +142,12 @@ func (l *life) send(e delivery.Send) {
 	}
 	in, landed, err := l.p.target.insertOf(l, e, d)
 	if err != nil {
+		answer := delivery.NoAnswer
+		if waybill.ClassOf(err) == waybill.ClassSchema {
+			answer = delivery.Impossible
+		}
 		l.trouble(err, e.Attempt)
-		l.step(delivery.SendAnswered{Op: e.Op, Answer: delivery.NoAnswer, Err: err})
+		l.step(delivery.SendAnswered{Op: e.Op, Answer: answer, Err: err})
 		return
 	}
 	before, after := hits(e.Store)

@@ -87,12 +87,19 @@ func (p *Pipeline) run(ctx context.Context) error {
 		}
 		return err
 	}
-	defer p.target.close()
+	defer func() { p.target.close() }()
 	for attempt := 0; ; {
 		began := time.Now()
 		err := p.live(ctx)
 		var stopped *stopError
+		var replan *replanError
 		switch {
+		case errors.As(err, &replan) && ctx.Err() == nil:
+			p.target.close()
+			if err := p.prepare(ctx); err != nil {
+				return err
+			}
+			continue
 		case errors.As(err, &stopped):
 			return stopped.err
 		case ctx.Err() != nil && errors.Is(err, errDrain):
@@ -165,6 +172,7 @@ type life struct {
 	starts  map[waybill.TopicPartition]delivery.Gather // for the gatherer to take up
 	wake    chan struct{}                              // cap 1: something changed for the gatherer
 	ends    map[waybill.TopicPartition]int64           // end offsets, as last heard of
+	frozen  map[waybill.TopicPartition]bool            // not read on until a person acts
 	idle    chan struct{}                              // cap 1: a work has gone
 	closed  bool
 }
@@ -173,7 +181,7 @@ type life struct {
 func (p *Pipeline) live(ctx context.Context) error {
 	l := &life{p: p, drain: ctx.Done(), joined: make(chan struct{}), data: map[delivery.WorkID]*data{},
 		epochs: map[waybill.TopicPartition]map[int64]int32{}, starts: map[waybill.TopicPartition]delivery.Gather{},
-		ends: map[waybill.TopicPartition]int64{}, wake: make(chan struct{}, 1), idle: make(chan struct{}, 1)}
+		ends: map[waybill.TopicPartition]int64{}, frozen: map[waybill.TopicPartition]bool{}, wake: make(chan struct{}, 1), idle: make(chan struct{}, 1)}
 	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	defer l.cancel(nil)
 	sess, err := l.open(ctx)
@@ -320,6 +328,7 @@ func (l *life) onRevoked(parts []waybill.TopicPartition) {
 		}
 		l.p.metrics.ForPartition(tp).Release()
 		delete(l.starts, tp)
+		delete(l.frozen, tp)
 	}
 	if !l.closed {
 		l.do(l.machine.Step(delivery.Revoked{Parts: held}))

@@ -212,6 +212,9 @@ func (l *life) status(s *status.Pipeline, now time.Time) {
 	defer l.mu.Unlock()
 	for _, p := range l.machine.Partitions() {
 		out := status.Partition{Topic: p.Topic, Partition: p.Partition, State: partitionState(p.State), Position: p.Next, Settled: p.Committed, End: -1, Lag: -1}
+		if l.frozen[p.TopicPartition] {
+			out.State = status.Frozen
+		}
 		if end, ok := l.ends[p.TopicPartition]; ok {
 			out.End = end
 			if p.Committed >= 0 {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"sync"
 	"time"
 
@@ -31,6 +32,7 @@ type target struct {
 	ledger  *ledger.Store
 	lineage contract.Lineage
 	info    clickhouse.TableInfo
+	schema  contract.TableSchema
 	current *contract.Plan
 	tableID waybill.TableID
 	notes   []waybill.Finding // of the preflight
@@ -66,7 +68,7 @@ func (t *target) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t.info = info
+	t.info, t.schema = info, schema
 	if t.lineage, err = t.epochColumn(schema); err != nil {
 		return err
 	}
@@ -188,7 +190,48 @@ func (t *target) insertOf(l *life, e delivery.Send, d *data) (in clickhouse.Inse
 			func() { l.p.count(e.Ledger) }, nil
 	}
 	c := t.cfg.Sink.ClickHouse
+	if err := t.accepts(e.Batch.Plan); err != nil {
+		return clickhouse.Insert{}, landed, err
+	}
 	return clickhouse.Insert{Database: c.Database, Table: c.Table, Input: d.pick(e.Rows).Input()}, landed, nil
+}
+
+// accepts: the server fills columns that a block lacks with zeros, ignores those it has too many, and
+// casts types without a word. So a block whose plan is not the one that was compiled against the table
+// as it is now is compared with the table first.
+func (t *target) accepts(id waybill.PlanID) error {
+	if id == t.current.ID() {
+		return nil
+	}
+	t.mu.Lock()
+	p := t.plans[id]
+	t.mu.Unlock()
+	types := map[string]string{}
+	for _, c := range t.schema.Columns {
+		types[c.Name] = c.Type
+	}
+	for _, c := range p.Columns() {
+		if types[c.Name] != c.Type {
+			now := "is gone"
+			if types[c.Name] != "" {
+				now = "is now " + types[c.Name]
+			}
+			return &waybill.Error{Op: "clickhouse.insert", Pipeline: t.cfg.Name, Class: waybill.ClassSchema,
+				Err:  fmt.Errorf("a pending batch was gathered under plan %s, in which column %s is %s; in table %s it %s", id, c.Name, c.Type, t.name(), now),
+				Hint: "change the column back until the batch has settled"}
+		}
+	}
+	return nil
+}
+
+// changed reports whether the table is no longer what the plan was compiled against.
+func (t *target) changed(ctx context.Context) (bool, error) {
+	c := t.cfg.Sink.ClickHouse
+	schema, info, err := t.client.Describe(ctx, c.Database, c.Table, t.lineage)
+	if err != nil {
+		return waybill.ClassOf(err) == waybill.ClassSchema, err
+	}
+	return !reflect.DeepEqual(schema, t.schema) || !reflect.DeepEqual(info, t.info), nil
 }
 
 func (t *target) ledgerRows(l *life, e delivery.Send) []ledger.Row {
