@@ -1,0 +1,104 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/waybill-data/waybill/internal/demo"
+)
+
+func newDemo(s Streams) *cobra.Command {
+	var o demo.Options
+	var keep, spareServer bool
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Show it at work on this machine, kill it on the way, and prove the result",
+		Long: `Starts a broker (a stand-in for Apache Kafka), a real ClickHouse and a worker on
+this machine, produces LLM call events, some of them broken, and kills worker and
+ClickHouse while inserts are in flight. All the while it adds up, in plain SQL,
+what became of every event; the final balance decides the exit code: 0 if every
+event is accounted for, 1 if not.
+
+Listens on 127.0.0.1 only. On a terminal the servers stay up for your own queries
+until Ctrl-C. Nothing is left behind, unless --keep says so.
+
+ClickHouse is brought by tools/engines/fetch clickhouse, once.`,
+		Example: `  waybill demo
+  waybill demo --events 1000000 --rate 50000 --kills 5
+  waybill demo -o json               the final balance as JSON, for scripts`,
+		Args: args(cobra.NoArgs),
+	}
+	f := cmd.Flags()
+	f.Int64Var(&o.Events, "events", demo.DefaultEvents, "events to produce")
+	f.IntVar(&o.Rate, "rate", demo.DefaultRate, "events a second")
+	f.Int32Var(&o.Partitions, "partitions", demo.DefaultPartitions, "partitions of the topic")
+	f.IntVar(&o.Kills, "kills", demo.DefaultKills, "how often the worker is killed, with SIGKILL")
+	f.BoolVar(&spareServer, "spare-clickhouse", false, "do not kill ClickHouse")
+	f.Uint64Var(&o.Seed, "seed", demo.DefaultSeed, "of the events: the same seed makes the same ones")
+	f.StringVar(&o.Dir, "dir", "", "new directory for data, logs and the pipeline file (default: a temporary one)")
+	f.BoolVar(&keep, "keep", false, "keep the servers up until Ctrl-C, and the directory after it")
+	out := outputFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		o.KillServer, o.Keep = !spareServer, keep
+		o.Out, o.Live = s.Out, s.OutTTY
+		o.Stay = keep || s.OutTTY
+		o.Command = thisBinary
+		if *out == outputJSON {
+			o.Out, o.Live = s.Err, s.ErrTTY
+			o.Stay = keep
+		}
+		return runDemo(cmd.Context(), s, o, *out)
+	}
+	cmd.AddCommand(newDemoBroker(s))
+	return cmd
+}
+
+func runDemo(ctx context.Context, s Streams, o demo.Options, out output) error {
+	b, err := demo.Run(ctx, o)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return &exitError{code: ExitFatal, err: fmt.Errorf("the demo was stopped before its balance")}
+	case err != nil:
+		return err
+	}
+	if out == outputJSON {
+		if err := printJSON(s.Out, b); err != nil {
+			return err
+		}
+	}
+	if !b.Pass {
+		return &exitError{code: ExitFindings, said: true, err: fmt.Errorf("the balance does not hold")}
+	}
+	return nil
+}
+
+// newDemoBroker is what the demo runs as its broker.
+func newDemoBroker(s Streams) *cobra.Command {
+	return &cobra.Command{
+		Use:    demo.BrokerCommand + " DIR PORT",
+		Short:  "The demo's stand-in for Apache Kafka",
+		Hidden: true,
+		Args:   args(cobra.ExactArgs(2)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			port, err := strconv.Atoi(args[1])
+			if err != nil {
+				return usage(err)
+			}
+			return demo.ServeBroker(cmd.Context(), args[0], port, s.In)
+		},
+	}
+}
+
+// thisBinary makes a command that runs this very program.
+func thisBinary(args ...string) (*exec.Cmd, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return exec.Command(exe, args...), nil
+}
