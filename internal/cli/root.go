@@ -72,7 +72,9 @@ func addCommands(root *cobra.Command, s Streams) {
 		newRun(s),
 		newValidate(s),
 		newStatus(s),
+		newDemo(s),
 		newVersion(s),
+		newFailpoints(s),
 		exitCodesTopic(),
 		pipelineFileTopic(),
 	)
