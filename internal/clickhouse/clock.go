@@ -2,6 +2,7 @@ package clickhouse
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -45,23 +46,40 @@ func (c *Client) MeasureClock(ctx context.Context) error {
 func (c *Client) measure(ctx context.Context, cn *conn) error {
 	var offset, margin time.Duration
 	for i := range 2 {
-		var micros proto.ColInt64
 		sent := c.now()
-		if err := cn.ch.Do(ctx, ch.Query{
-			Body:   "SELECT toUnixTimestamp64Micro(now64(6)) AS t",
-			Result: proto.Results{{Name: "t", Data: &micros}},
-		}); err != nil {
+		micros, err := serverMicros(ctx, cn)
+		if err != nil {
 			return err
 		}
 		half := c.now().Sub(sent) / 2
 		if i == 0 || half < margin {
-			offset, margin = time.UnixMicro(micros.Row(0)).Sub(sent.Add(half)), half
+			offset, margin = time.UnixMicro(micros).Sub(sent.Add(half)), half
 		}
 	}
 	c.clock.mu.Lock()
 	defer c.clock.mu.Unlock()
 	c.clock.offset, c.clock.margin, c.clock.measured = offset, margin, c.now()
 	return nil
+}
+
+func serverMicros(ctx context.Context, cn *conn) (int64, error) {
+	var column proto.ColInt64
+	answer, got := int64(0), false
+	err := cn.ch.Do(ctx, ch.Query{
+		Body:     "SELECT toUnixTimestamp64Micro(now64(6)) AS t",
+		Settings: readSettings,
+		Result:   proto.Results{{Name: "t", Data: &column}},
+		OnResult: func(_ context.Context, b proto.Block) error {
+			if b.Rows > 0 {
+				answer, got = column.Row(0), true
+			}
+			return nil
+		},
+	})
+	if err == nil && !got {
+		err = errors.New("the server did not say what time it is")
+	}
+	return answer, err
 }
 
 // refreshClock measures on cn if the last measurement is old.

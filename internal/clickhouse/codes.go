@@ -18,6 +18,7 @@ const (
 	hintTable    = "compare the table with the pipeline's contract (waybill check)"
 	hintGrant    = "grant the user what the message names"
 	hintPassword = "check user and password; the pipeline goes on by itself once they are right"
+	hintLimit    = "raise the limit in this user's settings profile; a partial answer would be no proof"
 	hintServer   = "see the server's log"
 )
 
@@ -162,6 +163,9 @@ var codeRules = map[int]codeRule{
 	48:  {"NOT_IMPLEMENTED", waybill.ClassConfig, "an engine that cannot do it", ""},
 	62:  {"SYNTAX_ERROR", waybill.ClassBug, "a statement that we built", ""},
 	115: {"UNKNOWN_SETTING", waybill.ClassConfig, "a server that lacks what we pin", "upgrade the server"},
+	158: {"TOO_MANY_ROWS", waybill.ClassConfig, "a limit of the user's profile", hintLimit},
+	307: {"TOO_MANY_BYTES", waybill.ClassConfig, "a limit of the user's profile", hintLimit},
+	396: {"TOO_MANY_ROWS_OR_BYTES", waybill.ClassConfig, "a limit of the user's profile", hintLimit},
 	164: {"READONLY", waybill.ClassConfig, "a read-only user", "use a user that may write and change settings"},
 	192: {"UNKNOWN_USER", waybill.ClassConfig, "credentials; probed again, for they may be rotated", hintPassword},
 	193: {"WRONG_PASSWORD", waybill.ClassConfig, "credentials; probed again, for they may be rotated", hintPassword},

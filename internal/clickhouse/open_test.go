@@ -83,7 +83,7 @@ func TestOpen_UsersThatCannotInsertExactlyOnce(t *testing.T) {
 		_, err := Open(t.Context(), Config{Addr: srv.TCPAddr(), User: "readonly"}, Deps{})
 		wantCode(t, err, waybill.ClassConfig, 164)
 		var e *waybill.Error
-		if errors.As(err, &e) && !strings.Contains(e.Hint, "profile") {
+		if errors.As(err, &e) && !strings.Contains(e.Hint, "change settings") {
 			t.Errorf("hint %q", e.Hint)
 		}
 	})

@@ -151,22 +151,42 @@ func TestPresent_Epoch(t *testing.T) {
 	}
 }
 
-// A user's profile must not be able to make a read-back partial.
+// A profile can make a read-back fail, never make it partial: "absent" of rows that are there would double them.
 func TestPresent_ProfileCannotCutTheAnswer(t *testing.T) {
 	srv := testenv.ClickHouse(t, func(o *chserverOptions) {
-		o.Users = []chserverUser{{Name: "cut", Settings: map[string]string{
-			"max_rows_to_read": "1", "read_overflow_mode": "break", "max_result_rows": "1", "result_overflow_mode": "break", "limit": "1", "offset": "0",
-			"low_cardinality_allow_in_native_format": "1",
-		}}}
+		o.Users = []chserverUser{
+			{Name: "limited", Settings: map[string]string{"limit": "1", "offset": "1", "low_cardinality_allow_in_native_format": "1"}},
+			{Name: "cut", Settings: map[string]string{"max_rows_to_read": "50000", "read_overflow_mode": "break"}},
+			{Name: "short", Settings: map[string]string{"max_result_rows": "49", "result_overflow_mode": "break"}},
+		}
 	})
 	db := testenv.Database(t, srv)
 	testenv.Exec(t, srv.HTTPAddr(), "CREATE TABLE "+db+".t ("+lineageColumns+") ENGINE = MergeTree ORDER BY v",
 		"INSERT INTO "+db+".t SELECT 't', number % 50, number, number FROM numbers(100000)")
-	_, err := Open(t.Context(), Config{Addr: srv.TCPAddr(), User: "cut"}, Deps{})
-	if err == nil {
-		t.Fatal("opened although no statement can be read in full")
+	p := Presence{Database: db, Table: "t", Lineage: testLineage}
+	for part := range int32(50) {
+		p.Spans = append(p.Spans, PartitionSpan{waybill.TopicPartition{Topic: "t", Partition: part}, waybill.Span{First: 0, Next: 100_000}})
 	}
-	if waybill.ClassOf(err) == waybill.ClassUnknown {
-		t.Errorf("unclassified: %v", err)
+	read := func(user string) (int64, error) {
+		t.Helper()
+		c := newClient(Config{Addr: srv.TCPAddr(), User: user}, Deps{})
+		defer c.Close()
+		got, err := c.Present(t.Context(), p)
+		n := int64(0)
+		for _, set := range got {
+			n += set.Len()
+		}
+		return n, err
 	}
+	if n, err := read("limited"); n != 100_000 || err != nil {
+		t.Errorf("limited: %d offsets, %v", n, err)
+	}
+	for user, code := range map[string]int{"cut": 158, "short": 396} {
+		n, err := read(user)
+		if n != 0 {
+			t.Errorf("%s: a partial answer of %d offsets", user, n)
+		}
+		wantCode(t, err, waybill.ClassConfig, code)
+	}
+	open(t, Config{Addr: srv.TCPAddr(), User: "limited"})
 }

@@ -132,7 +132,7 @@ func readBack(ctx context.Context, cn *conn, settings []ch.Setting) (map[string]
 	values := map[string]string{}
 	err := cn.ch.Do(ctx, ch.Query{
 		Body:     "SELECT name, value FROM system.settings WHERE name IN (" + strings.Join(names, ", ") + ")",
-		Settings: settings,
+		Settings: append(slices.Clone(readSettings), settings...),
 		Result:   proto.Results{{Name: "name", Data: &name}, {Name: "value", Data: &value}},
 		OnResult: func(_ context.Context, b proto.Block) error {
 			for i := range b.Rows {
