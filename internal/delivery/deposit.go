@@ -45,7 +45,7 @@ func (m *Machine) begin(w *work, store waybill.Store, rows RowSet) {
 	if m.cfg.Mode == AtLeastOnce {
 		d.doubt = false
 	}
-	if !rows.Empty() || (store != waybill.StoreLedger && len(w.partial) > 0) {
+	if !rows.Empty() || (store != waybill.StoreLedger && w.open()) {
 		p := &piece{rows: rows}
 		if w.recovered && m.cfg.Views && store == waybill.StoreTarget {
 			p.sent = rows
@@ -72,7 +72,7 @@ func (d *deposit) forget(tp waybill.TopicPartition) {
 // advance takes the next step: read back, heal views, send, or be done.
 func (m *Machine) advance(w *work) {
 	d := w.deposit
-	for len(d.pieces) > 0 && d.pieces[0].rows.Empty() && !d.pieces[0].heal && !(d.doubt && (len(w.partial) > 0 || !d.pieces[0].sent.Empty())) {
+	for len(d.pieces) > 0 && d.pieces[0].rows.Empty() && !d.pieces[0].heal && !(d.doubt && (w.open() || !d.pieces[0].sent.Empty())) {
 		d.pieces = d.pieces[1:]
 	}
 	switch {
@@ -92,7 +92,7 @@ func (m *Machine) readBack(w *work) {
 	spans := map[waybill.TopicPartition]waybill.Span{}
 	for _, s := range w.batch.Spans {
 		_, expected := d.expected[s.TopicPartition]
-		if expected || w.partial[s.TopicPartition] {
+		if expected || w.open() {
 			spans[s.TopicPartition] = s.Span
 		}
 	}
@@ -146,17 +146,21 @@ func (m *Machine) seen(w *work, present RowSet) {
 	m.advance(w)
 }
 
-// unforeseen are rows that the store holds though the records are gone that would tell of them.
+// unforeseen are rows that the store holds though no record tells of them any more: they were placed
+// when the records were still there, by this batch or by one whose intent is lost.
 func (m *Machine) unforeseen(w *work, present RowSet) RowSet {
-	extra := RowSet{}
-	if w.deposit.store == waybill.StoreLedger {
-		return extra
+	if w.deposit.store == waybill.StoreLedger || m.cfg.Mode == AtLeastOnce {
+		return RowSet{}
 	}
-	for tp := range w.partial {
-		extra[tp] = present[tp].Minus(w.deposit.expected[tp]).Minus(w.dead[tp])
+	extra := present.Minus(w.deposit.expected)
+	if w.deposit.store == waybill.StoreTarget {
+		extra = extra.Minus(w.dead)
 	}
 	return extra
 }
+
+// open: somebody else may have placed rows of the work's spans, more than its records tell of.
+func (w *work) open() bool { return w.doubt || len(w.partial) > 0 }
 
 // reconsider one piece after a read-back.
 func (m *Machine) reconsider(w *work, p *piece, present RowSet) []*piece {

@@ -17,8 +17,10 @@ const (
 	MutantTrustDeduplicated  Mutant = "deduplicated-trusted"
 	MutantTwoCommits         Mutant = "two-commits-outstanding"
 	MutantFormerOwner        Mutant = "settle-by-former-owner"
-	MutantDropFinished       Mutant = "finished-dropped-from-string"
-	MutantLedgerDisorder     Mutant = "ledger-out-of-order"
-	MutantNoTailCheck        Mutant = "no-tail-check"
-	MutantSameEpoch          Mutant = "epoch-not-bumped"
+	// MutantDropFinished lifts the order of ledger rows as well: with it, nothing is finished behind
+	// something unfinished, and there is nothing to drop.
+	MutantDropFinished   Mutant = "finished-dropped-from-string"
+	MutantLedgerDisorder Mutant = "ledger-out-of-order"
+	MutantNoTailCheck    Mutant = "no-tail-check"
+	MutantSameEpoch      Mutant = "epoch-not-bumped"
 )

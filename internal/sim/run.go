@@ -13,8 +13,8 @@ import (
 type Options struct {
 	// Faults is the script. Nil means: one drawn from the seed; empty means none.
 	Faults []Fault
-	// Kinds restricts the faults that are drawn; nil is all.
-	Kinds []FaultKind
+	// Mix says which faults are drawn; the zero value is all.
+	Mix Mix
 	// Mutant takes a rule back.
 	Mutant delivery.Mutant
 	// AtLeastOnce runs that mode; without it the seed decides, with Mutant it is exactly-once.
@@ -46,12 +46,12 @@ func Run(seed uint64, o Options) Result {
 	if o.AtLeastOnce {
 		l.mode = delivery.AtLeastOnce
 	}
-	if o.Mutant != "" {
-		favour(&l, o.Mutant)
+	if o.Mix.shape != nil {
+		o.Mix.shape(&l)
 	}
 	faults := o.Faults
 	if faults == nil {
-		faults = draw(rng, l, o.Kinds)
+		faults = draw(rng, l, o.Mix)
 	}
 	w := newWorld(seed, l, o.Mutant, o.Transcript)
 	w.tracef("seed %d %+v", seed, l)
@@ -122,14 +122,35 @@ func drawLayout(rng *rand.Rand) layout {
 	return l
 }
 
+// Mix says what random fault scripts are made of.
+type Mix struct {
+	Kinds  []FaultKind // nil is all
+	Points []string    // where faults wait for a point; nil is anywhere
+	Most   int         // faults a script at most; 0 is 6
+	// shape changes what the seed decides about the pipeline.
+	shape func(*layout)
+	// script replaces the drawing altogether.
+	script func(*rand.Rand, layout) []Fault
+}
+
 // draw writes a script of random faults.
-func draw(rng *rand.Rand, l layout, kinds []FaultKind) []Fault {
-	if kinds == nil {
-		kinds = FaultKinds()
+func draw(rng *rand.Rand, l layout, m Mix) []Fault {
+	if m.Kinds == nil {
+		m.Kinds = FaultKinds()
+	}
+	if m.Points == nil {
+		m.Points = points
+	}
+	if m.Most == 0 {
+		m.Most = 6
 	}
 	var out []Fault
-	for range rng.IntN(7) {
-		out = append(out, drawFault(rng, l, kinds)...)
+	if m.script != nil {
+		out = m.script(rng, l)
+	} else {
+		for range rng.IntN(m.Most + 1) {
+			out = append(out, drawFault(rng, l, m)...)
+		}
 	}
 	slices.SortStableFunc(out, func(a, b Fault) int { return int(a.At - b.At) })
 	return out
@@ -142,14 +163,14 @@ var points = []string{"gathered", "commit-built", "commit-sent", "commit-answere
 	"sent ledger", "slice ledger", "answered ledger", "read-back", "rebuilt", "claim-sent", "claimed", "assigned", "revoked", "fetched", "checked"}
 
 // drawFault draws one fault; eviction needs an outage that is long enough for tokens to age.
-func drawFault(rng *rand.Rand, l layout, kinds []FaultKind) []Fault {
-	f := Fault{At: int64(200 + rng.IntN(int(l.producing))), Kind: kinds[rng.IntN(len(kinds))], Partition: -1}
+func drawFault(rng *rand.Rand, l layout, m Mix) []Fault {
+	f := Fault{At: int64(200 + rng.IntN(int(l.producing))), Kind: m.Kinds[rng.IntN(len(m.Kinds))], Partition: -1}
 	worker := func() int { return 1 + rng.IntN(l.workers) }
 	partition := func() int32 { return int32(rng.IntN(l.partitions)) }
 	store := func() waybill.Store { return stores[rng.IntN(len(stores))] }
 	after := func() {
 		if rng.IntN(3) > 0 {
-			f.After = points[rng.IntN(len(points))]
+			f.After = m.Points[rng.IntN(len(m.Points))]
 		}
 	}
 	switch f.Kind {
@@ -211,6 +232,3 @@ func drawEviction(rng *rand.Rand, l layout, f Fault) []Fault {
 	}
 	return out
 }
-
-// favour shapes a layout so that a mutant has something to break.
-func favour(l *layout, m delivery.Mutant) {}

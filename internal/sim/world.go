@@ -17,9 +17,9 @@ import (
 const (
 	sessionTimeout   = 6_000
 	rebalanceTimeout = 9_000
-	sendDeadline     = 2_000
+	sendDeadline     = 4_000
 	executionLimit   = 3_000
-	insertTimeout    = 3_000
+	insertTimeout    = 2_500
 	commitTimeout    = 2_500
 	// stragglers is how long after a process's last lease an insert of its may still be at work.
 	stragglers = sessionTimeout + sendDeadline + executionLimit

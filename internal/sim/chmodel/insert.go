@@ -24,6 +24,11 @@ type InsertOptions struct {
 	// by the time of the first step, the insert fails with 741 and writes nothing. Otherwise it
 	// finishes in the table that the name meant at Begin.
 	FailIfExchanged bool
+	// LastSliceLate decides the race between the end of the source's block and its first view: the server
+	// commits a block's last slice when the block's input ends, while views already work. If set, the view's
+	// slices but the last land before the source's last slice, as they do when views are quick;
+	// otherwise all of the source lands first.
+	LastSliceLate bool
 }
 
 // Answer is what the client is told. Duplicated is the profile event DuplicatedInsertedBlocks of the
@@ -48,6 +53,8 @@ type Insert struct {
 	queue   []slice // of the block under way; views' slices are appended as their sources finish
 	started bool
 	done    bool
+	late    *slice  // the source's last slice, if the first view is to overtake it
+	thrown  *Answer // what a view threw: told when everything else is done
 	answer  Answer
 }
 
@@ -60,6 +67,7 @@ type slice struct {
 	key            string // "" if this slice does not deduplicate
 	rows           []Row
 	view           *view
+	late           bool // the source's last slice, overtaken by a view
 }
 
 // Begin starts an insert of one block. Nothing is written before the first Step. An unknown table is
@@ -122,10 +130,20 @@ func (in *Insert) Step(now int64) (done bool) {
 		in.commit(next, now)
 		in.runViews()
 	}
-	if !in.done && len(in.queue) == 0 && len(in.blocks) == 0 {
-		in.finish(Answer{OK: true})
+	if !in.done && len(in.queue) == 0 {
+		in.blockDone()
 	}
 	return in.done
+}
+
+// blockDone ends the insert after its last block, or after a block that a view threw on.
+func (in *Insert) blockDone() {
+	switch {
+	case in.thrown != nil:
+		in.finish(*in.thrown)
+	case len(in.blocks) == 0:
+		in.finish(Answer{OK: true})
+	}
 }
 
 // Run steps to the end at one moment and answers.
@@ -160,12 +178,13 @@ func (in *Insert) Abort() {
 // Fail ends the insert with an error of the server's own (memory limit, KILL QUERY): what was
 // committed stays.
 func (in *Insert) Fail(code int, msg string) {
-	if !in.done {
-		in.finish(Answer{ErrCode: code, Err: msg})
-	}
+	in.finish(Answer{ErrCode: code, Err: msg})
 }
 
 func (in *Insert) finish(a Answer) {
+	if in.done {
+		return
+	}
 	a.Duplicated = in.answer.Duplicated
 	in.answer, in.done = a, true
 	in.s.trace("insert %s token=%s answers ok=%v dup=%d code=%d %s", in.name, in.token, a.OK, a.Duplicated, a.ErrCode, a.Err)
@@ -204,10 +223,19 @@ func (in *Insert) nextBlock(now int64) bool {
 	case len(slices) > limit:
 		in.finish(Answer{ErrCode: CodeTooManyParts, Err: fmt.Sprintf("too many partitions for single INSERT block (%d)", len(slices))})
 	default:
-		in.queue = append(slices, in.viewsOf(in.name, key, rows)...)
+		in.queueBlock(slices, in.viewsOf(in.name, key, rows))
 		in.number++
 	}
 	return !in.done
+}
+
+func (in *Insert) queueBlock(slices, views []slice) {
+	if last := len(slices) - 1; in.options.LastSliceLate && len(views) > 0 {
+		late := slices[last]
+		late.late = true
+		in.late, slices = &late, slices[:last]
+	}
+	in.queue = append(slices, views...)
 }
 
 // key identifies the block under way in deduplication logs; "" if it does not deduplicate.
@@ -265,9 +293,15 @@ func (in *Insert) commit(sl slice, now int64) {
 		return
 	}
 	in.s.trace("  %s p=%d SWALLOWED %d rows answered=%v", sl.name, sl.tablePartition, len(sl.rows), lost.answered)
-	if !lost.answered {
-		in.finish(Answer{ErrCode: CodeCannotRename, Err: "rename of the part failed"})
+	if lost.answered {
+		return
 	}
+	for _, rest := range in.queue {
+		if rest.late && !sl.late { // the source's end does not wait for its view
+			in.commit(rest, now)
+		}
+	}
+	in.finish(Answer{ErrCode: CodeCannotRename, Err: "rename of the part failed"})
 }
 
 // duplicatedEvents is by how much DuplicatedInsertedBlocks grows for one dropped slice.

@@ -96,7 +96,7 @@ func (s *Server) Clone() *Server {
 
 func (t *table) clone() *table {
 	c := *t
-	c.ids = slices.Clone(t.ids)
+	c.ids, c.evicted = slices.Clone(t.ids), slices.Clone(t.evicted)
 	c.swallow = slices.Clone(t.swallow)
 	c.refuse = slices.Clone(t.refuse)
 	c.parts = make([]*part, len(t.parts))
@@ -138,7 +138,7 @@ func (s *Server) Dump() string {
 		}
 	}
 	for _, v := range s.views {
-		fmt.Fprintf(&b, "view %s fails=%v %+v\n", v.name, v.fails, v.options)
+		fmt.Fprintf(&b, "view %s fails=%v altered=%v %+v\n", v.name, v.fails, v.altered, v.options)
 	}
 	return b.String()
 }

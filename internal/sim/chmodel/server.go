@@ -101,6 +101,7 @@ type table struct {
 	options TableOptions
 	parts   []*part // in landing order, removed ones included (readers of the past need them)
 	ids     []id    // oldest first
+	evicted []id    // past the window, oldest first: still in the log's files
 	swallow []swallow
 	refuse  []refusal
 }
@@ -120,6 +121,7 @@ type view struct {
 	source, target string // names, resolved when an insert reaches the view
 	options        ViewOptions
 	fails          bool
+	altered        bool // by AlterView, since the server started
 }
 
 // NewServer is a server without tables.
@@ -168,13 +170,35 @@ func (s *Server) AddView(source, target string, o ViewOptions) {
 // ViewName is the name that AddView gives to a view.
 func ViewName(source, target string) string { return source + ">" + target }
 
-// FailView makes a view throw on every block, or repairs it.
+// FailView makes a view throw on every block, or repairs it, without altering it (what it needs is
+// gone, or back). A view that throws lands nothing; the source's rows and those of other views land all
+// the same, and then the insert is refused.
 func (s *Server) FailView(name string, fails bool) {
+	s.mustView(name).fails = fails
+	s.trace("view %s fails=%v", name, fails)
+}
+
+// AlterView is ALTER TABLE view MODIFY QUERY, even to the query that it had: from then on and until the
+// server restarts the view's blocks have other ids, so that repeating an insert from before doubles its
+// rows in the view's target. Altering it again changes nothing more.
+func (s *Server) AlterView(name string) {
+	s.mustView(name).altered = true
+	s.trace("view %s altered", name)
+}
+
+// Restart is a server's new life, as far as it matters to ids: altered views have their first ids again.
+// Inserts under way are not ended by it, see Insert.Abort.
+func (s *Server) Restart() {
+	for _, v := range s.views {
+		v.altered = false
+	}
+	s.trace("restart")
+}
+
+func (s *Server) mustView(name string) *view {
 	for _, v := range s.views {
 		if v.name == name {
-			v.fails = fails
-			s.trace("view %s fails=%v", name, fails)
-			return
+			return v
 		}
 	}
 	panic("chmodel: no such view: " + name)

@@ -15,7 +15,7 @@ func (s *Server) DropTablePartition(name string, tablePartition int) {
 func (s *Server) Truncate(name string) {
 	t := s.must(name)
 	s.remove(s.live(t, nil))
-	t.ids = nil
+	t.ids, t.evicted = nil, nil
 	s.trace("truncate %s", name)
 }
 

@@ -17,7 +17,7 @@ func (in *Insert) viewsOf(source, sourceKey string, rows []Row) []slice {
 }
 
 // runViews turns the views at the head of the queue into slices of their targets. A view that throws
-// ends the insert with what the source has landed.
+// lands nothing; the source and the other views land all the same, and then the insert fails.
 func (in *Insert) runViews() {
 	for !in.done && len(in.queue) > 0 && in.queue[0].view != nil {
 		todo := in.queue[0]
@@ -29,10 +29,10 @@ func (in *Insert) expand(todo slice) []slice {
 	v := todo.view
 	if v.fails || v.options.RefusesPoison && hasPoison(todo.rows) {
 		in.s.trace("  view %s throws", v.name)
-		if !in.options.IgnoreViewErrors {
-			in.finish(Answer{ErrCode: CodeThrowIf, Err: "while pushing to view " + v.name})
+		if !in.options.IgnoreViewErrors && in.thrown == nil {
+			in.thrown = &Answer{ErrCode: CodeThrowIf, Err: "while pushing to view " + v.name}
 		}
-		return nil
+		return in.overtaken(nil)
 	}
 	target := in.s.tables[v.target]
 	if target == nil {
@@ -49,7 +49,20 @@ func (in *Insert) expand(todo slice) []slice {
 	}
 	key := todo.key
 	if key != "" {
-		key = viewKey(v.name, key)
+		key = viewKey(v, key)
 	}
-	return append(scatter(target, v.target, key, rows), in.viewsOf(v.target, key, rows)...)
+	slices := in.overtaken(scatter(target, v.target, key, rows))
+	return append(slices, in.viewsOf(v.target, key, rows)...)
+}
+
+// overtaken puts the source's last slice, if it is still to come, before the last of a view's slices.
+func (in *Insert) overtaken(slices []slice) []slice {
+	if in.late == nil {
+		return slices
+	}
+	at := max(0, len(slices)-1)
+	out := append([]slice{}, slices[:at]...)
+	out = append(append(out, *in.late), slices[at:]...)
+	in.late = nil
+	return out
 }

@@ -31,6 +31,7 @@ func (t *table) record(e id) {
 // evict enforces the window. A hit does not renew an id: the order is that of the first landing.
 func (t *table) evict() {
 	if over := len(t.ids) - t.options.Window; over > 0 {
+		t.evicted = append(t.evicted, t.ids[:over]...)
 		t.ids = slices.Clone(t.ids[over:])
 	}
 	if t.options.Kind == MergeTree || t.options.WindowSeconds == 0 || len(t.ids) == 0 {
@@ -46,7 +47,8 @@ func (t *table) evict() {
 
 // forget drops the ids of one table partition.
 func (t *table) forget(tablePartition int) {
-	t.ids = slices.DeleteFunc(t.ids, func(e id) bool { return e.tablePartition == tablePartition })
+	there := func(e id) bool { return e.tablePartition == tablePartition }
+	t.ids, t.evicted = slices.DeleteFunc(t.ids, there), slices.DeleteFunc(t.evicted, there)
 }
 
 // Cleanup is one run of the cleanup thread of a Replicated table: only here do ids past the window
@@ -62,7 +64,8 @@ func (s *Server) Cleanup(name string) {
 
 // EvictAll forgets every id of a table, as if other writers had used up the window.
 func (s *Server) EvictAll(name string) {
-	s.must(name).ids = nil
+	t := s.must(name)
+	t.ids, t.evicted = nil, nil
 	s.trace("evict %s: all", name)
 }
 
@@ -77,13 +80,18 @@ func (s *Server) EvictToken(name, token string) int {
 }
 
 // LoseNewestID forgets the newest id and keeps its part, as a power loss does with a log that is not
-// fsynced. It reports whether there was one.
+// fsynced. The log still has what was evicted, so that the window reaches one id further back. It
+// reports whether there was an id.
 func (s *Server) LoseNewestID(name string) bool {
 	t := s.must(name)
 	if len(t.ids) == 0 {
 		return false
 	}
 	t.ids = slices.Clone(t.ids[:len(t.ids)-1])
+	if last := len(t.evicted) - 1; last >= 0 {
+		t.ids = append([]id{t.evicted[last]}, t.ids...)
+		t.evicted = t.evicted[:last]
+	}
 	s.trace("lose newest id of %s", name)
 	return true
 }
@@ -110,5 +118,7 @@ func contentKey(rows []Row) string {
 	return fmt.Sprintf("content:%016x", h.Sum64())
 }
 
-// viewKey derives the id of a view's block from its source's.
-func viewKey(view, sourceKey string) string { return "view:" + view + "|" + sourceKey }
+// viewKey derives the id of a view's block from its source's and the view's name.
+func viewKey(v *view, sourceKey string) string {
+	return fmt.Sprintf("view:%s altered=%v|%s", v.name, v.altered, sourceKey)
+}
