@@ -73,6 +73,19 @@ var faultCases = []Case[ClickHouse]{
 		land(t, c, one(tab, "T1", rows(2, 2)))
 		holds(t, c, tab, in.Blocks...)
 	}},
+	{Name: "swallow/last_slice_after_the_view", Fact: "a block's last slice is committed when its input ends, while views work: if its rename fails, a view has the other slices", Run: func(t *testing.T, c ClickHouse) {
+		withView(c, 100)
+		c.BreakRename("t", 3)
+		in := one("t", "T", rows(1, 1), rows(2, 2), rows(3, 3))
+		if a := c.Insert(in); a.OK {
+			t.Fatalf("%+v, want an error", a)
+		}
+		holds(t, c, "t", rows(1, 1), rows(2, 2))
+		holds(t, c, "v", rows(1, 1), rows(2, 2))
+		dropped(t, c, in)
+		holds(t, c, "t", rows(1, 1), rows(2, 2))
+		holds(t, c, "v", in.Blocks...)
+	}},
 	{Name: "swallow/in_a_view", Fact: "the same in a view's target: the source is whole, the view lacks the rows, and no repetition heals it", Run: func(t *testing.T, c ClickHouse) {
 		withView(c, 100)
 		c.BreakRename("v", 1)

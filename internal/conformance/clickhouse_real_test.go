@@ -111,6 +111,7 @@ func (r real) Merge(table string) {
 
 func (r real) DeleteOffsets(table string, lightweight bool, offsets ...int64) {
 	list := strings.Trim(strings.ReplaceAll(fmt.Sprint(offsets), " ", ","), "[]")
+	r.exec("SYSTEM START MERGES DB.%s", table) // mutations wait for it
 	if lightweight {
 		r.exec("DELETE FROM DB.%s WHERE _offset IN (%s) SETTINGS lightweight_deletes_sync = 2", table, list)
 		return
@@ -343,7 +344,8 @@ func (r real) path(table string) string {
 // file fails. They are taken away after the next insert.
 func (r real) BreakRename(table string, p int) {
 	r.t.Helper()
-	for n := 1; n <= 20; n++ {
+	last := r.number(testenv.QueryValue(r.t, r.srv.HTTPAddr(), fmt.Sprintf("SELECT max(max_block_number) FROM system.parts WHERE database = '%s' AND table = '%s'", r.db, table)))
+	for n := last + 1; n <= last+20; n++ {
 		name := filepath.Join(r.path(table), fmt.Sprintf("%d_%d_%d_0", p, n, n))
 		f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL, 0o644)
 		if errors.Is(err, os.ErrExist) {
@@ -426,9 +428,12 @@ func (r real) insert(in conformance.Insert, o how) (conformance.Answer, error) {
 	defer func() { _ = conn.Close() }()
 	var a conformance.Answer
 	err = conn.Do(ctx, r.query(in, o, &a))
+	if removed := r.obstacles.remove(); removed != nil {
+		return a, removed
+	}
 	if ex, ok := ch.AsException(err); ok {
 		a.Code = int(ex.Code)
-		return a, r.obstacles.remove()
+		return a, nil
 	}
 	if err != nil {
 		return a, err

@@ -11,4 +11,5 @@ func TestMain(m *testing.M) { testenv.Main(m) }
 
 func TestSuites_AreComplete(t *testing.T) {
 	conformance.ClickHouseSuite.Check(t)
+	conformance.KafkaSuite.Check(t)
 }

@@ -95,3 +95,16 @@ func (m Matrix) String() string {
 	}
 	return b.String()
 }
+
+// UnreachableCells lists the cells that must stay empty, each with its reason.
+func UnreachableCells() []string {
+	var out []string
+	for _, k := range FaultKinds() {
+		for _, s := range columns() {
+			if why := Unreachable(k, s); why != "" {
+				out = append(out, fmt.Sprintf("%s x %s: %s", k, s, why))
+			}
+		}
+	}
+	return out
+}
