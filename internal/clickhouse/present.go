@@ -166,7 +166,8 @@ func (p Presence) topicCondition(topic string, spans []PartitionSpan) string {
 }
 
 // runsQuery ships, per bucket, where its runs of consecutive offsets begin and end: two numbers for a full bucket instead of
-// 65,536.
+// 65,536. Lambdas take the steps as an argument: an array that a lambda captures is copied for each element, which costs
+// gigabytes for one bucket with a hole.
 func (p Presence) runsQuery(condition string) string {
 	where := "(" + condition + ")"
 	if p.Lineage.Epoch != "" {
@@ -177,10 +178,12 @@ func (p Presence) runsQuery(condition string) string {
 	}
 	return fmt.Sprintf(`
 WITH bitmapCardinality(m) = toUInt64(bitmapMax(m)) - toUInt64(bitmapMin(m)) + 1 AS whole,
-     CAST(if(whole, [], arraySort(bitmapToArray(m))), 'Array(UInt64)') AS a
+     CAST(if(whole, [], arraySort(bitmapToArray(m))), 'Array(UInt64)') AS a,
+     arrayDifference(a) AS step, -- to each offset from the one before it; 0 for the first
+     arrayResize(arrayPopFront(step), length(a)) AS following
 SELECT t, p,
-       if(whole, [toUInt64(bitmapMin(m))], arrayFilter((o, i) -> i = 1 OR a[i - 1] != o - 1, a, arrayEnumerate(a))) AS first,
-       if(whole, [toUInt64(bitmapMax(m))], arrayFilter((o, i) -> i = length(a) OR a[i + 1] != o + 1, a, arrayEnumerate(a))) AS last
+       if(whole, [toUInt64(bitmapMin(m))], arrayFilter((o, d) -> d != 1, a, step)) AS first,
+       if(whole, [toUInt64(bitmapMax(m))], arrayFilter((o, d) -> d != 1, a, following)) AS last
 FROM (
     SELECT %[1]s AS t, toInt32(%[2]s) AS p, %[3]s AS m
     FROM %[4]s
