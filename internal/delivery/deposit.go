@@ -23,6 +23,14 @@ type deposit struct {
 	vanished int
 	warned   bool // the finding about views has been written
 	op       Op   // the effect that is awaited
+	lastK    int  // the furthest place in the chain that has been used; at-least-once only
+}
+
+// unusedK is a place in the chain that no request of this deposit has used. At-least-once has no chain to
+// agree on with others, and no read-back that would find rows dropped under a used token.
+func (d *deposit) unusedK() int {
+	d.lastK++
+	return d.lastK
 }
 
 type piece struct {
@@ -191,6 +199,9 @@ func (m *Machine) reconsider(w *work, p *piece, present RowSet) []*piece {
 		p.sent = nil
 	case refused && p.rows.Len() == before && before > 1:
 		lo, hi := p.rows.Halve()
+		if m.cfg.Mode == AtLeastOnce {
+			return []*piece{{rows: lo, k: d.unusedK()}, {rows: hi, k: d.unusedK()}}
+		}
 		return []*piece{{rows: lo, k: p.k}, {rows: hi, k: p.k}}
 	case refused && before == 1:
 		d.refused = d.refused.Union(p.rows)
@@ -258,8 +269,15 @@ func (m *Machine) token(w *work, store waybill.Store, k int) waybill.Token {
 func (m *Machine) sent(w *work, p *piece, rows RowSet, e SendAnswered) {
 	d := w.deposit
 	answer := e.Answer
-	if answer == Deduplicated && (m.cfg.Mode == AtLeastOnce || m.mutant(MutantTrustDeduplicated)) {
+	switch {
+	case answer == Deduplicated && m.mutant(MutantTrustDeduplicated):
 		answer = Landed
+	case answer == Deduplicated && m.cfg.Mode == AtLeastOnce:
+		// An earlier request with this token has landed, or has left its token without its rows. Without a
+		// read-back one cannot tell, and twice is better than never.
+		p.k = d.unusedK()
+		m.advance(w)
+		return
 	}
 	switch answer {
 	case Landed, Deduplicated:

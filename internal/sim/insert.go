@@ -37,7 +37,11 @@ func (p *proc) send(e delivery.Send) {
 		return
 	}
 	r := &request{from: p, send: e, rows: rows, o: w.options()}
-	p.after(w.between(0, 3), func() { p.dispatch(r) })
+	delay := w.between(0, 3)
+	if w.chance(10) {
+		delay = w.latency()
+	}
+	p.after(delay, func() { p.dispatch(r) })
 	p.point("decided " + string(e.Store))
 }
 
@@ -133,7 +137,7 @@ func (w *world) slice(r *request) {
 	before, swallows := w.ch.Commits(), w.ch.Swallows(tableOf[r.send.Store])
 	done := r.in.Step(w.now)
 	if w.ch.Swallows(tableOf[r.send.Store]) < swallows {
-		w.hit(&armed{Fault: Fault{Kind: Swallow, Partition: -1, Store: r.send.Store}}, r.from.worksOf(r.send.Batch))
+		w.hit(&armed{Fault: Fault{Kind: Swallow, Partition: -1, Store: r.send.Store}}, r.from.asking(r.send.Batch, stageOf[r.send.Store]))
 	}
 	w.touch(r)
 	if w.ch.Commits() != before {
@@ -213,6 +217,9 @@ func (p *proc) insertAnswered(r *request, a delivery.Answer, err error) {
 		return
 	}
 	r.over = true
+	if a == delivery.NoAnswer {
+		p.w.faulty = true // slow enough to be given up counts as a fault
+	}
 	p.step(delivery.SendAnswered{Op: r.send.Op, Answer: a, Err: err})
 	p.point("answered " + string(r.send.Store))
 }

@@ -39,7 +39,7 @@ func (w *world) recreated(err error) bool {
 
 // allDown ends every process and answers what they were at.
 func (w *world) allDown() []delivery.WorkStatus {
-	w.outage, w.down = true, true
+	w.outage, w.down, w.faulty = true, true, true
 	works := w.worksIn(-1)
 	for _, p := range w.procs {
 		if !p.dead {

@@ -224,7 +224,7 @@ func (p *proc) rebuild(e delivery.Rebuild) {
 			p.answer("rebuilt", ev)
 			return
 		}
-		if p.strikes(DropReadReply, "", e.Batch) {
+		if p.strikes(DropReadReply, storeLog, e.Batch) {
 			p.answer("rebuilt", delivery.Rebuilt{Op: e.Op, Err: errInjected})
 			return
 		}
@@ -238,6 +238,7 @@ func (p *proc) rebuild(e delivery.Rebuild) {
 		ev.Tallies = append(ev.Tallies, t)
 		ev.Checksums = append(ev.Checksums, sum)
 		p.after(p.w.between(1, 30), func() { next(i + 1) })
+		p.point("rebuilding")
 	}
 	next(0)
 }
@@ -292,14 +293,18 @@ func (p *proc) checkTail(e delivery.CheckTail) {
 // claim: decisions are a grow-only set in a durable table; what is answered is read after the write.
 func (p *proc) claim(e delivery.Claim) {
 	w := p.w
-	if w.now < w.serverUp || p.strikes(DropInsertRequest, "decisions", e.Batch) {
+	if w.now < w.serverUp || p.strikes(DropInsertRequest, storeDecisions, e.Batch) || p.strikes(RefuseInsert, storeDecisions, e.Batch) {
 		p.answer("claimed", delivery.Claimed{Op: e.Op, Err: errInjected})
 		return
 	}
-	w.after(w.latency(), func() {
+	delay := w.latency()
+	if p.strikes(DelayInsert, storeDecisions, e.Batch) {
+		delay += w.between(500, sendDeadline)
+	}
+	w.after(delay, func() {
 		w.decisions[e.Batch.ID] = w.decisions[e.Batch.ID].Union(e.Rows)
 		p.after(w.latency(), func() {
-			if p.strikes(DropInsertReply, "decisions", e.Batch) {
+			if p.strikes(DropInsertReply, storeDecisions, e.Batch) {
 				p.answer("claimed", delivery.Claimed{Op: e.Op, Err: errInjected})
 				return
 			}

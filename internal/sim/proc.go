@@ -147,6 +147,9 @@ func (p *proc) poll() {
 }
 
 func (p *proc) revoke(partitions []int32) {
+	if p.w.opt.mode == delivery.AtLeastOnce && len(p.m.Works()) > 0 {
+		p.w.faulty = true // what is in flight will be gathered again by the next owner
+	}
 	var gone []delivery.Held
 	for _, n := range partitions {
 		if a := p.parts[n]; a != nil {

@@ -43,8 +43,11 @@ func (r Result) Failed() bool { return len(r.Problems) > 0 }
 func Run(seed uint64, o Options) Result {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	l := drawLayout(rng)
-	if o.AtLeastOnce {
+	switch {
+	case o.AtLeastOnce:
 		l.mode = delivery.AtLeastOnce
+	case o.Mutant != "" || o.Mix.Kinds != nil || o.Mix.script != nil:
+		l.mode = delivery.ExactlyOnce
 	}
 	if o.Mix.shape != nil {
 		o.Mix.shape(&l)
@@ -114,10 +117,13 @@ func drawLayout(rng *rand.Rand) layout {
 		kind: chmodel.Kind(rng.IntN(2)),
 	}
 	if rng.IntN(2) == 0 {
-		l.poison = 4
+		l.poison = 3 + rng.IntN(8)
 	}
 	if rng.IntN(4) == 0 {
 		l.maxMetadata = 260 // room for two or three batches in a string
+	}
+	if rng.IntN(12) == 0 {
+		l.mode = delivery.AtLeastOnce
 	}
 	return l
 }
@@ -160,7 +166,7 @@ var stores = []waybill.Store{waybill.StoreTarget, waybill.StoreTarget, waybill.S
 
 var points = []string{"gathered", "commit-built", "commit-sent", "commit-answered", "decided target", "sent target", "slice target",
 	"answered target", "decided dead_letters", "sent dead_letters", "slice dead_letters", "answered dead_letters", "decided ledger",
-	"sent ledger", "slice ledger", "answered ledger", "read-back", "rebuilt", "claim-sent", "claimed", "assigned", "revoked", "fetched", "checked"}
+	"sent ledger", "slice ledger", "answered ledger", "read-back", "rebuilding", "rebuilding", "rebuilt", "claim-sent", "claim-sent", "claimed", "assigned", "revoked", "fetched", "checked"}
 
 // drawFault draws one fault; eviction needs an outage that is long enough for tokens to age.
 func drawFault(rng *rand.Rand, l layout, m Mix) []Fault {
@@ -185,15 +191,18 @@ func drawFault(rng *rand.Rand, l layout, m Mix) []Fault {
 		after()
 	case DropInsertRequest, DropInsertReply, DelayInsert, RefuseInsert:
 		f.Store = store()
-		if rng.IntN(4) == 0 {
+		switch rng.IntN(8) {
+		case 0, 1:
 			f.Store = ""
+		case 2:
+			f.Store = storeDecisions
 		}
 	case SlowInsert:
 		f.Store, f.For = store(), int64(1_000+rng.IntN(6_000))
 	case Swallow:
 		f.Store, f.Partition = store(), int32(rng.IntN(min(l.tablePartitions, 2)))
 	case Evict:
-		return drawEviction(rng, l, f)
+		return drawEviction(rng, l, f, m)
 	case KillServer:
 		f.For = int64(50 + rng.IntN(3_000))
 		if rng.IntN(2) == 0 {
@@ -201,34 +210,43 @@ func drawFault(rng *rand.Rand, l layout, m Mix) []Fault {
 		}
 	case FailView:
 		f.For = int64(500 + rng.IntN(8_000))
+		after()
 	case AdminSet:
 		f.Partition, f.By = partition(), int64(rng.IntN(31)-15)
+		after()
 	case WipeMetadata, LoseOffsets:
 		f.Partition = partition()
+		after()
 	case Trim:
 		f.Partition, f.By = partition(), int64(1+rng.IntN(40))
 		after()
 	case Compact:
 		f.Partition, f.By = partition(), int64(rng.IntN(12))
 		after()
-	case RecreateTopic:
+	case RecreateTopic, AddPartition, ExpireOffsets:
 		after()
 	}
 	return []Fault{f}
 }
 
-// drawEviction: the workers, or the server, are gone for so long that tokens leave the window while
-// their batches are pending.
-func drawEviction(rng *rand.Rand, l layout, f Fault) []Fault {
-	f.Store = append(stores, "view", "view")[rng.IntN(len(stores)+2)]
-	start, long := f.At, int64(tokenAge+6_000)
-	f.At += tokenAge + 3_000
+// drawEviction: a worker, all of them, or the server are gone for so long that tokens leave the window
+// while their batches are pending.
+func drawEviction(rng *rand.Rand, l layout, f Fault, m Mix) []Fault {
+	f.Store = append(slices.Clone(stores), storeView, storeView)[rng.IntN(len(stores)+2)]
+	start, long := f.At, int64(tokenAge+24_000)
+	f.At += long - 3_000
 	out := []Fault{f}
-	if rng.IntN(3) == 0 {
-		return append(out, Fault{At: start, Kind: KillServer, Partition: -1, For: long, After: "slice target"})
+	switch rng.IntN(4) {
+	case 0:
+		after := []string{"slice target", "claim-sent"}[rng.IntN(2)]
+		return append(out, Fault{At: start, Kind: KillServer, Partition: -1, For: long, After: after})
+	case 1:
+		return append(out, Fault{At: start, Kind: Pause, Worker: 1 + rng.IntN(l.workers), Partition: -1, For: long, After: m.Points[rng.IntN(len(m.Points))]})
+	case 2: // the tokens go when those who come back have begun to recover
+		out[0].After = []string{"rebuilding", "read-back", "decided target"}[rng.IntN(3)]
 	}
 	for i := range l.workers {
-		out = append(out, Fault{At: start + int64(rng.IntN(800)), Kind: Crash, Worker: i + 1, Partition: -1, For: long, After: ""})
+		out = append(out, Fault{At: start + int64(rng.IntN(800)), Kind: Crash, Worker: i + 1, Partition: -1, For: long - 4_000})
 	}
 	return out
 }

@@ -53,7 +53,14 @@ func (p *proc) strikes(k FaultKind, store waybill.Store, b *waybill.Batch) bool 
 		if k == SlowInsert && w.now > f.At+f.For || k != SlowInsert && f.struck {
 			continue
 		}
-		w.hit(f, p.worksOf(b))
+		switch stage, known := stageOf[store]; {
+		case known:
+			w.hit(f, p.asking(b, stage))
+		case k == DropReadReply: // of a position: no work is concerned
+			w.hit(f, nil)
+		default:
+			w.hit(f, p.worksOf(b))
+		}
 		return true
 	}
 	return false
@@ -78,6 +85,9 @@ func (w *world) miss(f *armed) {
 
 // worksOf are the works of a batch, or all of the process's.
 func (p *proc) worksOf(b *waybill.Batch) []delivery.WorkStatus {
+	if p.dead || p.stopped != nil {
+		return nil
+	}
 	all := p.m.Works()
 	if b == nil {
 		return all
@@ -89,6 +99,28 @@ func (p *proc) worksOf(b *waybill.Batch) []delivery.WorkStatus {
 	}
 	return nil
 }
+
+// asking is the work that a request was sent for, at the stage that it was sent in; none if that work
+// is over while its request still is under way.
+func (p *proc) asking(b *waybill.Batch, in delivery.Stage) []delivery.WorkStatus {
+	works := p.worksOf(b)
+	for i := range works {
+		works[i].Stage = in
+	}
+	return works
+}
+
+var stageOf = map[waybill.Store]delivery.Stage{
+	waybill.StoreTarget: delivery.StageLanding, waybill.StoreDeadLetters: delivery.StageDeadLetters,
+	waybill.StoreLedger: delivery.StageLedger, storeDecisions: delivery.StageClaiming, storeLog: delivery.StageRebuilding,
+}
+
+// Names for what is no store of the protocol, in the fault language only.
+const (
+	storeDecisions waybill.Store = "decisions" // what the server has refused
+	storeLog       waybill.Store = "log"       // Kafka's, read again
+	storeView      waybill.Store = "view"
+)
 
 // worksIn are all living processes' works on one partition, or on any if n is negative.
 func (w *world) worksIn(n int32) []delivery.WorkStatus {
@@ -174,7 +206,7 @@ func (w *world) pause(f *armed, p *proc) {
 // sized so (rule 15).
 func (w *world) evict(f *armed) {
 	table := tableOf[f.Store]
-	if f.Store == "view" {
+	if f.Store == storeView {
 		table = tableView
 	}
 	evicted := map[string]bool{}
@@ -213,9 +245,14 @@ func (w *world) carried(token string) bool {
 func (w *world) killServer(f *armed) {
 	var works []delivery.WorkStatus
 	for _, r := range w.inserts {
-		works = append(works, r.from.worksOf(r.send.Batch)...)
+		works = append(works, r.from.asking(r.send.Batch, stageOf[r.send.Store])...)
 		if r.in != nil {
 			r.in.Abort()
+		}
+	}
+	for _, s := range w.worksIn(-1) {
+		if s.Stage == delivery.StageClaiming {
+			works = append(works, s)
 		}
 	}
 	w.hit(f, works)

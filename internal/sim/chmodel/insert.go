@@ -283,13 +283,16 @@ func (in *Insert) commit(sl slice, now int64) {
 		in.s.trace("  %s p=%d deduplicated", sl.name, sl.tablePartition)
 		return
 	}
+	entry := id{tablePartition: sl.tablePartition, key: sl.key, token: in.token, at: now}
 	lost := t.takeSwallow(sl.tablePartition, in.token)
+	if lost == nil {
+		entry.part = in.s.add(t, sl.tablePartition, sl.rows)
+		in.s.trace("  %s p=%d landed %d rows", sl.name, sl.tablePartition, len(sl.rows))
+	}
 	if dedup {
-		t.record(id{tablePartition: sl.tablePartition, key: sl.key, token: in.token, at: now})
+		t.record(entry)
 	}
 	if lost == nil {
-		in.s.add(t, sl.tablePartition, sl.rows)
-		in.s.trace("  %s p=%d landed %d rows", sl.name, sl.tablePartition, len(sl.rows))
 		return
 	}
 	in.s.trace("  %s p=%d SWALLOWED %d rows answered=%v", sl.name, sl.tablePartition, len(sl.rows), lost.answered)

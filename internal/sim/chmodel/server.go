@@ -100,6 +100,7 @@ type table struct {
 	uuid    int
 	options TableOptions
 	parts   []*part // in landing order, removed ones included (readers of the past need them)
+	born    int     // parts so far
 	ids     []id    // oldest first
 	evicted []id    // past the window, oldest first: still in the log's files
 	swallow []swallow
@@ -108,6 +109,7 @@ type table struct {
 
 // part is what one slice of an insert became.
 type part struct {
+	number         int // kept by mutations; never 0
 	tablePartition int
 	rows           []Row
 	born           uint64 // commit index from which readers see it
@@ -232,10 +234,12 @@ func (s *Server) trace(format string, args ...any) {
 	}
 }
 
-// add makes rows visible as a new part.
-func (s *Server) add(t *table, tablePartition int, rows []Row) {
+// add makes rows visible as a new part and answers its number.
+func (s *Server) add(t *table, tablePartition int, rows []Row) int {
 	s.commits++
-	t.parts = append(t.parts, &part{tablePartition: tablePartition, rows: rows, born: s.commits})
+	t.born++
+	t.parts = append(t.parts, &part{number: t.born, tablePartition: tablePartition, rows: rows, born: s.commits})
+	return t.born
 }
 
 // live are the parts of a table that readers see now, of all table partitions if p is nil.

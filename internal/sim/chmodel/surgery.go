@@ -2,20 +2,29 @@ package chmodel
 
 import "fmt"
 
-// DropTablePartition removes the rows of a table partition and forgets its ids; DETACH PARTITION
-// does the same to both.
+// DropTablePartition removes the parts of a table partition and forgets their ids; DETACH PARTITION does
+// the same to both. On MergeTree the ids of rows that were swallowed stay.
 func (s *Server) DropTablePartition(name string, tablePartition int) {
 	t := s.must(name)
-	s.remove(s.live(t, &tablePartition))
-	t.forget(tablePartition)
+	removed := s.live(t, &tablePartition)
+	s.remove(removed)
+	t.forget(removed)
+	if t.options.Kind == Replicated {
+		t.forgetPartition(tablePartition)
+	}
 	s.trace("drop partition %s p=%d", name, tablePartition)
 }
 
-// Truncate removes all rows and ids of a table.
+// Truncate removes all parts of a table and their ids. On MergeTree the ids of rows that were
+// swallowed stay.
 func (s *Server) Truncate(name string) {
 	t := s.must(name)
-	s.remove(s.live(t, nil))
-	t.ids, t.evicted = nil, nil
+	removed := s.live(t, nil)
+	s.remove(removed)
+	t.forget(removed)
+	if t.options.Kind == Replicated {
+		t.ids = nil
+	}
 	s.trace("truncate %s", name)
 }
 
@@ -41,7 +50,7 @@ func (s *Server) Delete(name string, match func(Row) bool) int {
 		}
 		removed += len(p.rows) - len(keep)
 		p.gone = s.commits
-		rewritten = append(rewritten, &part{tablePartition: p.tablePartition, rows: keep, born: s.commits})
+		rewritten = append(rewritten, &part{number: p.number, tablePartition: p.tablePartition, rows: keep, born: s.commits})
 	}
 	t.parts = append(t.parts, rewritten...)
 	s.trace("delete from %s: %d rows", name, removed)
@@ -72,7 +81,7 @@ func (s *Server) AttachPartitionFrom(dst, src string, tablePartition, killAfter 
 			if d.knows(tablePartition, key) {
 				continue
 			}
-			d.record(id{tablePartition: tablePartition, key: key})
+			d.record(id{tablePartition: tablePartition, key: key, part: d.born + 1})
 		}
 		s.add(d, tablePartition, p.rows)
 	}
@@ -92,7 +101,8 @@ func (s *Server) ReplacePartition(dst, src string, tablePartition, killAfter int
 	next := func() bool { steps++; return killAfter < 0 || steps <= killAfter }
 	for _, p := range fresh {
 		if next() {
-			d.parts = append(d.parts, &part{tablePartition: tablePartition, rows: p.rows, born: s.commits})
+			d.born++
+			d.parts = append(d.parts, &part{number: d.born, tablePartition: tablePartition, rows: p.rows, born: s.commits})
 		}
 	}
 	for _, p := range old {
@@ -101,7 +111,7 @@ func (s *Server) ReplacePartition(dst, src string, tablePartition, killAfter int
 		}
 	}
 	if d.options.Kind == Replicated {
-		d.forget(tablePartition)
+		d.forgetPartition(tablePartition)
 	}
 	s.trace("replace partition %s p=%d from %s killAfter=%d", dst, tablePartition, src, killAfter)
 }
@@ -115,7 +125,7 @@ func (s *Server) MovePartition(src, dst string, tablePartition int) {
 		p.gone = s.commits
 	}
 	if from.options.Kind == Replicated {
-		from.forget(tablePartition)
+		from.forgetPartition(tablePartition)
 	}
 	s.trace("move partition %s p=%d to %s", src, tablePartition, dst)
 }

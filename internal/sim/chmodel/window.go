@@ -13,6 +13,7 @@ type id struct {
 	key            string
 	token          string // the token it came from, empty for content ids
 	at             int64  // ms: when the slice was committed
+	part           int    // the part's number, 0 if there never was one
 }
 
 func (t *table) knows(tablePartition int, key string) bool {
@@ -45,10 +46,17 @@ func (t *table) evict() {
 	t.ids = slices.DeleteFunc(t.ids, func(e id) bool { return e.at < limit })
 }
 
-// forget drops the ids of one table partition.
-func (t *table) forget(tablePartition int) {
-	there := func(e id) bool { return e.tablePartition == tablePartition }
-	t.ids, t.evicted = slices.DeleteFunc(t.ids, there), slices.DeleteFunc(t.evicted, there)
+// forget drops the ids of removed parts. MergeTree goes by parts: an id whose part never came, or was
+// lost, outlives the dropping of its table partition. Replicated goes by table partition.
+func (t *table) forget(removed []*part) {
+	gone := func(e id) bool {
+		return slices.ContainsFunc(removed, func(p *part) bool { return p.number == e.part })
+	}
+	t.ids, t.evicted = slices.DeleteFunc(t.ids, gone), slices.DeleteFunc(t.evicted, gone)
+}
+
+func (t *table) forgetPartition(tablePartition int) {
+	t.ids = slices.DeleteFunc(t.ids, func(e id) bool { return e.tablePartition == tablePartition })
 }
 
 // Cleanup is one run of the cleanup thread of a Replicated table: only here do ids past the window
