@@ -63,7 +63,7 @@ type compiler struct {
 func (k *compiler) err() error {
 	class := waybill.ClassSchema
 	for _, p := range k.problems {
-		if !p.(*Problem).Table {
+		if own := (*Problem)(nil); errors.As(p, &own) && !own.Table {
 			class = waybill.ClassConfig
 		}
 	}

@@ -42,7 +42,11 @@ func problems(t *testing.T, err error) []*Problem {
 	}
 	var out []*Problem
 	for _, e := range we.Err.(interface{ Unwrap() []error }).Unwrap() {
-		out = append(out, e.(*Problem))
+		p := (*Problem)(nil)
+		if !errors.As(e, &p) {
+			t.Fatalf("%T is no problem", e)
+		}
+		out = append(out, p)
 	}
 	return out
 }

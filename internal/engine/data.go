@@ -112,16 +112,6 @@ func own(r *waybill.Record) waybill.Record {
 	return c
 }
 
-// partitionOf a row.
-func (d *data) partitionOf(r row) waybill.TopicPartition {
-	for _, s := range d.spans {
-		if s.index == r.span {
-			return s.TopicPartition
-		}
-	}
-	return waybill.TopicPartition{}
-}
-
 // pick is the block with just the rows asked for; the whole block if that is all of them.
 func (d *data) pick(want delivery.RowSet) *column.Block {
 	if want.Len() == int64(len(d.rows)) {

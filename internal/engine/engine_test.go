@@ -98,7 +98,7 @@ func (w *world) produce(first, n int) {
 }
 
 // start runs a pipeline until the returned function is called, which answers how it ended.
-func (w *world) start(p *config.Pipeline) (*engine.Pipeline, func() error) {
+func (w *world) start(p *config.Pipeline) (stop func() error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	level := slog.LevelWarn
 	if testing.Verbose() {
@@ -107,9 +107,8 @@ func (w *world) start(p *config.Pipeline) (*engine.Pipeline, func() error) {
 	e := engine.New(p, engine.Deps{Log: telemetry.NewLogger(w.Output(), false, level, false), Metrics: telemetry.NewMetrics("test"), Budget: engine.NewBudget(64<<20, nil)})
 	done := make(chan error, 1)
 	go func() { done <- e.Run(ctx) }()
-	stop := func() error { cancel(); return <-done }
 	w.Cleanup(cancel)
-	return e, stop
+	return func() error { cancel(); return <-done }
 }
 
 func (w *world) await(what, sql, want string) {
@@ -122,7 +121,7 @@ func TestPipeline_RecordsLandOnceAndAreAccountedFor(t *testing.T) {
 	w.produce(0, 10_000)
 	p := w.file("calls-"+strings.ReplaceAll(w.db, "_", "-"), "")
 	ledger := "SELECT concat(toString(sum(read)), ' ', toString(sum(written)), ' ', toString(sum(dead_lettered)), ' ', toString(sum(next-first))) FROM waybill.ledger WHERE pipeline='" + p.Name + "'"
-	_, stop := w.start(p)
+	stop := w.start(p)
 	w.await("rows", "SELECT count() FROM "+w.db+".calls", "9900")
 	if err := stop(); err != nil {
 		t.Fatal(err)
@@ -138,7 +137,7 @@ func TestPipeline_RecordsLandOnceAndAreAccountedFor(t *testing.T) {
 	}
 	// A second worker goes on where the first one ended.
 	w.produce(10_000, 1_000)
-	_, stop = w.start(p)
+	stop = w.start(p)
 	w.await("more rows", "SELECT count() FROM "+w.db+".calls", "10890")
 	if err := stop(); err != nil {
 		t.Fatal(err)

@@ -36,19 +36,19 @@ func preflight(cfg *config.Pipeline, info clickhouse.TableInfo) ([]waybill.Findi
 		problems = append(problems, fmt.Errorf("%s is a %s, which keeps no deduplication log", table, info.Engine))
 	}
 	if len(problems) == 0 {
-		err, note := window(table, info.Window, info.Replicated)
-		problems, notes = appendWindow(problems, notes, err, note)
+		note, err := window(table, info.Window, info.Replicated)
+		problems, notes = appendWindow(problems, notes, note, err)
 	}
 	for _, v := range info.Views {
 		t := clickhouse.Table(v.Target.Database, v.Target.Table)
 		if v.Target.Database == "" && v.Target.Table == "" {
 			continue
 		}
-		err, note := window(t, v.Target.Window, v.Target.Replicated)
+		note, err := window(t, v.Target.Window, v.Target.Replicated)
 		if err != nil {
 			err = fmt.Errorf("materialized view %s: a retried block would be counted twice in it: %w", clickhouse.Table(v.Database, v.View), err)
 		}
-		problems, notes = appendWindow(problems, notes, err, note)
+		problems, notes = appendWindow(problems, notes, note, err)
 	}
 	if !info.OffsetProjection && len(problems) == 0 {
 		notes = append(notes, waybill.Finding{Kind: "no_offset_projection", Severity: waybill.SeverityInfo,
@@ -71,7 +71,8 @@ func keepsRows(engine string) bool {
 	return false
 }
 
-func window(table string, ids int64, replicated bool) (err error, note *waybill.Finding) { //nolint:revive // error or note, not result and error
+// window judges a deduplication window: an error, a note, or neither.
+func window(table string, ids int64, replicated bool) (note *waybill.Finding, err error) {
 	setting := "non_replicated_deduplication_window"
 	if replicated {
 		setting = "replicated_deduplication_window"
@@ -79,17 +80,17 @@ func window(table string, ids int64, replicated bool) (err error, note *waybill.
 	alter := fmt.Sprintf("ALTER TABLE %s MODIFY SETTING %s = %d", table, setting, goodWindow)
 	switch {
 	case ids == 0:
-		return fmt.Errorf("%s keeps no deduplication log (%s = 0): %s", table, setting, alter), nil
+		return nil, fmt.Errorf("%s keeps no deduplication log (%s = 0): %s", table, setting, alter)
 	case ids < leastWindow:
-		return fmt.Errorf("%s = %d of %s is too small for %d batches in flight: %s", setting, ids, table, MaxInFlight, alter), nil
+		return nil, fmt.Errorf("%s = %d of %s is too small for %d batches in flight: %s", setting, ids, table, MaxInFlight, alter)
 	case ids < goodWindow:
-		return nil, &waybill.Finding{Kind: "small_window", Severity: waybill.SeverityWarning,
-			Message: fmt.Sprintf("%s = %d of %s may be used up by other writers before a batch in doubt is settled", setting, ids, table), Action: alter}
+		return &waybill.Finding{Kind: "small_window", Severity: waybill.SeverityWarning,
+			Message: fmt.Sprintf("%s = %d of %s may be used up by other writers before a batch in doubt is settled", setting, ids, table), Action: alter}, nil
 	}
 	return nil, nil
 }
 
-func appendWindow(problems []error, notes []waybill.Finding, err error, note *waybill.Finding) ([]error, []waybill.Finding) {
+func appendWindow(problems []error, notes []waybill.Finding, note *waybill.Finding, err error) ([]error, []waybill.Finding) {
 	if err != nil {
 		problems = append(problems, err)
 	}

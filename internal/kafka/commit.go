@@ -168,7 +168,7 @@ func (s *Session) send(ctx context.Context, node int32, req *kmsg.OffsetCommitRe
 }
 
 func (s *Session) breakCommit(err *waybill.Error) error {
-	s.commit.broken = fmt.Errorf("%w (%v)", errUnknown, err.Err)
+	s.commit.broken = fmt.Errorf("%w (%w)", errUnknown, err.Err)
 	return err
 }
 

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -92,7 +93,7 @@ func (s *Session) metadata(ctx context.Context) (*kmsg.MetadataResponse, *kmsg.M
 	}
 	topic := &resp.Topics[0]
 	switch err := kerr.ErrorForCode(topic.ErrorCode); {
-	case err == kerr.UnknownTopicOrPartition:
+	case errors.Is(err, kerr.UnknownTopicOrPartition):
 		e := classify("kafka.metadata", errNoSuchTopic, at)
 		e.Code, e.Class, e.Hint = int(kerr.UnknownTopicOrPartition.Code), waybill.ClassConfig, "create the topic or correct its name"
 		return nil, nil, e

@@ -113,10 +113,10 @@ func (e *env) produceRecords(records ...*kgo.Record) {
 	must(e.t, cl.ProduceSync(e.t.Context(), records...).FirstErr())
 }
 
-func (e *env) produceN(p int32, from, n int) {
+func (e *env) produceN(p int32, n int) {
 	values := make([]string, n)
 	for i := range values {
-		values[i] = fmt.Sprintf("v%d", from+i)
+		values[i] = fmt.Sprintf("v%d", i)
 	}
 	e.produce(p, values...)
 }

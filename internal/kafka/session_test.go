@@ -165,7 +165,7 @@ func TestCommit_Answers(t *testing.T) {
 // go on from the cut by itself.
 func TestPoll_TruncatedLogStops(t *testing.T) {
 	e := kfakeEnv(t, ProtocolClassic).with(t, 1, nil)
-	e.produceN(0, 0, 10)
+	e.produceN(0, 10)
 	e.fake.ControlKey(kmsg.OffsetForLeaderEpoch.Int16(), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
 		req := kreq.(*kmsg.OffsetForLeaderEpochRequest)
 		resp := req.ResponseKind().(*kmsg.OffsetForLeaderEpochResponse)

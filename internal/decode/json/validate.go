@@ -70,7 +70,7 @@ func syntaxReject(text []byte, err error) *Reject {
 		offset = min(int(syntactic.ByteOffset), len(text))
 	}
 	switch {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		return &Reject{Code: Truncated, ByteOffset: len(text), Message: "the value is empty"}
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return &Reject{Code: Truncated, ByteOffset: len(text), Message: "the text ends in the middle of the JSON value"}

@@ -118,7 +118,7 @@ func (img *image) findString(s string) (uintptr, error) {
 	buf := make([]byte, piece)
 	for at := int64(0); at < int64(section.Size); at += piece - int64(len(needle)) {
 		n, err := section.ReadAt(buf, at)
-		if err != nil && err != io.EOF {
+		if err != nil && !errors.Is(err, io.EOF) {
 			return 0, err
 		}
 		if i := bytes.Index(buf[:n], needle); i >= 0 {

@@ -1,6 +1,7 @@
 package faultproxy
 
 import (
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -59,7 +60,7 @@ func (c *conn) pump(from, to *net.TCPConn, decide func([]byte) step) {
 		if n > 0 && !c.handle(to, buf[:n], decide) {
 			return
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			_ = to.CloseWrite()
 			return
 		}

@@ -144,7 +144,7 @@ func TestPass_ForwardsBothWaysAndAppliesNothing(t *testing.T) {
 	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("a half-closed connection ends in order: got %v", err)
 	}
 	testenv.Eventually(t, soon, "no connection is left", func() bool { return p.Connections() == 0 })

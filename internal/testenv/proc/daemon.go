@@ -91,7 +91,7 @@ func (d *Daemon) awaitReady(ctx context.Context, c *child) error {
 		case <-c.done:
 			return fmt.Errorf("ended before it answered: %w", c.exit())
 		case <-ctx.Done():
-			return fmt.Errorf("did not answer: %w (last: %v)", ctx.Err(), last)
+			return fmt.Errorf("did not answer: %w (last: %w)", ctx.Err(), last)
 		case <-tick.C:
 		}
 	}
