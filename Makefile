@@ -55,8 +55,8 @@ sim: ## Run the seeded simulator (SEEDS=10000)
 	$(GO) run ./internal/sim/cmd/waybill-sim -seeds $(SEEDS) $(SIM_FLAGS)
 
 .PHONY: e2e
-e2e: engines ## Run the whole binary against real engines, with faults
-	$(GO) test ./e2e -count=1 -v -timeout 60m
+e2e: engines ## Run every end-to-end case (WAYBILL_EVIDENCE=1 writes docs/evidence/e2e.txt)
+	WAYBILL_E2E=full $(GO) test ./e2e -count=1 -v -timeout 60m
 
 .PHONY: bench
 bench: engines ## Run the benchmarks (allocations included)
