@@ -73,6 +73,21 @@ var faultCases = []Case[ClickHouse]{
 		land(t, c, one(tab, "T1", rows(2, 2)))
 		holds(t, c, tab, in.Blocks...)
 	}},
+	{Name: "swallow/outlives_drop_partition", Fact: "ids are forgotten with their parts: dropping the table partition, or truncating, does not free a swallowed token", Run: func(t *testing.T, c ClickHouse) {
+		tab := table(c, "t", 100)
+		c.BreakRename(tab, 1)
+		if a := c.Insert(one(tab, "T", rows(1, 1))); a.OK {
+			t.Fatalf("%+v, want an error", a)
+		}
+		land(t, c, one(tab, "U", rows(1, 2)))
+		c.DropPartition(tab, 1)
+		dropped(t, c, one(tab, "T", rows(1, 1)))
+		land(t, c, one(tab, "U", rows(1, 2)))
+		c.Truncate(tab)
+		dropped(t, c, one(tab, "T", rows(1, 1)))
+		land(t, c, one(tab, "U", rows(1, 2)))
+		holds(t, c, tab, rows(1, 2))
+	}},
 	{Name: "swallow/last_slice_after_the_view", Fact: "a block's last slice is committed when its input ends, while views work: if its rename fails, a view has the other slices", Run: func(t *testing.T, c ClickHouse) {
 		withView(c, 100)
 		c.BreakRename("t", 3)

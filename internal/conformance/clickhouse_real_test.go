@@ -202,8 +202,8 @@ func (r real) clock() int64 {
 func (r real) settings(in conformance.Insert) []ch.Setting {
 	set := map[string]string{
 		"async_insert": "0", "deduplicate_insert": "enable", "max_insert_threads": "1",
-		"deduplicate_blocks_in_dependent_materialized_views": flag(!in.NoViewDedup),
-		"materialized_views_ignore_errors":                   flag(in.IgnoreViewErrors),
+		"deduplicate_blocks_in_dependent_materialized_views": onOff(!in.NoViewDedup),
+		"materialized_views_ignore_errors":                   onOff(in.IgnoreViewErrors),
 		"parallel_view_processing":                           "0",
 	}
 	if in.Token != "" {
@@ -233,7 +233,7 @@ func (r real) settings(in conformance.Insert) []ch.Setting {
 	return out
 }
 
-func flag(on bool) string {
+func onOff(on bool) string {
 	if on {
 		return "1"
 	}
