@@ -2,7 +2,7 @@ package cli
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"os"
 	"os/exec"
 	"strconv"
@@ -18,14 +18,14 @@ func newDemo(s Streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Show it at work on this machine, kill it on the way, and prove the result",
-		Long: `Starts a broker (a stand-in for Apache Kafka), a real ClickHouse and a worker on
-this machine, produces LLM call events, some of them broken, and kills worker and
-ClickHouse while inserts are in flight. All the while it adds up, in plain SQL,
-what became of every event; the final balance decides the exit code: 0 if every
-event is accounted for, 1 if not.
+		Long: `Starts a broker (a stand-in for Apache Kafka), a real ClickHouse and a worker
+on this machine, produces LLM call events, some of them broken, and kills worker
+and ClickHouse while inserts are in flight. All the while it adds up, in plain
+SQL, what became of every event. The final balance decides the exit code: 0 if
+every event is accounted for, 1 if not.
 
-Listens on 127.0.0.1 only. On a terminal the servers stay up for your own queries
-until Ctrl-C. Nothing is left behind, unless --keep says so.
+It listens on 127.0.0.1 only. On a terminal the servers stay up for your own
+queries until Ctrl-C. Nothing is left behind, unless --keep says so.
 
 ClickHouse is brought by tools/engines/fetch clickhouse, once.`,
 		Example: `  waybill demo
@@ -51,28 +51,26 @@ ClickHouse is brought by tools/engines/fetch clickhouse, once.`,
 		if *out == outputJSON {
 			o.Out, o.Live = s.Err, s.ErrTTY
 			o.Stay = keep
+			o.OnBalance = func(b demo.Balance) error { return printJSON(s.Out, b) }
 		}
-		return runDemo(cmd.Context(), s, o, *out)
+		if err := o.Check(); err != nil {
+			return usage(err)
+		}
+		return runDemo(cmd.Context(), o)
 	}
 	cmd.AddCommand(newDemoBroker(s))
 	return cmd
 }
 
-func runDemo(ctx context.Context, s Streams, o demo.Options, out output) error {
+func runDemo(ctx context.Context, o demo.Options) error {
 	b, err := demo.Run(ctx, o)
 	switch {
-	case err != nil && ctx.Err() != nil:
-		return &exitError{code: ExitFatal, err: fmt.Errorf("the demo was stopped before its balance")}
+	case errors.Is(err, context.Canceled):
+		return &exitError{code: ExitFatal, err: errors.New("the demo was stopped before its balance")}
 	case err != nil:
 		return err
-	}
-	if out == outputJSON {
-		if err := printJSON(s.Out, b); err != nil {
-			return err
-		}
-	}
-	if !b.Pass {
-		return &exitError{code: ExitFindings, said: true, err: fmt.Errorf("the balance does not hold")}
+	case !b.Pass:
+		return &exitError{code: ExitFindings, said: true, err: errors.New("the balance does not hold")}
 	}
 	return nil
 }

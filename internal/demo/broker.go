@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -99,6 +100,9 @@ func (b *broker) createTopic(ctx context.Context, partitions int32) error {
 func (b *broker) committed(ctx context.Context, partitions int32) ([]int64, error) {
 	out := make([]int64, partitions)
 	answers, err := b.admin.FetchOffsets(ctx, group)
+	if errors.Is(err, kerr.GroupIDNotFound) {
+		return out, nil // nobody has joined yet
+	}
 	if err != nil {
 		return nil, fmt.Errorf("fetch the group's offsets: %w", err)
 	}

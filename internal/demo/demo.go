@@ -43,14 +43,19 @@ type demo struct {
 // carried through, or that was stopped: then there is no balance. Nothing is left behind when it returns, but for a directory
 // that was asked for or is to be kept.
 func Run(ctx context.Context, o Options) (b Balance, err error) {
-	if err := o.check(); err != nil {
+	if err := o.Check(); err != nil {
 		return Balance{}, err
 	}
 	if _, err := chserver.Locate(); err != nil {
 		return Balance{}, configError("demo.clickhouse", err, "")
 	}
 	d := &demo{Options: o, screen: newScreen(&o)}
-	defer func() { err = errors.Join(err, d.close()) }()
+	defer func() {
+		if err != nil && ctx.Err() == nil && d.dir != "" {
+			d.Keep = true // the logs say why
+		}
+		err = errors.Join(err, d.close())
+	}()
 	if err := d.open(ctx); err != nil {
 		return Balance{}, err
 	}
@@ -59,6 +64,11 @@ func Run(ctx context.Context, o Options) (b Balance, err error) {
 		return Balance{}, err
 	}
 	d.screen.balance(b)
+	if d.OnBalance != nil {
+		if err := d.OnBalance(b); err != nil {
+			return b, err
+		}
+	}
 	d.invite()
 	if d.Stay {
 		<-ctx.Done()
@@ -115,8 +125,8 @@ func (d *demo) makeDir() (err error) {
 	}
 	entries, err := os.ReadDir(d.dir)
 	if err == nil && len(entries) > 0 {
-		d.Keep = true // it is not ours to remove
 		err = configError("demo.dir", fmt.Errorf("%s is not empty", d.dir), "name a new directory")
+		d.dir = "" // it is not ours to remove
 	}
 	return err
 }
@@ -164,11 +174,11 @@ func (d *demo) introduce(ctx context.Context) {
   broker      %s  kfake, a stand-in for Apache Kafka (not the
               real thing): topic %s, %d partitions
   ClickHouse  http://%s  %s, the real engine
-  worker      pid %d, waybill run, killed %d times on the way
+  worker      pid %d, waybill run, a process of its own
   pipeline    %s
   table       %s
   logs        %s
-`, d.broker.addr, topic, d.Partitions, d.server.addr, version.V, d.worker.PID(), d.Kills,
+`, d.broker.addr, topic, d.Partitions, d.server.addr, version.V, d.worker.PID(),
 		d.path(pipelineFile), d.path(tableFile), d.logPath())
 }
 
@@ -292,6 +302,7 @@ func (d *demo) show(ctx context.Context) error {
 // invite says how to go on by oneself. The SQL is the proof in two lines.
 func (d *demo) invite() {
 	if !d.Stay {
+		d.screen.print("To query the tables yourself, run it with --keep.\n")
 		return
 	}
 	d.screen.print(`

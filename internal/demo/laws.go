@@ -85,9 +85,16 @@ FROM demo.llm_calls GROUP BY _partition`)
 		wrong[f.Partition] = f.Partition >= len(accounts) || f.content != accounts[f.Partition].rows
 	}
 	maps.DeleteFunc(wrong, func(_ int, is bool) bool { return !is })
-	b.law("content", len(wrong) == 0, "event ids add up to %d, each at its offset; partitions that differ: %v",
-		seqs, slices.Sorted(maps.Keys(wrong)))
+	b.law("content", len(wrong) == 0, "event ids add up to %d and lie at their offsets, with their tokens; %s", seqs,
+		differ("partitions", slices.Sorted(maps.Keys(wrong))))
 	return nil
+}
+
+func differ[T any](what string, wrong []T) string {
+	if len(wrong) == 0 {
+		return "all " + what + " agree"
+	}
+	return fmt.Sprintf("%s that differ: %v", what, wrong)
 }
 
 // deadLetterLaw compares the dead letters with the broken events that were sent, by reason.
@@ -126,7 +133,7 @@ FROM waybill.dead_letters WHERE `+ofPipeline+` AND attempt = 0 GROUP BY partitio
 		reasons = append(reasons, fmt.Sprintf("%s/%d", k.code, k.partition))
 	}
 	slices.Sort(reasons)
-	b.law("dead letters", len(wrong) == 0, "whole, and for the reason that they were broken for; reasons that differ: %v", reasons)
+	b.law("dead letters", len(wrong) == 0, "each whole, and for the reason that it was broken in; %s", differ("reasons", reasons))
 	return nil
 }
 
@@ -160,11 +167,12 @@ FROM (SELECT DISTINCT partition, first, next, batch, read, written, filtered, de
 func (d *demo) presenceLaw(ctx context.Context, b *Balance) error {
 	p, err := row[struct{ Wrong, Outside int64 }](ctx, d.server, `
 WITH spans AS (SELECT DISTINCT partition, first, next, written FROM waybill.ledger WHERE `+ofPipeline+`),
-     found AS (SELECT s.partition AS partition, s.first AS first, count() AS n, countIf(r.offset >= s.next) AS outside
+     found AS (SELECT s.partition AS partition, s.first AS first, countIf(r.offset < s.next) AS n, uniqExactIf(r.offset, r.offset < s.next) AS offsets
                FROM (SELECT toInt32(_partition) AS partition, toInt64(_offset) AS offset FROM demo.llm_calls) AS r
                ASOF INNER JOIN spans AS s ON r.partition = s.partition AND r.offset >= s.first
                GROUP BY s.partition, s.first)
-SELECT countIf(spans.written != found.n) AS Wrong, sum(found.outside) AS Outside
+SELECT countIf(spans.written != found.n OR spans.written != found.offsets) AS Wrong,
+       (SELECT toInt64(count()) FROM demo.llm_calls) - toInt64(sum(found.n)) AS Outside
 FROM spans LEFT JOIN found ON spans.partition = found.partition AND spans.first = found.first`)
 	if err != nil {
 		return err

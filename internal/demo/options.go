@@ -40,12 +40,15 @@ type Options struct {
 	Live bool
 	// Command makes a command that runs this binary with the given arguments; it is not started.
 	Command func(args ...string) (*exec.Cmd, error)
+	// OnBalance, if not nil, gets the final balance before the servers' stay.
+	OnBalance func(Balance) error
 	// BeforeBalance, if not nil, runs when all is settled, before the final balance. Tests tamper with the table here, to see
 	// that the balance notices. httpAddr is ClickHouse's.
 	BeforeBalance func(ctx context.Context, httpAddr string) error
 }
 
-func (o *Options) check() error {
+// Check reports options that make no sense.
+func (o *Options) Check() error {
 	switch {
 	case o.Events < 1, o.Partitions < 1, o.Rate < 1:
 		return configError("demo.options", fmt.Errorf("%d events, %d partitions, %d events a second: each must be at least 1", o.Events, o.Partitions, o.Rate), "")

@@ -35,7 +35,7 @@ func rows[T any](ctx context.Context, s server, sql string) ([]T, error) {
 		switch err := d.Decode(&row); err {
 		case nil:
 			out = append(out, row)
-		case io.EOF: //nolint:errorlint // Decode returns it as it is
+		case io.EOF:
 			return out, nil
 		default:
 			return nil, fmt.Errorf("read the answer of %s: %w", firstLine(sql), err)

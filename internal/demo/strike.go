@@ -65,10 +65,12 @@ type running struct {
 func (d *demo) inFlight(ctx context.Context) (running, bool) {
 	ctx, cancel := context.WithTimeout(ctx, inFlightWait)
 	defer cancel()
-	for ctx.Err() == nil {
+	tick := time.NewTicker(time.Millisecond) // an insert may last no longer than a few of them
+	defer tick.Stop()
+	for ; ctx.Err() == nil; <-tick.C {
 		found, err := rows[running](ctx, d.server, `
 SELECT query_id, elapsed AS Elapsed FROM system.processes
-WHERE query_kind = 'Insert' AND (query LIKE '%llm_calls%') ORDER BY elapsed LIMIT 1`)
+WHERE query_kind = 'Insert' AND query LIKE '%llm_calls%' ORDER BY elapsed LIMIT 1`)
 		if err == nil && len(found) > 0 {
 			return found[0], true
 		}

@@ -29,7 +29,7 @@ CREATE TABLE demo.llm_calls
     _offset    UInt64 CODEC(T64, ZSTD),
     _epoch     UInt32 CODEC(T64, ZSTD),
 
-    -- One bitmap of offsets per 65,536: "which offsets are here" in milliseconds.
+    -- A bitmap of offsets per 65,536: says in milliseconds which are here.
     {{.Projection}}
 )
 ENGINE = MergeTree
