@@ -46,17 +46,18 @@ type Pipeline struct {
 	metrics *telemetry.PipelineMetrics
 	target  *target // set by prepare
 
-	mu       sync.Mutex // guards what Status reads
-	state    status.PipelineState
-	reason   string
-	life     *life
-	failure  *status.Failure
-	refusal  *waybill.Error // the last one
-	stalled  time.Time      // zero: not stalled
-	findings []status.Finding
-	totals   totals
-	meter    meter
-	assigned atomic.Bool
+	mu        sync.Mutex // guards what Status reads
+	state     status.PipelineState
+	reason    string
+	life      *life
+	failure   *status.Failure
+	refusal   *waybill.Error // the last one
+	stalled   time.Time      // zero: not stalled
+	findings  []status.Finding
+	totals    totals
+	meter     meter
+	assigned  atomic.Bool
+	recording sync.WaitGroup // findings on their way to the table
 }
 
 // New makes a pipeline that has not started.
@@ -74,6 +75,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	if err != nil {
 		p.setState(status.Stopped, err.Error())
 		p.failed(err, 0)
+		p.log.Error("stopped", "error", err, "class", waybill.ClassOf(err).String())
 		return err
 	}
 	p.setState(status.Stopped, "")
@@ -87,7 +89,7 @@ func (p *Pipeline) run(ctx context.Context) error {
 		}
 		return err
 	}
-	defer func() { p.target.close() }()
+	defer p.closeTarget()
 	for attempt := 0; ; {
 		began := time.Now()
 		err := p.live(ctx)
@@ -95,7 +97,7 @@ func (p *Pipeline) run(ctx context.Context) error {
 		var replan *replanError
 		switch {
 		case errors.As(err, &replan) && ctx.Err() == nil:
-			p.target.close()
+			p.closeTarget()
 			if err := p.prepare(ctx); err != nil {
 				return err
 			}

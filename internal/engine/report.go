@@ -101,8 +101,26 @@ func (p *Pipeline) found(ctx context.Context, f waybill.Finding) {
 	t := p.target
 	p.mu.Unlock()
 	if t != nil {
-		go p.record(context.WithoutCancel(ctx), t, ledger.Noted{Finding: f, Pipeline: p.cfg.Name, Worker: worker(), At: t.client.ServerNow(now)})
+		p.recording.Go(func() {
+			p.record(context.WithoutCancel(ctx), t, ledger.Noted{Finding: f, Pipeline: p.cfg.Name, Worker: worker(), At: t.client.ServerNow(now)})
+		})
 	}
+}
+
+// recordWait bounds how long a pipeline that ends waits for its findings to be recorded.
+const recordWait = 5 * time.Second
+
+// closeTarget lets findings that are being recorded land, then closes the connections.
+func (p *Pipeline) closeTarget() {
+	done := make(chan struct{})
+	go func() { p.recording.Wait(); close(done) }()
+	t := time.NewTimer(recordWait)
+	defer t.Stop()
+	select {
+	case <-done:
+	case <-t.C:
+	}
+	p.target.close()
 }
 
 // recordTries bounds how long a finding is kept for a server that is away.
@@ -116,6 +134,9 @@ func (p *Pipeline) record(ctx context.Context, t *target, f ledger.Noted) {
 		a := t.client.Insert(ctx, clickhouse.Insert{Database: t.ledger.Database(), Table: ledger.TableFindings, Token: findingToken(f), Input: ledger.FindingBlock([]ledger.Noted{f})})
 		if a.Err == nil {
 			return
+		}
+		if !a.Err.Class.Heals() {
+			break
 		}
 		p.log.Debug("finding not recorded yet", "kind", f.Kind, "error", a.Err)
 	}

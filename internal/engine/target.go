@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"strings"
 	"sync"
 	"time"
 
@@ -81,7 +82,34 @@ func (t *target) prepare(ctx context.Context) error {
 	if t.notes, err = preflight(t.cfg, info); err != nil {
 		return err
 	}
+	if err := t.rowPolicies(ctx); err != nil {
+		return err
+	}
 	return t.savePlan(ctx)
+}
+
+// rowPolicies: a policy that hides rows from the reading user makes rows look absent, and they would be
+// inserted again.
+func (t *target) rowPolicies(ctx context.Context) error {
+	if t.cfg.Delivery == config.AtLeastOnce {
+		return nil
+	}
+	c := t.cfg.Sink.ClickHouse
+	names, err := t.client.RowPolicies(ctx, c.Database, c.Table)
+	switch {
+	case err != nil && waybill.ClassOf(err) == waybill.ClassConfig:
+		t.notes = append(t.notes, waybill.Finding{Kind: "row_policies_unknown", Severity: waybill.SeverityInfo,
+			Message: fmt.Sprintf("the user may not see row policies, so it is not known whether one hides rows of %s from it", t.name()),
+			Action:  "GRANT SHOW ROW POLICIES ON *.* to the user, or make sure that no policy applies to it"})
+		return nil
+	case err != nil:
+		return err
+	case len(names) > 0:
+		return &waybill.Error{Op: "preflight", Pipeline: t.cfg.Name, Class: waybill.ClassConfig,
+			Err:  fmt.Errorf("row policies apply to the user on %s: %s; rows that they hide would be taken for absent and inserted again", t.name(), strings.Join(names, ", ")),
+			Hint: "exempt the user from them, or set `delivery: at-least-once`"}
+	}
+	return nil
 }
 
 // planError shows what does not fit the table at its place in the pipeline file.
