@@ -355,14 +355,25 @@ func (r real) BreakRename(table string, p int) {
 			r.t.Fatal(err)
 		}
 		_ = f.Close()
-		r.obstacles.names = append(r.obstacles.names, name)
+		r.obstacles.add(name)
 	}
 }
 
 // obstacles are files that keep parts from being renamed.
-type obstacles struct{ names []string }
+type obstacles struct {
+	mu    sync.Mutex
+	names []string
+}
+
+func (o *obstacles) add(name string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.names = append(o.names, name)
+}
 
 func (o *obstacles) remove() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	var errs []error
 	for _, name := range o.names {
 		errs = append(errs, os.Remove(name))
