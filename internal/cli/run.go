@@ -106,6 +106,10 @@ func run(ctx context.Context, s Streams, files []string, o runOptions) error {
 // stopped gives the exit code of the worst error.
 func stopped(err error) error {
 	code := ExitFatal
+	var problems config.Problems
+	if errors.As(err, &problems) {
+		code = ExitUsage
+	}
 	if waybill.ClassOf(err) == waybill.ClassBug {
 		code = ExitBug
 	}

@@ -17,7 +17,7 @@ const (
 	hintRow      = "the row is found by halving the block and becomes a dead letter"
 	hintTable    = "compare the table with the pipeline's contract (waybill check)"
 	hintGrant    = "grant the user what the message names"
-	hintPassword = "check user and password; the pipeline goes on by itself once they are right"
+	hintPassword = "check user and password"
 	hintLimit    = "raise the limit in this user's settings profile; a partial answer would be no proof"
 	hintServer   = "see the server's log"
 )

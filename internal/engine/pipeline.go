@@ -52,7 +52,9 @@ type Pipeline struct {
 	life      *life
 	failure   *status.Failure
 	refusal   *waybill.Error // the last one
-	stalled   time.Time      // zero: not stalled
+	logged    string         // the last trouble that was logged as a warning, and when
+	loggedAt  time.Time
+	stalled   time.Time // zero: not stalled
 	findings  []status.Finding
 	totals    totals
 	meter     meter
@@ -115,7 +117,9 @@ func (p *Pipeline) run(ctx context.Context) error {
 			attempt = 0
 		}
 		attempt++
-		p.log.Warn("rejoining the group", "because", err, "attempt", attempt)
+		if err != nil {
+			p.failed(err, attempt)
+		}
 		if wait(ctx, backoff(attempt)) != nil {
 			return nil //nolint:nilerr // asked to stop
 		}
@@ -233,7 +237,6 @@ func (l *life) open(ctx context.Context) (*kafka.Session, error) {
 	sess, err := kafka.Open(ctx, cfg, kafka.Callbacks{Assigned: l.onAssigned, Revoked: l.onRevoked, Lost: l.onRevoked})
 	if err != nil {
 		l.mu.Unlock()
-		p.failed(err, 2)
 		return nil, err
 	}
 	l.sess = sess

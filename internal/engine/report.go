@@ -69,10 +69,27 @@ func (p *Pipeline) failed(err error, failures int) {
 	}
 	switch {
 	case fresh:
+		p.repeated(err.Error(), now)
 		p.log.Error("stalled: retrying until it heals", "error", err, "class", waybill.ClassOf(err).String())
+	case failures > 0 && p.repeated(err.Error(), now):
+		p.log.Debug("will be tried again", "error", err, "failures", failures)
 	case failures > 0:
 		p.log.Warn("will be tried again", "error", err, "failures", failures)
 	}
+}
+
+// repeatLog is how often the same trouble is logged while it lasts.
+const repeatLog = 30 * time.Second
+
+// repeated reports whether these words have just been logged.
+func (p *Pipeline) repeated(words string, now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if words == p.logged && now.Sub(p.loggedAt) < repeatLog {
+		return true
+	}
+	p.logged, p.loggedAt = words, now
+	return false
 }
 
 // cleared notes that the server answers again.
