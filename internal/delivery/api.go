@@ -203,13 +203,15 @@ type (
 		Attempt int
 	}
 	// ReadBack: which rows of these spans does the store hold? Must be linearizable. For the ledger a
-	// row is present if one with that first offset is.
+	// row is present if one with that first offset is. With Wait, first wait until no insert that was
+	// sent before now can arrive any more: what is absent then will be counted as lost.
 	ReadBack struct {
 		Op      Op
 		Work    WorkID
 		Store   waybill.Store
 		Batch   *waybill.Batch
 		Spans   map[waybill.TopicPartition]waybill.Span
+		Wait    bool
 		Attempt int
 	}
 	// Send: insert these rows as one block under one token, if the lease holds.

@@ -19,6 +19,7 @@ type deposit struct {
 	pieces   []*piece
 	refused  RowSet
 	doubt    bool // read back before the next send
+	wait     bool // the next read-back decides what is lost
 	attempt  int  // failures in a row
 	vanished int
 	warned   bool // the finding about views has been written
@@ -49,6 +50,8 @@ type piece struct {
 // begin starts a deposit.
 func (m *Machine) begin(w *work, store waybill.Store, rows RowSet) {
 	d := &deposit{store: store, expected: rows, whole: rows, doubt: w.doubt && !m.mutant(MutantSendBeforeReadBack), refused: RowSet{}}
+	// A former owner may have the records that are gone, and its block may be on its way.
+	d.wait = store == waybill.StoreTarget && len(w.partial) > 0
 	w.deposit = d
 	if m.cfg.Mode == AtLeastOnce {
 		d.doubt = false
@@ -63,16 +66,13 @@ func (m *Machine) begin(w *work, store waybill.Store, rows RowSet) {
 	m.advance(w)
 }
 
-// forget takes a partition out of what is left to do.
+// forget takes a partition out of what is left to do. Sets that effects have been given do not change.
 func (d *deposit) forget(tp waybill.TopicPartition) {
-	delete(d.expected, tp)
+	d.expected = d.expected.without(tp)
+	d.refused = d.refused.without(tp)
 	for _, p := range d.pieces {
-		rows := RowSet{}
-		for o, set := range p.rows {
-			if o != tp {
-				rows[o] = set
-			}
-		}
+		rows := p.rows.without(tp)
+		p.refused = p.refused && rows.Equal(p.rows)
 		p.rows = rows
 	}
 }
@@ -105,7 +105,7 @@ func (m *Machine) readBack(w *work) {
 		}
 	}
 	d.op = m.ask(func(op Op) Effect {
-		return ReadBack{Op: op, Work: w.id, Store: d.store, Batch: w.batch, Spans: spans, Attempt: d.attempt}
+		return ReadBack{Op: op, Work: w.id, Store: d.store, Batch: w.batch, Spans: spans, Wait: d.wait, Attempt: d.attempt}
 	}, func(ev Event) {
 		e := ev.(ReadBackDone)
 		if e.Err != nil {
@@ -113,7 +113,7 @@ func (m *Machine) readBack(w *work) {
 			m.readBack(w)
 			return
 		}
-		d.doubt = false
+		d.doubt, d.wait = false, false
 		m.seen(w, e.Present)
 	})
 }
@@ -297,7 +297,8 @@ func (m *Machine) sent(w *work, p *piece, rows RowSet, e SendAnswered) {
 	case Refused:
 		d.attempt++
 		d.doubt = true
-		p.heal, p.sent, p.refused = false, p.sent.Union(rows), true
+		// Of a request with more rows than are left, another row may be to blame.
+		p.heal, p.sent, p.refused = false, p.sent.Union(rows), rows.Equal(p.rows)
 		if d.refusesSingly(p) {
 			d.attempt = 0
 		}
@@ -310,7 +311,7 @@ func (m *Machine) sent(w *work, p *piece, rows RowSet, e SendAnswered) {
 	}
 	if m.cfg.Mode == AtLeastOnce {
 		d.doubt = false
-		if p.refused {
+		if answer == Refused {
 			m.seen(w, RowSet{})
 			return
 		}

@@ -61,6 +61,13 @@ func (s RowSet) Union(o RowSet) RowSet {
 	return out
 }
 
+// without is s without the rows of one partition; s stays as it is.
+func (s RowSet) without(tp waybill.TopicPartition) RowSet {
+	out := maps.Clone(s)
+	delete(out, tp)
+	return out
+}
+
 // Equal reports whether both name the same rows.
 func (s RowSet) Equal(o RowSet) bool { return s.Minus(o).Empty() && o.Minus(s).Empty() }
 

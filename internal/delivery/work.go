@@ -142,6 +142,9 @@ func (m *Machine) rebuild(w *work, attempt int) {
 func (m *Machine) rebuilt(w *work, e Rebuilt) {
 	w.partial = map[waybill.TopicPartition]bool{}
 	for i, s := range w.batch.Spans {
+		if _, held := w.held[s.TopicPartition]; !held {
+			continue // lost meanwhile: its new owner does the same
+		}
 		t := e.Tallies[i]
 		w.expect(s.TopicPartition, t)
 		if t.Read == s.Count && e.Checksums[i] == s.Checksum {
@@ -165,7 +168,7 @@ func (m *Machine) rebuilt(w *work, e Rebuilt) {
 // land places the rows in the target.
 func (m *Machine) land(w *work) {
 	m.move(w, StageLanding)
-	m.begin(w, waybill.StoreTarget, w.rows)
+	m.begin(w, waybill.StoreTarget, w.ofHeld(w.rows))
 }
 
 // deposited: the current store holds all that it should.
@@ -286,9 +289,12 @@ func (m *Machine) finish(w *work) {
 	m.tryQueued()
 }
 
-// narrow takes a lost partition out of what is the owner's alone to write.
+// narrow takes a lost partition out of what is still to be sent. A block that is on its way stays on its
+// way; but from here on the new owner alone decides about its rows, for it may have to count as lost
+// what it can neither find nor read again.
 func (m *Machine) narrow(w *work, tp waybill.TopicPartition) {
-	if d := w.deposit; d != nil && (d.store == waybill.StoreDeadLetters || d.store == waybill.StoreLedger) {
+	w.rows, w.dead, w.refused = w.rows.without(tp), w.dead.without(tp), w.refused.without(tp)
+	if d := w.deposit; d != nil {
 		d.forget(tp)
 	}
 }

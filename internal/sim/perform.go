@@ -34,7 +34,11 @@ func (p *proc) perform(e delivery.Effect) {
 	case delivery.Rebuild:
 		p.after(backoff(e.Attempt)+w.latency(), func() { p.rebuild(e) })
 	case delivery.ReadBack:
-		p.after(backoff(e.Attempt)+w.latency(), func() { p.readBack(e) })
+		wait := int64(0)
+		if e.Wait {
+			wait = stragglers
+		}
+		p.after(wait+backoff(e.Attempt)+w.latency(), func() { p.readBack(e) })
 	case delivery.Send:
 		p.after(backoff(e.Attempt)+w.latency(), func() { p.send(e) })
 	case delivery.Claim:
@@ -281,7 +285,7 @@ func (p *proc) present(table string, n int32, epoch waybill.Epoch, first, next i
 }
 
 func (p *proc) checkTail(e delivery.CheckTail) {
-	if p.w.now < p.w.serverUp || p.strikes(DropReadReply, "", nil) {
+	if p.w.now < p.w.serverUp || p.w.now-p.lease >= sessionTimeout || p.strikes(DropReadReply, "", nil) {
 		p.answer("checked", delivery.TailChecked{Op: e.Op, Err: errInjected})
 		return
 	}
