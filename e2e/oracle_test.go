@@ -92,7 +92,7 @@ func placeOf(topic, epoch, partition, offset string) place {
 func (o *oracle) table() {
 	o.w.Helper()
 	seen := map[place]int{}
-	for _, f := range o.w.rowsOf("SELECT _topic, _epoch, _partition, _offset, id, n, tenant FROM " + o.w.db + ".events") {
+	for _, f := range o.w.rowsOf("SELECT _topic, _epoch, _partition, _offset, id, n, tenant FROM " + o.w.db + ".events WHERE _topic != '" + otherTopic + "'") {
 		at := placeOf(f[0], f[1], f[2], f[3])
 		r := o.want[at]
 		switch {
