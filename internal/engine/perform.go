@@ -258,6 +258,9 @@ func insertOutcome(a clickhouse.Answer) telemetry.InsertOutcome {
 
 func (l *life) readBack(e delivery.ReadBack) {
 	failpoint.Hit(failpoint.BeforeReadBack)
+	if e.Wait && l.outwait() != nil {
+		return
+	}
 	l.p.metrics.ReadBack(e.Store)
 	present, err := l.p.target.present(l.ctx, e.Store, e.Batch, e.Spans)
 	l.trouble(err, e.Attempt)
@@ -286,12 +289,8 @@ func (l *life) proveWindow(e delivery.ProveWindow) {
 }
 
 func (l *life) checkTail(e delivery.CheckTail) {
-	if e.Wait {
-		// Inserts that were sent by someone whose string is lost may still be on their way until their
-		// deadline has passed by the server's clock.
-		if wait(l.ctx, l.p.cfg.Sink.ClickHouse.InsertDeadline+l.p.target.client.ClockMargin()) != nil {
-			return
-		}
+	if e.Wait && l.outwait() != nil {
+		return
 	}
 	present, err := l.p.target.past(l.ctx, l.p.cfg.Epoch, e.Part.TopicPartition, e.From)
 	l.trouble(err, e.Attempt)
@@ -299,6 +298,15 @@ func (l *life) checkTail(e delivery.CheckTail) {
 		failpoint.Hit(failpoint.TailChecked)
 	}
 	l.step(delivery.TailChecked{Op: e.Op, Present: present, Err: err})
+}
+
+// outwait waits until no insert that anybody sent before now can arrive any more: the server begins
+// none after its deadline, by its own clock, and gives up what it has begun after the insert's timeout.
+func (l *life) outwait() error {
+	deadline := l.p.cfg.Sink.ClickHouse.InsertDeadline
+	d := deadline + insertTimeout(deadline) + l.p.target.client.ClockMargin()
+	l.p.log.Info("waiting out inserts that may be under way", "for", d)
+	return wait(l.ctx, d)
 }
 
 func (l *life) dataOf(id delivery.WorkID) *data {

@@ -47,7 +47,7 @@ type target struct {
 func openTarget(ctx context.Context, cfg *config.Pipeline, log *slog.Logger) (*target, error) {
 	c := cfg.Sink.ClickHouse
 	client, err := clickhouse.Open(ctx, clickhouse.Config{Addr: c.Addr, User: c.User, Password: c.Password.Reveal(), Database: c.Database,
-		InsertTimeout: c.InsertDeadline + 30*time.Second, Connections: MaxInFlight + 4}, clickhouse.Deps{Logger: log})
+		InsertTimeout: insertTimeout(c.InsertDeadline), Connections: MaxInFlight + 4}, clickhouse.Deps{Logger: log})
 	if err != nil {
 		return nil, err
 	}
@@ -59,6 +59,10 @@ func openTarget(ctx context.Context, cfg *config.Pipeline, log *slog.Logger) (*t
 	}
 	return t, nil
 }
+
+// insertTimeout bounds an insert as a whole, on both sides: a block that was begun at the last moment
+// may take as long again.
+func insertTimeout(deadline time.Duration) time.Duration { return 2 * deadline }
 
 func (t *target) prepare(ctx context.Context) error {
 	if err := t.ledger.Migrate(ctx, t.client.ServerNow(time.Now())); err != nil {
@@ -265,8 +269,13 @@ func (t *target) changed(ctx context.Context) (bool, error) {
 func (t *target) ledgerRows(l *life, e delivery.Send) []ledger.Row {
 	rows := make([]ledger.Row, len(e.Ledger))
 	for i, r := range e.Ledger {
+		topicID := uuid.UUID(l.sess.TopicID())
+		if r.TopicID != ([8]byte)(topicID[:8]) { // of a topic that is gone: only the half in its string is known
+			topicID = uuid.UUID{}
+			copy(topicID[:], r.TopicID[:])
+		}
 		rows[i] = ledger.Row{Pipeline: t.cfg.Name, Epoch: e.Batch.Epoch, TopicPartition: r.TopicPartition, Span: r.Span, Batch: e.Batch.ID,
-			BatchTime: e.Batch.Time, Plan: e.Batch.Plan, Decoder: e.Batch.Decoder, Target: t.name(), TopicID: uuid.UUID(l.sess.TopicID()),
+			BatchTime: e.Batch.Time, Plan: e.Batch.Plan, Decoder: e.Batch.Decoder, Target: t.name(), TopicID: topicID,
 			Counts: ledger.Counts{Read: r.Read, Written: r.Written, Filtered: r.Filtered, DeadLettered: r.Dead, Tombstones: r.Tombstones, Lost: r.Lost}, Checksum: r.Checksum}
 	}
 	return rows
