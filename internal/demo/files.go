@@ -18,6 +18,10 @@ const (
 	tableFile    = "llm_calls.sql"
 )
 
+// sessionTimeout is what pipeline.yaml says: short, so that a killed worker is soon given up, and long enough for heartbeats on
+// a busy machine.
+const sessionTimeout = "4s"
+
 //go:embed table.sql
 var tableText string
 
@@ -31,7 +35,7 @@ func Table() (string, error) {
 
 // Pipeline is the demo's pipeline file for a broker and a ClickHouse (native port), both host:port.
 func Pipeline(broker, clickHouse string) (string, error) {
-	return fill("pipeline.yaml", pipelineText, struct{ Broker, ClickHouse string }{broker, clickHouse})
+	return fill("pipeline.yaml", pipelineText, struct{ Broker, ClickHouse, SessionTimeout string }{broker, clickHouse, sessionTimeout})
 }
 
 func fill(name, text string, data any) (string, error) {

@@ -81,11 +81,8 @@ func (s *screen) sums(b Sums) {
 // balance shows the final balance.
 func (s *screen) balance(b Balance) {
 	var t strings.Builder
-	fmt.Fprintf(&t, "\nThe balance, after %d kills of the worker (%d with an INSERT running)", b.WorkerKills, b.KillsInFlight)
-	if b.ServerKills > 0 {
-		fmt.Fprintf(&t, "\nand %d of ClickHouse", b.ServerKills)
-	}
-	t.WriteString(":\n\n")
+	fmt.Fprintf(&t, "\nThe balance. Killed on the way: the worker %d x, %d of them with an INSERT\nrunning; ClickHouse %d x.\n\n",
+		b.WorkerKills, b.KillsInFlight, b.ServerKills)
 	for _, l := range b.Laws {
 		word := "holds "
 		if !l.Holds {

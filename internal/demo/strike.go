@@ -55,32 +55,25 @@ const (
 	readyWait = 90 * time.Second
 )
 
-// running is an INSERT that ClickHouse executes now.
-type running struct {
-	QueryID string `json:"query_id"`
-	Elapsed float64
-}
-
 // inFlight waits for an INSERT into the target to be executed, as ClickHouse sees it.
-func (d *demo) inFlight(ctx context.Context) (running, bool) {
+func (d *demo) inFlight(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, inFlightWait)
 	defer cancel()
 	tick := time.NewTicker(time.Millisecond) // an insert may last no longer than a few of them
 	defer tick.Stop()
 	for ; ctx.Err() == nil; <-tick.C {
-		found, err := rows[running](ctx, d.server, `
-SELECT query_id, elapsed AS Elapsed FROM system.processes
-WHERE query_kind = 'Insert' AND query LIKE '%llm_calls%' ORDER BY elapsed LIMIT 1`)
-		if err == nil && len(found) > 0 {
-			return found[0], true
+		inserts, err := row[struct{ N int }](ctx, d.server,
+			"SELECT count() AS N FROM system.processes WHERE query_kind = 'Insert' AND query LIKE '%llm_calls%'")
+		if err == nil && inserts.N > 0 {
+			return true
 		}
 	}
-	return running{}, false
+	return false
 }
 
 // killWorker kills the worker in the middle of an insert, starts it again and waits until it has recovered.
 func (d *demo) killWorker(ctx context.Context) error {
-	_, hit := d.inFlight(ctx)
+	hit := d.inFlight(ctx)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -99,7 +92,8 @@ func (d *demo) killWorker(ctx context.Context) error {
 		return err
 	}
 	d.expectEnd.Store(false)
-	d.screen.event("another worker starts (pid %d), with the same file", d.worker.PID())
+	d.screen.event("another one starts (pid %d); Kafka gives it the partitions", d.worker.PID())
+	d.screen.event("once the dead one's session is over (%s)", sessionTimeout)
 	if err := d.awaitReady(ctx); err != nil {
 		return err
 	}
@@ -109,7 +103,7 @@ func (d *demo) killWorker(ctx context.Context) error {
 
 // killServer kills ClickHouse in the middle of an insert and starts it again on the same data.
 func (d *demo) killServer(ctx context.Context) error {
-	_, hit := d.inFlight(ctx)
+	hit := d.inFlight(ctx)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
