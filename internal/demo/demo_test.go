@@ -148,12 +148,16 @@ func TestBalance_NoticesTampering(t *testing.T) {
 			[]string{"content"}},
 		{"a dead letter is altered", "ALTER TABLE waybill.dead_letters UPDATE value = concat(value, ' ') WHERE code = 'truncated'" + waitForIt,
 			[]string{"dead letters"}},
-		{"a span of the ledger is deleted", "DELETE FROM waybill.ledger WHERE partition = 1 AND first = 0",
-			[]string{"L1 continuity", "L2 conservation", "L3 presence"}},
+		{"a partition's spans are deleted from the ledger", "DELETE FROM waybill.ledger WHERE partition = 1",
+			[]string{"L2 conservation", "L3 presence", "L4 tip"}},
+		{"the ledger skips an offset", "INSERT INTO waybill.ledger SELECT * REPLACE (first + 1 AS first) FROM waybill.ledger WHERE partition = 1 AND first = 0; " +
+			"DELETE FROM waybill.ledger WHERE partition = 1 AND first = 0",
+			[]string{"L1 continuity"}},
+		{"the ledger covers an offset twice", "INSERT INTO waybill.ledger SELECT * REPLACE (next - 1 AS first) FROM waybill.ledger WHERE partition = 1 AND first = 0",
+			[]string{"L1 continuity", "L2 conservation"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o, out := options(t)
-			o.Rate = 3000 // for more than one span
 			o.BeforeBalance = func(_ context.Context, addr string) error {
 				for sql := range strings.SplitSeq(c.sql, "; ") {
 					if _, err := testenv.Query(addr, sql); err != nil {
