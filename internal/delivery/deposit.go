@@ -234,7 +234,7 @@ func (m *Machine) vanishedRows(w *work, missing RowSet) bool {
 // first token. Anything else can leave views with too few rows (their own tables remember T(k) by other
 // table partitions than the target) or with too many (a view is also fed rows that the target drops).
 func (m *Machine) whole(w *work, k int, rows RowSet) bool {
-	return k == 0 && w.full && len(w.partial) == 0 && rows.Equal(w.deposit.whole)
+	return k == 0 && w.full && !w.suspect && !w.lost && len(w.partial) == 0 && rows.Equal(w.deposit.whole)
 }
 
 func (m *Machine) send(w *work, rows RowSet) {

@@ -23,7 +23,8 @@ type Intent struct {
 	Table   waybill.TableID
 	Time    int64 // ms
 	// Spans is the number of partitions that the batch covers: whoever holds that many of its strings
-	// can rebuild the whole block.
+	// can rebuild the whole block. 0 if the whole block must not be sent again, because rows of it may be
+	// there under the tokens of a batch whose intent is lost.
 	Spans int
 	// Span, Count and Checksum are this partition's part.
 	Span     waybill.Span

@@ -9,6 +9,8 @@ type Mutant string
 const (
 	MutantNone               Mutant = ""
 	MutantAbandonAfterIntent Mutant = "abandon-after-intent"
+	// MutantHalfIntent also sends the rows of partitions that were lost: without them, half an intent does
+	// no harm.
 	MutantHalfIntent         Mutant = "half-intent"
 	MutantPartialIntent      Mutant = "intent-counted-with-partition-refused"
 	MutantSendBeforeReadBack Mutant = "send-before-read-back"

@@ -110,6 +110,7 @@ func (m *Machine) resume(positions []Position) {
 			w.batch.Spans = append(w.batch.Spans, waybill.BatchSpan{TopicPartition: p.held.TopicPartition, Span: in.Span, Count: in.Count, Checksum: in.Checksum})
 			w.held[p.held.TopicPartition] = p.held.Instance
 			w.total = in.Spans
+			w.suspect = in.Spans == 0
 			w.full = len(w.batch.Spans) == in.Spans
 			w.gone = w.gone || p.topicGone(pos)
 			p.queue = append(p.queue, w)

@@ -22,6 +22,9 @@ type work struct {
 	gone      bool // the topic was deleted since: there is nothing to rebuild from
 	doubt     bool // from its first send: someone may have sent rows of these offsets before
 	total     int  // spans of the whole batch, for the string
+	// suspect: rows of it may be there under tokens of a batch whose intent is lost, so that its own
+	// first token does not protect them: the whole block must never be sent again.
+	suspect bool
 
 	tallies map[waybill.TopicPartition]Tally
 	rows    RowSet // expected in the target
@@ -33,7 +36,11 @@ type work struct {
 	deposit *deposit
 }
 
+// spans for the string; 0 if nobody is to send the whole block.
 func (w *work) spans() int {
+	if w.suspect {
+		return 0
+	}
 	if w.total > 0 {
 		return w.total
 	}
@@ -91,6 +98,7 @@ func (m *Machine) gathered(e Gathered) {
 	}
 	m.works = append(m.works, w)
 	if w.doubt {
+		w.suspect = true
 		w.lostBefore()
 	}
 	if m.cfg.Mode == AtLeastOnce {
@@ -168,7 +176,11 @@ func (m *Machine) rebuilt(w *work, e Rebuilt) {
 // land places the rows in the target.
 func (m *Machine) land(w *work) {
 	m.move(w, StageLanding)
-	m.begin(w, waybill.StoreTarget, w.ofHeld(w.rows))
+	rows := w.ofHeld(w.rows)
+	if m.mutant(MutantHalfIntent) {
+		rows = w.rows
+	}
+	m.begin(w, waybill.StoreTarget, rows)
 }
 
 // deposited: the current store holds all that it should.

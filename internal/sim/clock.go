@@ -55,6 +55,14 @@ func (w *world) latency() int64 {
 	return 100 + w.rng.Int64N(900)
 }
 
+// gap between a request's being built and its leaving: next to nothing, or a while on a busy machine.
+func (w *world) gap() int64 {
+	if w.chance(10) {
+		return w.latency()
+	}
+	return w.between(0, 3)
+}
+
 // between is a number in [lo, hi].
 func (w *world) between(lo, hi int64) int64 { return lo + w.rng.Int64N(hi-lo+1) }
 

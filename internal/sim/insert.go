@@ -37,11 +37,7 @@ func (p *proc) send(e delivery.Send) {
 		return
 	}
 	r := &request{from: p, send: e, rows: rows, o: w.options()}
-	delay := w.between(0, 3)
-	if w.chance(10) {
-		delay = w.latency()
-	}
-	p.after(delay, func() { p.dispatch(r) })
+	p.after(w.gap(), func() { p.dispatch(r) })
 	p.point("decided " + string(e.Store))
 }
 

@@ -59,7 +59,21 @@ type unreachableCells struct {
 	why    string
 }
 
-var unreachable = []unreachableCells{}
+const noInsert = "gathered intending rebuilding queued finished"
+
+var unreachable = []unreachableCells{
+	{DropInsertRequest, noInsert, "no insert is sent in this stage; one that outlives its stage counts for the stage that sent it"},
+	{DropInsertReply, noInsert, "no insert is sent in this stage"},
+	{DelayInsert, noInsert, "no insert is sent in this stage"},
+	{SlowInsert, noInsert, "no insert is sent in this stage"},
+	{SlowInsert, "claiming ledger", "one table partition, so one slice: there is nothing between slices"},
+	{RefuseInsert, noInsert, "no insert is sent in this stage"},
+	{Swallow, noInsert, "no insert is sent in this stage"},
+	{Swallow, "claiming", "decisions are a grow-only set without tokens"},
+	{KillServer, noInsert, "the server holds no request of this stage"},
+	{DropReadReply, "gathered intending claiming queued finished", "nothing is read in this stage"},
+	{Evict, "gathered", "no token of the batch has left any worker"},
+}
 
 // Empty lists the reachable cells that were never hit.
 func (m Matrix) Empty() []string {

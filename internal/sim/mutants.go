@@ -69,6 +69,9 @@ func swallowAndMove(rng *rand.Rand, l layout) []Fault {
 			out = append(out, Fault{At: at, Kind: Move, Partition: int32(n), Worker: 1 + rng.IntN(l.workers), After: "answered target"})
 		}
 		out = append(out, Fault{At: at, Kind: SlowInsert, Partition: -1, Store: waybill.StoreTarget, For: 5_000})
+		for range 4 {
+			out = append(out, Fault{At: at + int64(rng.IntN(2_000)), Kind: DelayInsert, Partition: -1, Store: waybill.StoreTarget})
+		}
 	}
 	return out
 }

@@ -173,7 +173,7 @@ func (p *proc) commit(e delivery.Commit) {
 	for _, c := range entries {
 		req.Entries = append(req.Entries, groupmodel.CommitEntry{Partition: c.Partition, Offset: c.Offset, Metadata: c.Metadata})
 	}
-	p.after(w.between(0, 3), func() { p.sendCommit(e, req) })
+	p.after(w.gap(), func() { p.sendCommit(e, req) })
 	p.point("commit-built")
 }
 

@@ -197,6 +197,8 @@ func drawFault(rng *rand.Rand, l layout, m Mix) []Fault {
 		case 2:
 			f.Store = storeDecisions
 		}
+	case DropReadReply:
+		f.Store = []waybill.Store{"", waybill.StoreTarget, waybill.StoreDeadLetters, waybill.StoreLedger, storeLog, storeLog}[rng.IntN(6)]
 	case SlowInsert:
 		f.Store, f.For = store(), int64(1_000+rng.IntN(6_000))
 	case Swallow:
@@ -226,7 +228,37 @@ func drawFault(rng *rand.Rand, l layout, m Mix) []Fault {
 	case RecreateTopic, AddPartition, ExpireOffsets:
 		after()
 	}
+	if m.Kinds == nil || len(m.Kinds) == len(FaultKinds()) {
+		return append(orphan(rng, l, &f), f)
+	}
 	return []Fault{f}
+}
+
+// orphan now and then adds a fault that ends the work whose request f is about to strike.
+func orphan(rng *rand.Rand, l layout, f *Fault) []Fault {
+	if rng.IntN(5) > 0 || f.Store == storeDecisions {
+		return nil
+	}
+	store := f.Store
+	if store == "" {
+		store = waybill.StoreTarget
+	}
+	worker := 1 + rng.IntN(l.workers)
+	switch f.Kind {
+	case DropInsertRequest, DelayInsert:
+		pause := Fault{At: f.At, Kind: Pause, Worker: worker, Partition: -1, For: sessionTimeout + int64(rng.IntN(4_000)), After: "decided " + string(store)}
+		f.Worker, f.At = worker, f.At+2_000
+		return []Fault{pause}
+	case Swallow:
+		return []Fault{{At: f.At, Kind: Crash, Worker: worker, Partition: -1, For: 3_000, After: "sent " + string(store)}}
+	case DropInsertReply:
+		var out []Fault
+		for n := range l.partitions {
+			out = append(out, Fault{At: f.At, Kind: Move, Worker: 1 + (worker % l.workers), Partition: int32(n), After: "sent " + string(store)})
+		}
+		return append(out, Fault{At: f.At, Kind: SlowInsert, Partition: -1, Store: store, For: 6_000})
+	}
+	return nil
 }
 
 // drawEviction: a worker, all of them, or the server are gone for so long that tokens leave the window
