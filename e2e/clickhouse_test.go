@@ -101,6 +101,7 @@ func TestClickHouse_LostReply(t *testing.T) {
 
 func TestClickHouse_LostReplyWithView(t *testing.T) {
 	w := newWorld(t, setup{proxied: true, view: true, ch: testenv.ClickHouse(t, logged)})
+	w.aged()
 	w.produce(1000, usual)
 	w.proxy.Set(faultproxy.DropInsertReply("events").Times(1))
 	p := w.start("")
@@ -108,6 +109,15 @@ func TestClickHouse_LostReplyWithView(t *testing.T) {
 	p.stop()
 	w.observe("replies lost", w.proxy.Applied(faultproxy.NameDropInsert))
 	w.verify()
+}
+
+// aged waits until the table is old enough for its window to be proved: what happened within seconds of
+// its creation cannot be told apart from before.
+func (w *world) aged() {
+	w.Helper()
+	w.eventually("the table is some seconds old", func() bool {
+		return w.query("SELECT min(now() - metadata_modification_time) > 6 FROM system.tables WHERE database = '"+w.db+"'") == "1"
+	})
 }
 
 // logged has the server keep its part log, from which windows are proved.
@@ -287,6 +297,7 @@ func TestClickHouse_GoneLongerThanTheWindow(t *testing.T) {
 
 func TestClickHouse_ViewThatThrowsIsRepaired(t *testing.T) {
 	w := newWorld(t, setup{view: true, viewSQL: "n + throwIf(tenant = 't3', 'the view is broken')", ch: testenv.ClickHouse(t, logged)})
+	w.aged()
 	w.produce(700, usual)
 	p := w.start("")
 	w.eventually("stalled, in the view's words", func() bool {

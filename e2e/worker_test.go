@@ -276,4 +276,8 @@ func (p *worker) show(t testing.TB) {
 	t.Logf("--- %s: %v\n%s", p.name, p.cmd.ProcessState, log)
 }
 
-const sigTerm = syscall.SIGTERM
+const (
+	sigTerm = syscall.SIGTERM
+	sigStop = syscall.SIGSTOP
+	sigCont = syscall.SIGCONT
+)
