@@ -47,7 +47,7 @@ func Controls() []Control {
 		{delivery.MutantNoTailCheck, Mix{Kinds: []FaultKind{ExpireOffsets, AdminSet, WipeMetadata, LoseOffsets, Move, Crash}}},
 		{delivery.MutantSameEpoch, Mix{Kinds: []FaultKind{RecreateTopic, Move, Crash}}},
 		{MutantLaggingReadBack, Mix{Kinds: []FaultKind{Crash, Move, DropInsertReply, Swallow}}},
-		{MutantLedgerByNow, Mix{Kinds: inserting, Points: []string{"decided ledger", "sent ledger"}}},
+		{MutantLedgerByNow, Mix{script: lateLedger}},
 		{MutantNoLease, Mix{script: zombieAndEviction}},
 		{MutantTwoBlocks, Mix{script: slowAndMove, shape: wide}},
 	}
@@ -71,6 +71,19 @@ func swallowAndMove(rng *rand.Rand, l layout) []Fault {
 		out = append(out, Fault{At: at, Kind: SlowInsert, Partition: -1, Store: waybill.StoreTarget, For: 5_000})
 		for range 4 {
 			out = append(out, Fault{At: at + int64(rng.IntN(2_000)), Kind: DelayInsert, Partition: -1, Store: waybill.StoreTarget})
+		}
+	}
+	return out
+}
+
+// lateLedger: ledger rows arrive late, when their partitions have a new owner.
+func lateLedger(rng *rand.Rand, l layout) []Fault {
+	var out []Fault
+	for range 6 {
+		at := int64(1_000 + rng.IntN(int(l.producing)))
+		out = append(out, Fault{At: at, Kind: DelayInsert, Partition: -1, Store: waybill.StoreLedger})
+		for n := range l.partitions {
+			out = append(out, Fault{At: at, Kind: Move, Partition: int32(n), Worker: 1 + rng.IntN(l.workers), After: "sent ledger"})
 		}
 	}
 	return out
