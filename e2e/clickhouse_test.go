@@ -83,8 +83,8 @@ func TestClickHouse_GoneForAWhile(t *testing.T) {
 }
 
 func TestClickHouse_LostReply(t *testing.T) {
-	for _, table := range []string{"events", "dead_letters", "ledger"} {
-		t.Run(table, func(t *testing.T) {
+	for _, table := range []string{tableEvents, tableDeadLetters, tableLedger} {
+		t.Run(strings.Trim(table, "`"), func(t *testing.T) {
 			w := newWorld(t, setup{proxied: true})
 			w.produce(1000, usual)
 			w.proxy.Set(faultproxy.DropInsertReply(table).Times(2))
@@ -103,7 +103,7 @@ func TestClickHouse_LostReplyWithView(t *testing.T) {
 	w := newWorld(t, setup{proxied: true, view: true, ch: testenv.ClickHouse(t, logged)})
 	w.aged()
 	w.produce(1000, usual)
-	w.proxy.Set(faultproxy.DropInsertReply("events").Times(1))
+	w.proxy.Set(faultproxy.DropInsertReply(tableEvents).Times(1))
 	p := w.start("")
 	w.quiet()
 	p.stop()
@@ -137,7 +137,7 @@ func TestClickHouse_BodyCut(t *testing.T) {
 			p := w.start("")
 			w.quiet()
 			size, _ := w.proxy.Bytes() // of one insert and what goes with it
-			w.proxy.Set(faultproxy.CutShare(percent, size).On(faultproxy.Insert("events")).Times(1))
+			w.proxy.Set(faultproxy.CutShare(percent, size).On(faultproxy.Insert(tableEvents)).Times(1))
 			w.produce(3000, m)
 			w.quiet()
 			p.stop()
@@ -278,7 +278,7 @@ func TestClickHouse_GoneLongerThanTheWindow(t *testing.T) {
 	p := w.start("")
 	w.produce(600, usual)
 	w.quiet()
-	w.proxy.Set(faultproxy.DropInsertReply("events").Times(1))
+	w.proxy.Set(faultproxy.DropInsertReply(tableEvents).Times(1))
 	w.produce(600, usual)
 	w.eventually("a reply is lost", func() bool { return w.proxy.Applied(faultproxy.NameDropInsert) > 0 })
 	if err := w.proxy.Down(); err != nil {
@@ -306,7 +306,7 @@ func TestClickHouse_ViewThatThrowsIsRepaired(t *testing.T) {
 	})
 	w.observe("failures told", p.said("the view is broken"))
 	w.viewSQL = "n"
-	w.exec("ALTER TABLE " + w.db + ".by_tenant_mv MODIFY QUERY " + w.viewSelect(""))
+	w.exec(w.viewSelect("ALTER TABLE %s.by_tenant_mv MODIFY QUERY"))
 	w.quiet()
 	p.stop()
 	w.verify()
@@ -323,7 +323,7 @@ func TestClickHouse_ManyTablePartitions(t *testing.T) {
 			m := usual
 			m.days = days
 			w.produce(900, m)
-			w.proxy.Set(faultproxy.DropInsertReply("events").Times(1))
+			w.proxy.Set(faultproxy.DropInsertReply(tableEvents).Times(1))
 			w.start("after-target:2").died("after-target")
 			w.settle()
 			w.observe("table partitions", integer(w.query("SELECT uniqExact(partition_id) FROM system.parts WHERE active AND database = '"+w.db+"' AND table = 'events'")))

@@ -69,23 +69,26 @@ func TestKafka_TopicRecreated(t *testing.T) {
 	w.produce(600, usual)
 	running := w.start("")
 	w.quiet()
+	old := w.pipelineFile()
 	maps.Copy(w.ends, w.endsNow())
 	w.recreate(500)
 	if code := running.exit(patience); code != 4 || running.said("epoch") == 0 {
 		t.Fatalf("a running worker ended with exit code %d", code)
 	}
+	w.file = old // which does not know of the new epoch
 	again := w.start("")
 	if code := again.exit(patience); code != 4 || again.said("waybill: ", "epoch") == 0 && again.said("hint:", "epoch") == 0 {
 		t.Fatalf("a worker that was started on the new topic ended with exit code %d", code)
 	}
 	w.observe("workers stopped, naming epoch", 2)
+	w.file = ""
 	w.allow("topic_recreated")
-	w.settle() // epoch is now 1: see recreate
+	w.settle()
 	w.verify()
 }
 
-// recreate deletes the topic, creates it again and fills it. What is produced from here on is of the next epoch;
-// the pipeline file says so only after the running and the next worker have been seen to stop.
+// recreate deletes the topic, creates it again and fills it. What is produced from here on is of the next
+// epoch.
 func (w *world) recreate(n int) {
 	w.Helper()
 	if _, err := w.adm.DeleteTopic(w.Context(), w.topic); err != nil {
@@ -96,7 +99,6 @@ func (w *world) recreate(n int) {
 		_, err := w.adm.CreateTopic(w.Context(), w.partitions, 1, map[string]*string{"max.message.bytes": &size}, w.topic)
 		return err == nil
 	})
-	w.client.ForceMetadataRefresh()
 	// The client that produced to the old topic knows it by its id; the new one gets a new client.
 	w.connect()
 	w.epoch++
@@ -226,7 +228,7 @@ func TestGroup_FrozenWithAnInsertInFlight(t *testing.T) {
 		t.Run(fmt.Sprintf("wakes=%v", wakes), func(t *testing.T) {
 			w := newWorld(t, setup{proxied: true})
 			w.produce(600, usual)
-			w.proxy.Set(faultproxy.Hang().On(faultproxy.Insert("events")))
+			w.proxy.Set(faultproxy.Hang().On(faultproxy.Insert(tableEvents)))
 			a := w.start("")
 			w.eventually("an insert hangs", func() bool { return w.proxy.Applied(faultproxy.NameHang) > 0 })
 			a.signal(sigStop)

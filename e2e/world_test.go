@@ -25,6 +25,14 @@ import (
 	"github.com/waybill-data/waybill/internal/testenv/kafkaserver"
 )
 
+// Names of tables as the product quotes them in an INSERT: the bare words are in topics' names and in
+// data, too.
+const (
+	tableEvents      = "`events`"
+	tableDeadLetters = "`dead_letters`"
+	tableLedger      = "`ledger`"
+)
+
 // patience bounds every wait; on a loaded machine a takeover after a crash takes a session timeout and
 // then some.
 const patience = 120 * time.Second
