@@ -112,20 +112,32 @@ func own(r *waybill.Record) waybill.Record {
 	return c
 }
 
-// pick is the block with just the rows asked for; the whole block if that is all of them.
-func (d *data) pick(want delivery.RowSet) *column.Block {
-	if want.Len() == int64(len(d.rows)) {
-		return d.block
+// rejected are the records that decoding rejected; d may be nil.
+func (d *data) rejected() []rejected {
+	if d == nil {
+		return nil
 	}
+	return d.dead
+}
+
+// pick is the block with just the rows asked for; the whole block if that is all of them. It is nil if some
+// of them are not there: what a store was seen to hold can be more than its records still tell.
+func (d *data) pick(want delivery.RowSet) *column.Block {
 	sets := make([]waybill.OffsetSet, len(d.spans))
 	for _, s := range d.spans {
 		sets[s.index] = want[s.TopicPartition]
 	}
-	var rows []int
+	rows := make([]int, 0, min(want.Len(), int64(len(d.rows))))
 	for i, r := range d.rows {
 		if sets[r.span].Contains(r.offset) {
 			rows = append(rows, i)
 		}
+	}
+	switch {
+	case int64(len(rows)) != want.Len():
+		return nil
+	case len(rows) == len(d.rows):
+		return d.block
 	}
 	return d.block.Select(rows)
 }

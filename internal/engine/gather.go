@@ -146,28 +146,39 @@ func (g *gatherer) takeUpStarts() {
 	l.mu.Lock()
 	starts := slices.SortedFunc(maps.Values(l.starts), func(a, b delivery.Gather) int { return a.Part.Compare(b.Part.TopicPartition) })
 	clear(l.starts)
+	retries := maps.Clone(l.retries)
+	clear(l.retries)
 	l.mu.Unlock()
-	if len(starts) == 0 {
-		return
+	var at []kafka.StartAt
+	for tp, part := range retries {
+		// What the open batch holds of it stands. A partition that was started anew meanwhile, perhaps under
+		// another assignment, has another position.
+		if g.parts[tp] == part && !part.frozen {
+			at = append(at, startAt(tp, part.next))
+		}
 	}
 	touched := false
-	var at []kafka.StartAt
 	for _, s := range starts {
 		tp := s.Part.TopicPartition
+		touched = touched || g.holds(tp)
 		old := g.parts[tp]
-		if old != nil && old.instance == s.Part.Instance && old.next == s.Offset && !old.frozen {
-			// The same place again, after an error: what the open batch holds stands.
-			at = append(at, kafka.StartAt{TopicPartition: tp, Offset: s.Offset, LeaderEpoch: -1})
+		g.parts[tp] = &gathering{instance: s.Part.Instance, next: s.Offset}
+		if old != nil && old.frozen && old.instance == s.Part.Instance {
+			g.parts[tp].frozen = true // for as long as the assignment lasts
 			continue
 		}
-		touched = touched || g.holds(tp)
-		g.parts[tp] = &gathering{instance: s.Part.Instance, next: s.Offset}
-		at = append(at, kafka.StartAt{TopicPartition: tp, Offset: s.Offset, LeaderEpoch: -1})
+		at = append(at, startAt(tp, s.Offset))
 	}
 	if touched {
 		at = append(at, g.abandon()...)
 	}
-	l.sess.Start(at...)
+	if len(at) > 0 {
+		l.sess.Start(at...)
+	}
+}
+
+func startAt(tp waybill.TopicPartition, offset int64) kafka.StartAt {
+	return kafka.StartAt{TopicPartition: tp, Offset: offset, LeaderEpoch: -1}
 }
 
 func (g *gatherer) holds(tp waybill.TopicPartition) bool {
@@ -186,8 +197,10 @@ func (g *gatherer) abandon() []kafka.StartAt {
 		if part == nil || part.instance != s.instance || part.next < s.Next {
 			continue
 		}
-		part.next = s.First
-		again = append(again, kafka.StartAt{TopicPartition: s.TopicPartition, Offset: s.First, LeaderEpoch: -1})
+		part.next, part.resume = s.First, false
+		if !part.frozen {
+			again = append(again, startAt(s.TopicPartition, s.First))
+		}
 	}
 	g.l.p.deps.Budget.Give(g.taken)
 	g.open.takeNotes(g.dec) // forgotten with it
@@ -321,17 +334,14 @@ func (g *gatherer) problem(e kafka.PartitionError) {
 	}
 }
 
-// again starts a partition where it stood, after a while.
+// again starts a partition where it stood, after a while, unless the machine has started it anew by then.
 func (g *gatherer) again(tp waybill.TopicPartition, part *gathering) {
-	at := part.next
 	g.l.try(part.retry, func() {
 		// Only the gatherer starts partitions, so that it knows what it has been given.
 		g.l.mu.Lock()
 		defer g.l.mu.Unlock()
-		if _, newer := g.l.starts[tp]; !newer {
-			g.l.starts[tp] = delivery.Gather{Part: delivery.Held{TopicPartition: tp, Instance: part.instance}, Offset: at}
-			poke(g.l.wake)
-		}
+		g.l.retries[tp] = part
+		poke(g.l.wake)
 	})
 }
 
@@ -391,7 +401,6 @@ func (g *gatherer) lose(tp waybill.TopicPartition, part *gathering, logStart int
 	s.Next, s.tally.Lost, part.next = logStart, lost.Len(), logStart
 	part.resume = true
 	g.opened = time.Time{} // due at once
-	g.l.p.metrics.ForPartition(tp).Lost(lost.Len())
 }
 
 // resumeLost starts the partitions whose losses are in the batch that was just closed.
@@ -399,7 +408,7 @@ func (g *gatherer) resumeLost() {
 	for tp, part := range g.parts {
 		if part.resume {
 			part.resume = false
-			g.l.sess.Start(kafka.StartAt{TopicPartition: tp, Offset: part.next, LeaderEpoch: -1})
+			g.l.sess.Start(startAt(tp, part.next))
 		}
 	}
 }

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/waybill-data/waybill"
@@ -136,14 +137,14 @@ func commitError(err error) error {
 }
 
 func (l *life) send(e delivery.Send) {
-	d := l.dataOf(e.Work)
-	if d == nil {
+	d, alive := l.dataOf(e.Work)
+	if !alive {
 		return // dropped meanwhile; nobody waits for the answer
 	}
-	in, landed, err := l.p.target.insertOf(l, e, d)
+	in, count, err := l.p.target.insertOf(l, e, d)
 	if err != nil {
 		answer := delivery.NoAnswer
-		if waybill.ClassOf(err) == waybill.ClassSchema {
+		if class := waybill.ClassOf(err); class == waybill.ClassSchema || class == waybill.ClassBug {
 			answer = delivery.Impossible
 		}
 		l.trouble(err, e.Attempt)
@@ -177,9 +178,12 @@ func (l *life) send(e delivery.Send) {
 	}
 	switch answer {
 	case delivery.Landed:
-		landed()
+		count(e.Rows)
 	case delivery.Refused:
-		l.p.refusedWith(a.Err)
+		l.refused(e.Work, e.Rows, a.Err)
+		l.doubt(e.Work, count)
+	default:
+		l.doubt(e.Work, count)
 	}
 	l.step(delivery.SendAnswered{Op: e.Op, Answer: answer, Err: aerr})
 }
@@ -265,6 +269,7 @@ func (l *life) readBack(e delivery.ReadBack) {
 	present, err := l.p.target.present(l.ctx, e.Store, e.Batch, e.Spans)
 	l.trouble(err, e.Attempt)
 	if err == nil {
+		l.resolve(e.Work, present)
 		l.p.log.Debug("read back", "batch", e.Batch.ID.Short(), "store", e.Store, "present", present.Len())
 		failpoint.Hit(failpoint.AfterReadBack)
 	}
@@ -273,7 +278,10 @@ func (l *life) readBack(e delivery.ReadBack) {
 
 func (l *life) claim(e delivery.Claim) {
 	failpoint.Hit(failpoint.BeforeClaim)
-	refused, err := l.p.target.claim(l.ctx, e.Batch, e.Rows, l.p.lastRefusal())
+	l.mu.Lock()
+	why := l.refusals[e.Work]
+	l.mu.Unlock()
+	refused, err := l.p.target.claim(l.ctx, e.Batch, e.Rows, why)
 	l.trouble(err, e.Attempt)
 	if err == nil {
 		failpoint.Hit(failpoint.AfterClaim)
@@ -309,14 +317,81 @@ func (l *life) outwait() error {
 	return wait(l.ctx, d)
 }
 
-func (l *life) dataOf(id delivery.WorkID) *data {
+// dataOf is a work's data, which is nil if there was nothing to rebuild it from, and whether the machine
+// still has the work.
+func (l *life) dataOf(id delivery.WorkID) (d *data, alive bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.data[id]
+	return l.data[id], l.alive(id)
+}
+
+// alive: the machine has the work. l.mu is held.
+func (l *life) alive(id delivery.WorkID) bool {
+	return slices.ContainsFunc(l.machine.Works(), func(w delivery.WorkStatus) bool { return w.ID == id })
+}
+
+// doubt keeps what is to be counted of rows that were sent without a clean answer: the read-back that
+// follows says which of them are there.
+func (l *life) doubt(id delivery.WorkID, count func(delivery.RowSet)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.alive(id) {
+		l.doubts[id] = count
+	}
+}
+
+// resolve counts rows of an earlier send that a read-back has found.
+func (l *life) resolve(id delivery.WorkID, present delivery.RowSet) {
+	l.mu.Lock()
+	count := l.doubts[id]
+	delete(l.doubts, id)
+	l.mu.Unlock()
+	if count != nil {
+		count(present)
+	}
+}
+
+// refused notes the server's words. Those on a single row are that row's; those on a block are kept for
+// rows of which nothing better is known.
+func (l *life) refused(id delivery.WorkID, rows delivery.RowSet, err *waybill.Error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.alive(id) {
+		return
+	}
+	r := l.refusals[id]
+	if r == nil {
+		r = &refusals{rows: map[waybill.Position]*waybill.Error{}}
+		l.refusals[id] = r
+	}
+	r.last = err
+	if rows.Len() == 1 {
+		tp := rows.Partitions()[0]
+		r.rows[waybill.Position{Topic: tp.Topic, Partition: tp.Partition, Offset: rows[tp].Bounds().First}] = err
+	}
+}
+
+// refusals are why the server refused rows of one work.
+type refusals struct {
+	rows map[waybill.Position]*waybill.Error
+	last *waybill.Error
+}
+
+// of one row; nil if nothing is known.
+func (r *refusals) of(tp waybill.TopicPartition, offset int64) *waybill.Error {
+	if r == nil {
+		return nil
+	}
+	if err := r.rows[waybill.Position{Topic: tp.Topic, Partition: tp.Partition, Offset: offset}]; err != nil {
+		return err
+	}
+	return r.last
 }
 
 // release forgets a work's data. l.mu is held.
 func (l *life) release(id delivery.WorkID) {
+	delete(l.doubts, id)
+	delete(l.refusals, id)
 	if d := l.data[id]; d != nil {
 		delete(l.data, id)
 		l.p.deps.Budget.Give(d.bytes)

@@ -51,8 +51,7 @@ type Pipeline struct {
 	reason    string
 	life      *life
 	failure   *status.Failure
-	refusal   *waybill.Error // the last one
-	logged    string         // the last trouble that was logged as a warning, and when
+	logged    string // the last trouble that was logged as a warning, and when
 	loggedAt  time.Time
 	stalled   time.Time // zero: not stalled
 	findings  []status.Finding
@@ -174,19 +173,23 @@ type life struct {
 	mu      sync.Mutex // guards the machine and what follows
 	machine *delivery.Machine
 	data    map[delivery.WorkID]*data
-	epochs  map[waybill.TopicPartition]map[int64]int32 // leader epochs of the records before batch ends
-	starts  map[waybill.TopicPartition]delivery.Gather // for the gatherer to take up
-	wake    chan struct{}                              // cap 1: something changed for the gatherer
-	ends    map[waybill.TopicPartition]int64           // end offsets, as last heard of
-	frozen  map[waybill.TopicPartition]bool            // not read on until a person acts
-	idle    chan struct{}                              // cap 1: a work has gone
-	closed  bool
+	// doubts and refusals are of sends that were not cleanly answered, until their work is done with.
+	doubts   map[delivery.WorkID]func(delivery.RowSet)
+	refusals map[delivery.WorkID]*refusals
+	epochs   map[waybill.TopicPartition]map[int64]int32 // leader epochs of the records before batch ends
+	starts   map[waybill.TopicPartition]delivery.Gather // for the gatherer to take up
+	retries  map[waybill.TopicPartition]*gathering      // likewise: to be started again where they stand
+	wake     chan struct{}                              // cap 1: something changed for the gatherer
+	ends     map[waybill.TopicPartition]int64           // end offsets, as last heard of
+	frozen   map[waybill.TopicPartition]bool            // not read on until a person acts
+	idle     chan struct{}                              // cap 1: a work has gone
+	closed   bool
 }
 
 // live is one life. It returns nil or an error that can heal if another life should follow.
 func (p *Pipeline) live(ctx context.Context) error {
-	l := &life{p: p, drain: ctx.Done(), joined: make(chan struct{}), data: map[delivery.WorkID]*data{},
-		epochs: map[waybill.TopicPartition]map[int64]int32{}, starts: map[waybill.TopicPartition]delivery.Gather{},
+	l := &life{p: p, drain: ctx.Done(), joined: make(chan struct{}), data: map[delivery.WorkID]*data{}, doubts: map[delivery.WorkID]func(delivery.RowSet){}, refusals: map[delivery.WorkID]*refusals{},
+		epochs: map[waybill.TopicPartition]map[int64]int32{}, starts: map[waybill.TopicPartition]delivery.Gather{}, retries: map[waybill.TopicPartition]*gathering{},
 		ends: map[waybill.TopicPartition]int64{}, frozen: map[waybill.TopicPartition]bool{}, wake: make(chan struct{}, 1), idle: make(chan struct{}, 1)}
 	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	defer l.cancel(nil)

@@ -142,6 +142,9 @@ func (l *life) rebuild(e delivery.Rebuild) {
 	}
 	l.data[e.Work] = d
 	l.do(l.machine.Step(ev))
+	if !l.alive(e.Work) { // dropped while it was being read
+		l.release(e.Work)
+	}
 }
 
 func (l *life) rebuilt(e delivery.Rebuild) (delivery.Rebuilt, *data, error) {

@@ -172,12 +172,15 @@ func worker() string {
 	return host
 }
 
-// count adds ledger rows that this process has written.
-func (p *Pipeline) count(rows []delivery.LedgerRow) {
-	p.metrics.LedgerRows(len(rows))
+// count adds those of the ledger rows that are there; this process has written them.
+func (p *Pipeline) count(rows []delivery.LedgerRow, there delivery.RowSet) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, r := range rows {
+		if !there[r.TopicPartition].Contains(r.First) {
+			continue
+		}
+		p.metrics.LedgerRows(1)
 		p.totals.Written += r.Written
 		p.totals.DeadLettered += r.Dead
 		p.totals.Tombstones += r.Tombstones
@@ -185,12 +188,15 @@ func (p *Pipeline) count(rows []delivery.LedgerRow) {
 		m := p.metrics.ForPartition(r.TopicPartition)
 		m.Written(r.Written)
 		m.Tombstones(r.Tombstones)
+		m.Lost(r.Lost)
 	}
 }
 
-func (p *Pipeline) countDead(envelopes []deadletter.Envelope) {
+func (p *Pipeline) countDead(envelopes []deadletter.Envelope, there delivery.RowSet) {
 	for i := range envelopes {
-		p.metrics.DeadLetters(envelopes[i].Code, 1)
+		if e := &envelopes[i]; there[waybill.TopicPartition{Topic: e.Topic, Partition: e.Partition}].Contains(e.Offset) {
+			p.metrics.DeadLetters(e.Code, 1)
+		}
 	}
 }
 
@@ -278,19 +284,6 @@ func partitionState(s string) status.PartitionState {
 		return status.Waiting
 	}
 	return status.Recovering
-}
-
-// lastRefusal is the server's word on the block that was refused last: what a dead letter will say.
-func (p *Pipeline) lastRefusal() *waybill.Error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.refusal
-}
-
-func (p *Pipeline) refusedWith(err *waybill.Error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.refusal = err
 }
 
 func lineageOf(cfg *config.Pipeline) contract.Lineage {

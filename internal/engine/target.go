@@ -208,24 +208,40 @@ func (t *target) plan(ctx context.Context, id waybill.PlanID) (*contract.Plan, e
 	return p, nil
 }
 
-// insertOf is the INSERT that a Send asks for, but for token and deadline, and what to count once it
-// has landed.
-func (t *target) insertOf(l *life, e delivery.Send, d *data) (in clickhouse.Insert, landed func(), err error) {
-	landed = func() {}
+// insertOf is the INSERT that a Send asks for, but for token and deadline, and what to count of the rows
+// that turn out to be there. d is nil if there was nothing to rebuild the batch from.
+func (t *target) insertOf(l *life, e delivery.Send, d *data) (in clickhouse.Insert, count func(delivery.RowSet), err error) {
+	count = func(delivery.RowSet) {}
 	switch e.Store {
 	case waybill.StoreDeadLetters:
 		envelopes, err := t.envelopes(l, e, d)
 		return clickhouse.Insert{Database: t.ledger.Database(), Table: ledger.TableDeadLetters, Input: deadletter.Block(envelopes)},
-			func() { l.p.countDead(envelopes) }, err
+			func(there delivery.RowSet) { l.p.countDead(envelopes, there) }, err
 	case waybill.StoreLedger:
 		return clickhouse.Insert{Database: t.ledger.Database(), Table: ledger.TableLedger, Input: ledger.Block(t.ledgerRows(l, e))},
-			func() { l.p.count(e.Ledger) }, nil
+			func(there delivery.RowSet) { l.p.count(e.Ledger, there) }, nil
 	}
 	c := t.cfg.Sink.ClickHouse
-	if err := t.accepts(e.Batch.Plan); err != nil {
-		return clickhouse.Insert{}, landed, err
+	if d == nil {
+		return clickhouse.Insert{}, count, t.irretrievable(e)
 	}
-	return clickhouse.Insert{Database: c.Database, Table: c.Table, Input: d.pick(e.Rows).Input()}, landed, nil
+	if err := t.accepts(e.Batch.Plan); err != nil {
+		return clickhouse.Insert{}, count, err
+	}
+	block := d.pick(e.Rows)
+	if block == nil {
+		return clickhouse.Insert{}, count, t.irretrievable(e)
+	}
+	return clickhouse.Insert{Database: c.Database, Table: c.Table, Input: block.Input()}, count, nil
+}
+
+// irretrievable: rows that had been seen in a store are gone from it, and so are the records they came from.
+func (t *target) irretrievable(e delivery.Send) error {
+	tp := e.Rows.Partitions()[0]
+	return &waybill.Error{Op: "engine.send", Pipeline: t.cfg.Name, Class: waybill.ClassSchema,
+		Position: waybill.Position{Topic: tp.Topic, Partition: tp.Partition, Offset: e.Rows[tp].Bounds().First},
+		Err:      fmt.Errorf("rows of batch %s are gone from the %s, and so are the records to make them from: %s", e.Batch.ID.Short(), e.Store, e.Rows),
+		Hint:     "find out what removes rows from the table, and bring them back"}
 }
 
 // accepts: the server fills columns that a block lacks with zeros, ignores those it has too many, and
@@ -286,7 +302,7 @@ func (t *target) ledgerRows(l *life, e delivery.Send) []ledger.Row {
 func (t *target) envelopes(l *life, e delivery.Send, d *data) ([]deadletter.Envelope, error) {
 	var out []deadletter.Envelope
 	have := delivery.RowSet{}
-	for i := range d.dead {
+	for i := range d.rejected() {
 		r := &d.dead[i]
 		tp := r.record.TopicPartition()
 		if !e.Rows[tp].Contains(r.record.Offset) {
@@ -318,8 +334,13 @@ func (t *target) envelopes(l *life, e delivery.Send, d *data) ([]deadletter.Enve
 		if err != nil {
 			return nil, err
 		}
+		refused = refused.Minus(delivery.RowSet{dec.TopicPartition: waybill.OffsetsOf(dec.Offset)})
 		out = append(out, deadletter.Of(&record, t.cfg.Name, e.Batch, deadletter.Reason{Stage: deadletter.StageInsert,
 			Code: fmt.Sprintf("server_%d", dec.Code), Message: dec.Reason}))
+	}
+	if !refused.Empty() {
+		e.Rows = refused
+		return nil, t.irretrievable(e)
 	}
 	return out, nil
 }
@@ -382,7 +403,7 @@ func (t *target) tips(ctx context.Context, epoch waybill.Epoch, topic string) (m
 }
 
 // claim puts refusals on record and answers with all that are.
-func (t *target) claim(ctx context.Context, b *waybill.Batch, rows delivery.RowSet, why *waybill.Error) (delivery.RowSet, error) {
+func (t *target) claim(ctx context.Context, b *waybill.Batch, rows delivery.RowSet, why *refusals) (delivery.RowSet, error) {
 	known, err := t.decisions(ctx, b)
 	if err != nil {
 		return nil, err
@@ -393,8 +414,8 @@ func (t *target) claim(ctx context.Context, b *waybill.Batch, rows delivery.RowS
 		for _, sp := range fresh[tp].Spans() {
 			for o := sp.First; o < sp.Next; o++ {
 				d := ledger.Decision{Pipeline: t.cfg.Name, Epoch: b.Epoch, Batch: b.ID, Target: t.name(), TopicPartition: tp, Offset: o, At: t.client.ServerNow(time.Now())}
-				if why != nil {
-					d.Code, d.Reason = why.Code, why.Err.Error()
+				if err := why.of(tp, o); err != nil {
+					d.Code, d.Reason = err.Code, err.Err.Error()
 				}
 				decisions = append(decisions, d)
 			}
