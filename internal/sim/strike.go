@@ -278,6 +278,7 @@ func (w *world) loseOffsets(f *armed) {
 		return
 	}
 	w.hit(f, w.worksIn(f.Partition))
+	w.unexpect(f.Partition)
 	w.broker.LoseOffsets(f.Partition)
 }
 
@@ -294,6 +295,9 @@ func (w *world) recreate(f *armed) {
 	}
 	w.truth.logs = append(w.truth.logs, map[int32][]fact{})
 	w.truth.epoch = append(w.truth.epoch, w.epoch+1)
+	for n := range w.broker.Partitions() {
+		w.unexpect(n)
+	}
 	w.broker.RecreateTopic(int(w.broker.Partitions()), w.now)
 	w.expect("topic_recreated", -1)
 }
