@@ -132,7 +132,13 @@ func (w *work) lostBefore() {
 // rebuild reads a recovered batch's records again.
 func (m *Machine) rebuild(w *work, attempt int) {
 	if w.gone {
-		m.rebuilt(w, Rebuilt{Tallies: make([]Tally, len(w.batch.Spans)), Checksums: make([]uint64, len(w.batch.Spans))})
+		tallies := make([]Tally, len(w.batch.Spans))
+		for i, s := range w.batch.Spans {
+			if s.Count == 0 { // offsets that were gone already, or transaction markers; one can't tell any more
+				tallies[i].Lost = s.Len()
+			}
+		}
+		m.rebuilt(w, Rebuilt{Tallies: tallies, Checksums: make([]uint64, len(w.batch.Spans))})
 		return
 	}
 	w.deposit = &deposit{attempt: attempt}

@@ -68,6 +68,7 @@ func TestRegressions(t *testing.T) {
 		{name: "views and a swallowed token whose intent is lost", seed: 14528, script: "at 2519 delay-insert; at 5605 swallow partition 0 store target; at 5806 refuse-insert store target; at 6710 crash worker 2 for 12243 after slice ledger; at 7299 expire-offsets; at 9098 delay-insert"},
 		{name: "a topic is recreated and takes its offsets along", seed: 80, script: "at 6000 recreate-topic; at 7000 crash worker 1 for 500; at 7000 crash worker 2 for 500"},
 		{name: "a view throws again while it is being healed", seed: 70, script: "at 287 fail-view for 4723; at 2399 compact partition 2 by 4"},
+		{name: "a gap of retention is pending when its topic is recreated", seed: 313148, script: "at 390 admin-set partition 0 by 14 after rebuilding; at 4748 crash worker 1 for 3957; at 6462 recreate-topic after gathered; at 6668 trim partition 3 by 36; at 8941 crash worker 2 for 7476 after gathered"},
 		{name: "retention takes records that a lost intent had written", seed: 1221, script: "at 5003 expire-offsets; at 7178 trim partition 1 by 25"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
