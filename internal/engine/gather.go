@@ -85,11 +85,15 @@ func (g *gatherer) turn() error {
 	for _, e := range fetched.Errors {
 		g.problem(e)
 	}
-	if err != nil && g.l.ctx.Err() == nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
-		g.l.trouble(err, 1)
-		return g.sleep(firstBackoff)
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		g.l.trouble(aboutPoll, nil, 0)
+		return g.l.ctx.Err()
 	}
-	return g.l.ctx.Err()
+	if g.l.sess.Err() != nil {
+		return err // the membership is over, and with it this life
+	}
+	g.l.trouble(aboutPoll, err, 1)
+	return g.sleep(firstBackoff)
 }
 
 // sleep waits for something to change, at most d if that is not 0.
@@ -233,7 +237,10 @@ func (g *gatherer) take(f *kafka.PartitionRecords) error {
 		part.next = r.Offset + 1
 		read++
 	}
-	part.retry = 0
+	if part.retry > 0 {
+		part.retry = 0
+		g.l.p.cleared(aboutFetch(f.TopicPartition))
+	}
 	g.l.p.metrics.ForPartition(f.TopicPartition).Read(read)
 	g.l.p.noteRead(read, g.open.bytes-before)
 	if over := g.open.bytes - g.taken; over > 0 {
@@ -329,7 +336,7 @@ func (g *gatherer) problem(e kafka.PartitionError) {
 	case kafka.ProblemTruncated:
 		g.freeze(e.TopicPartition, part, "log_truncated", fmt.Sprintf("the log was cut below %d and written anew (unclean leader election): %v", part.next, e.Err))
 	default:
-		g.l.trouble(e.Err, part.retry)
+		g.l.trouble(aboutFetch(e.TopicPartition), e.Err, part.retry-1)
 		g.again(e.TopicPartition, part)
 	}
 }
@@ -351,7 +358,7 @@ func (g *gatherer) freeze(tp waybill.TopicPartition, part *gathering, kind, msg 
 	g.l.mu.Lock()
 	g.l.frozen[tp] = true
 	g.l.mu.Unlock()
-	g.l.p.found(g.l.ctx, waybill.Finding{Kind: kind, Severity: waybill.SeverityError, TopicPartition: tp, Span: waybill.Span{First: part.next, Next: part.next},
+	g.l.p.found(waybill.Finding{Kind: kind, Severity: waybill.SeverityError, TopicPartition: tp, Span: waybill.Span{First: part.next, Next: part.next},
 		Message: msg, Action: "this partition is frozen, the others go on; compare table and topic, then raise `epoch` to read the topic again"})
 }
 
@@ -364,7 +371,7 @@ const endGrace = 5
 func (g *gatherer) outOfRange(tp waybill.TopicPartition, part *gathering) {
 	info, err := g.l.sess.Describe(g.l.ctx)
 	if err != nil {
-		g.l.trouble(err, part.retry)
+		g.l.trouble(aboutFetch(tp), err, part.retry-1)
 		g.again(tp, part)
 		return
 	}
@@ -389,7 +396,7 @@ func (g *gatherer) outOfRange(tp waybill.TopicPartition, part *gathering) {
 // lose accounts for records that retention removed before they were read.
 func (g *gatherer) lose(tp waybill.TopicPartition, part *gathering, logStart int64) {
 	lost := waybill.Span{First: part.next, Next: logStart}
-	g.l.p.found(g.l.ctx, waybill.Finding{Kind: "retention_loss", Severity: waybill.SeverityError, TopicPartition: tp, Span: lost,
+	g.l.p.found(waybill.Finding{Kind: "retention_loss", Severity: waybill.SeverityError, TopicPartition: tp, Span: lost,
 		Message: fmt.Sprintf("%d offsets were removed from the topic before they were read", lost.Len()),
 		Action:  "they are counted as lost in the ledger; raise the topic's retention or find out why this pipeline stood still"})
 	// The lost offsets get a span of their own in a batch, so that whoever recovers it can tell them from

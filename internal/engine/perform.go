@@ -49,7 +49,7 @@ func (l *life) do(effects []delivery.Effect) {
 		case delivery.Settled:
 			l.settled(e)
 		case delivery.Report:
-			l.p.found(l.ctx, e.Finding)
+			l.p.found(e.Finding)
 		case delivery.Leave:
 			l.cancel(&waybill.Error{Op: "group", Pipeline: l.p.cfg.Name, Class: waybill.ClassFenced, Err: fmt.Errorf("%w: %s", errLeft, e.Reason)})
 		case delivery.Stop:
@@ -67,13 +67,6 @@ func (l *life) try(attempt int, fn func()) {
 			fn()
 		}
 	})
-}
-
-// trouble notes an error that will be tried again.
-func (l *life) trouble(err error, attempt int) {
-	if err != nil && l.ctx.Err() == nil {
-		l.p.failed(err, attempt+1)
-	}
 }
 
 func (l *life) commit(e delivery.Commit) {
@@ -120,7 +113,7 @@ func (l *life) commit(e delivery.Commit) {
 		err = perr
 	}
 	l.p.metrics.Commit(outcome)
-	l.trouble(err, e.Attempt)
+	l.trouble(aboutCommit, err, e.Attempt)
 	failpoint.Hit(failpoint.CommitAnswered)
 	l.step(answer)
 }
@@ -147,7 +140,7 @@ func (l *life) send(e delivery.Send) {
 		if class := waybill.ClassOf(err); class == waybill.ClassSchema || class == waybill.ClassBug {
 			answer = delivery.Impossible
 		}
-		l.trouble(err, e.Attempt)
+		l.batchTrouble(e.Work, err, e.Attempt)
 		l.step(delivery.SendAnswered{Op: e.Op, Answer: answer, Err: err})
 		return
 	}
@@ -172,9 +165,9 @@ func (l *life) send(e delivery.Send) {
 	var aerr error
 	if a.Err != nil {
 		aerr = a.Err
-		l.trouble(aerr, e.Attempt)
+		l.batchTrouble(e.Work, aerr, e.Attempt)
 	} else {
-		l.p.cleared()
+		l.p.cleared(aboutBatch(e.Work))
 	}
 	switch answer {
 	case delivery.Landed:
@@ -267,7 +260,7 @@ func (l *life) readBack(e delivery.ReadBack) {
 	}
 	l.p.metrics.ReadBack(e.Store)
 	present, err := l.p.target.present(l.ctx, e.Store, e.Batch, e.Spans)
-	l.trouble(err, e.Attempt)
+	l.batchTrouble(e.Work, err, e.Attempt)
 	if err == nil {
 		l.resolve(e.Work, present)
 		l.p.log.Debug("read back", "batch", e.Batch.ID.Short(), "store", e.Store, "present", present.Len())
@@ -282,7 +275,7 @@ func (l *life) claim(e delivery.Claim) {
 	why := l.refusals[e.Work]
 	l.mu.Unlock()
 	refused, err := l.p.target.claim(l.ctx, e.Batch, e.Rows, why)
-	l.trouble(err, e.Attempt)
+	l.batchTrouble(e.Work, err, e.Attempt)
 	if err == nil {
 		failpoint.Hit(failpoint.AfterClaim)
 	}
@@ -291,7 +284,7 @@ func (l *life) claim(e delivery.Claim) {
 
 func (l *life) proveWindow(e delivery.ProveWindow) {
 	inside, evidence, err := l.p.target.proveWindow(l.ctx, e.Batch)
-	l.trouble(err, e.Attempt)
+	l.batchTrouble(e.Work, err, e.Attempt)
 	l.p.log.Info("window of a batch in doubt", "batch", e.Batch.ID.Short(), "inside", inside, "evidence", evidence)
 	l.step(delivery.WindowProved{Op: e.Op, Inside: inside, Err: err})
 }
@@ -301,7 +294,7 @@ func (l *life) checkTail(e delivery.CheckTail) {
 		return
 	}
 	present, err := l.p.target.past(l.ctx, l.p.cfg.Epoch, e.Part.TopicPartition, e.From)
-	l.trouble(err, e.Attempt)
+	l.trouble(aboutBeginning(e.Part.TopicPartition), err, e.Attempt)
 	if err == nil {
 		failpoint.Hit(failpoint.TailChecked)
 	}
@@ -392,6 +385,7 @@ func (r *refusals) of(tp waybill.TopicPartition, offset int64) *waybill.Error {
 func (l *life) release(id delivery.WorkID) {
 	delete(l.doubts, id)
 	delete(l.refusals, id)
+	l.p.cleared(aboutBatch(id))
 	if d := l.data[id]; d != nil {
 		delete(l.data, id)
 		l.p.deps.Budget.Give(d.bytes)

@@ -46,19 +46,16 @@ type Pipeline struct {
 	metrics *telemetry.PipelineMetrics
 	target  *target // set by prepare
 
-	mu        sync.Mutex // guards what Status reads
-	state     status.PipelineState
-	reason    string
-	life      *life
-	failure   *status.Failure
-	logged    string // the last trouble that was logged as a warning, and when
-	loggedAt  time.Time
-	stalled   time.Time // zero: not stalled
-	findings  []status.Finding
-	totals    totals
-	meter     meter
-	assigned  atomic.Bool
-	recording sync.WaitGroup // findings on their way to the table
+	mu       sync.Mutex // guards what Status reads
+	state    status.PipelineState
+	reason   string
+	life     *life
+	failure  *status.Failure
+	troubles troubles
+	findings []status.Finding
+	totals   totals
+	meter    meter
+	assigned atomic.Bool
 }
 
 // New makes a pipeline that has not started.
@@ -75,7 +72,9 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	err := p.run(ctx)
 	if err != nil {
 		p.setState(status.Stopped, err.Error())
-		p.failed(err, 0)
+		p.mu.Lock()
+		p.failure = status.NewFailure(time.Now(), err)
+		p.mu.Unlock()
 		p.log.Error("stopped", "error", err, "class", waybill.ClassOf(err).String())
 		return err
 	}
@@ -100,6 +99,9 @@ func (p *Pipeline) run(ctx context.Context) error {
 		case errors.As(err, &replan) && ctx.Err() == nil:
 			p.closeTarget()
 			if err := p.prepare(ctx); err != nil {
+				if ctx.Err() != nil {
+					return nil
+				}
 				return err
 			}
 			continue
@@ -117,7 +119,7 @@ func (p *Pipeline) run(ctx context.Context) error {
 		}
 		attempt++
 		if err != nil {
-			p.failed(err, attempt)
+			p.failed(aboutMembership, err, attempt)
 		}
 		if wait(ctx, backoff(attempt)) != nil {
 			return nil //nolint:nilerr // asked to stop
@@ -144,16 +146,16 @@ func (p *Pipeline) prepare(ctx context.Context) error {
 			p.mu.Lock()
 			p.target = t
 			p.mu.Unlock()
-			p.cleared()
+			p.cleared(aboutStart)
 			for _, f := range t.notes {
-				p.found(ctx, f)
+				p.found(f)
 			}
 			return nil
 		}
 		if ctx.Err() != nil || !waybill.ClassOf(err).Heals() {
 			return err
 		}
-		p.failed(err, attempt+1)
+		p.failed(aboutStart, err, attempt+1)
 		if werr := wait(ctx, backoff(attempt+2)); werr != nil {
 			return werr
 		}
@@ -219,6 +221,7 @@ func (p *Pipeline) live(ctx context.Context) error {
 	p.mu.Lock()
 	p.life = nil
 	p.mu.Unlock()
+	p.clearedAll()
 	l.mu.Lock()
 	for id := range l.data {
 		l.release(id)
@@ -337,6 +340,7 @@ func (l *life) onRevoked(parts []waybill.TopicPartition) {
 		l.p.metrics.ForPartition(tp).Release()
 		delete(l.starts, tp)
 		delete(l.frozen, tp)
+		l.p.cleared(aboutPartition(tp)...)
 	}
 	if !l.closed {
 		l.do(l.machine.Step(delivery.Revoked{Parts: held}))

@@ -14,8 +14,9 @@ import (
 // fetchOffsets reads what Kafka and the ledger say about newly assigned partitions.
 func (l *life) fetchOffsets(e delivery.FetchOffsets) {
 	positions, err := l.positions(e.Parts)
-	l.trouble(err, e.Attempt)
+	l.trouble(aboutOffsets, err, e.Attempt)
 	if err == nil {
+		l.p.cleared(aboutMembership)
 		failpoint.Hit(failpoint.OffsetsFetched)
 	}
 	l.step(delivery.OffsetsFetched{Op: e.Op, Positions: positions, Err: err})
@@ -83,7 +84,7 @@ func (l *life) firstSight() (ledger.Pipeline, error) {
 // resolveStart finds where a partition without any position begins.
 func (l *life) resolveStart(e delivery.ResolveStart) {
 	offset, err := l.start(e.Part.TopicPartition)
-	l.trouble(err, e.Attempt)
+	l.trouble(aboutBeginning(e.Part.TopicPartition), err, e.Attempt)
 	if err == nil {
 		l.p.log.Info("starting", "partition", e.Part.Partition, "offset", offset, "start", l.p.cfg.Source.Kafka.Start)
 		failpoint.Hit(failpoint.StartResolved)
@@ -122,8 +123,8 @@ func (l *life) start(tp waybill.TopicPartition) (int64, error) {
 func (l *life) rebuild(e delivery.Rebuild) {
 	failpoint.Hit(failpoint.BeforeRebuild)
 	ev, d, err := l.rebuilt(e)
-	l.trouble(err, e.Attempt)
 	if err != nil {
+		l.batchTrouble(e.Work, err, e.Attempt)
 		if class := waybill.ClassOf(err); class == waybill.ClassConfig || class == waybill.ClassBug {
 			l.step(delivery.Failed{Err: err})
 			return

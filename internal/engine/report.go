@@ -15,9 +15,6 @@ import (
 	"github.com/waybill-data/waybill/internal/status"
 )
 
-// stallAfter is how many failures in a row are shown as a stall.
-const stallAfter = 2
-
 // keepFindings is how many findings Status shows.
 const keepFindings = 20
 
@@ -53,60 +50,9 @@ func (p *Pipeline) setState(s status.PipelineState, reason string) {
 	p.state, p.reason = s, reason
 }
 
-// failed notes an error; failures is how many in a row there have been.
-func (p *Pipeline) failed(err error, failures int) {
-	now := time.Now()
-	p.mu.Lock()
-	p.failure = status.NewFailure(now, err)
-	fresh := false
-	if failures >= stallAfter && p.stalled.IsZero() {
-		p.stalled, fresh = now, true
-	}
-	since := p.stalled
-	p.mu.Unlock()
-	if !since.IsZero() {
-		p.metrics.SetStalled(waybill.ClassOf(err), now.Sub(since))
-	}
-	switch {
-	case fresh:
-		p.repeated(err.Error(), now)
-		p.log.Error("stalled: retrying until it heals", "error", err, "class", waybill.ClassOf(err).String())
-	case failures > 0 && p.repeated(err.Error(), now):
-		p.log.Debug("will be tried again", "error", err, "failures", failures)
-	case failures > 0:
-		p.log.Warn("will be tried again", "error", err, "failures", failures)
-	}
-}
-
-// repeatLog is how often the same trouble is logged while it lasts.
-const repeatLog = 30 * time.Second
-
-// repeated reports whether these words have just been logged.
-func (p *Pipeline) repeated(words string, now time.Time) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if words == p.logged && now.Sub(p.loggedAt) < repeatLog {
-		return true
-	}
-	p.logged, p.loggedAt = words, now
-	return false
-}
-
-// cleared notes that the server answers again.
-func (p *Pipeline) cleared() {
-	p.mu.Lock()
-	since := p.stalled
-	p.stalled = time.Time{}
-	p.mu.Unlock()
-	if !since.IsZero() {
-		p.metrics.ClearStalled()
-		p.log.Info("moving again", "stalled_for", time.Since(since).Round(time.Millisecond))
-	}
-}
-
 // found makes a finding known: log, metric, status, and the table waybill.findings (by best effort: it
 // is told again by whoever meets the cause again).
-func (p *Pipeline) found(ctx context.Context, f waybill.Finding) {
+func (p *Pipeline) found(f waybill.Finding) {
 	now := time.Now()
 	p.metrics.Finding(f)
 	p.log.Warn("finding", "kind", f.Kind, "severity", f.Severity, "partition", f.Partition, "span", f.Span.String(), "message", f.Message, "action", f.Action)
@@ -118,8 +64,8 @@ func (p *Pipeline) found(ctx context.Context, f waybill.Finding) {
 	t := p.target
 	p.mu.Unlock()
 	if t != nil {
-		p.recording.Go(func() {
-			p.record(context.WithoutCancel(ctx), t, ledger.Noted{Finding: f, Pipeline: p.cfg.Name, Worker: worker(), At: t.client.ServerNow(now)})
+		t.recording.Go(func() {
+			p.record(t.recordCtx, t, ledger.Noted{Finding: f, Pipeline: p.cfg.Name, Worker: worker(), At: t.client.ServerNow(now)})
 		})
 	}
 }
@@ -129,15 +75,11 @@ const recordWait = 5 * time.Second
 
 // closeTarget lets findings that are being recorded land, then closes the connections.
 func (p *Pipeline) closeTarget() {
-	done := make(chan struct{})
-	go func() { p.recording.Wait(); close(done) }()
-	t := time.NewTimer(recordWait)
-	defer t.Stop()
-	select {
-	case <-done:
-	case <-t.C:
-	}
-	p.target.close()
+	t := p.target
+	giveUp := time.AfterFunc(recordWait, t.stopRecording)
+	defer giveUp.Stop()
+	t.recording.Wait()
+	t.close()
 }
 
 // recordTries bounds how long a finding is kept for a server that is away.
@@ -146,7 +88,7 @@ const recordTries = 20
 func (p *Pipeline) record(ctx context.Context, t *target, f ledger.Noted) {
 	for attempt := range recordTries {
 		if wait(ctx, backoff(attempt)) != nil {
-			return
+			break
 		}
 		a := t.client.Insert(ctx, clickhouse.Insert{Database: t.ledger.Database(), Table: ledger.TableFindings, Token: findingToken(f), Input: ledger.FindingBlock([]ledger.Noted{f})})
 		if a.Err == nil {
@@ -236,12 +178,9 @@ func (p *Pipeline) Status() status.Pipeline {
 	if p.target != nil {
 		s.Plan = p.target.current.ID().String()
 	}
-	if !p.stalled.IsZero() && p.state != status.Stopped {
-		since := p.stalled
-		s.State, s.StalledSince = status.Stalled, &since
-		if p.failure != nil {
-			s.Reason = p.failure.Message
-		}
+	if tr := p.troubles.stalling(); tr != nil && p.state != status.Stopped {
+		since := p.troubles.stalled
+		s.State, s.StalledSince, s.Reason = status.Stalled, &since, tr.err.Error()
 	}
 	l := p.life
 	p.mu.Unlock()

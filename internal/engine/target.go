@@ -38,6 +38,10 @@ type target struct {
 	tableID waybill.TableID
 	notes   []waybill.Finding // of the preflight
 
+	recording     sync.WaitGroup  // findings on their way to the table
+	recordCtx     context.Context // ends when they are given up
+	stopRecording context.CancelFunc
+
 	mu    sync.Mutex
 	plans map[waybill.PlanID]*contract.Plan
 }
@@ -53,8 +57,9 @@ func openTarget(ctx context.Context, cfg *config.Pipeline, log *slog.Logger) (*t
 	}
 	t := &target{cfg: cfg, client: client, ledger: ledger.New(client, ""), plans: map[waybill.PlanID]*contract.Plan{},
 		lineage: contract.Lineage{Topic: c.Lineage.Topic, Partition: c.Lineage.Partition, Offset: c.Lineage.Offset, Epoch: c.Lineage.Epoch}}
+	t.recordCtx, t.stopRecording = context.WithCancel(context.WithoutCancel(ctx))
 	if err := t.prepare(ctx); err != nil {
-		client.Close()
+		t.close()
 		return nil, err
 	}
 	return t, nil
@@ -160,7 +165,10 @@ func (t *target) savePlan(ctx context.Context) error {
 	return err
 }
 
-func (t *target) close() { t.client.Close() }
+func (t *target) close() {
+	t.stopRecording()
+	t.client.Close()
+}
 
 // name is the target's full name, as tokens and ledger rows carry it.
 func (t *target) name() string {

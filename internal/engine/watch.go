@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -20,10 +21,10 @@ func (*replanError) Error() string { return "the table has changed" }
 // restarts, and keeps end offsets, and so the lag, fresh for partitions that bring nothing.
 func (l *life) watch() {
 	var uptime time.Duration
+	var unanswered struct{ server, brokers int } // in a row
 	for l.ctx.Err() == nil {
-		if err := l.p.target.client.MeasureClock(l.ctx); err != nil {
-			l.p.log.Debug("clock of the server not measured", "error", err)
-		}
+		err := l.p.target.client.MeasureClock(l.ctx)
+		l.trouble(aboutServer, err, tally(&unanswered.server, err))
 		if up, err := l.p.target.client.Uptime(l.ctx); err == nil {
 			if up < uptime {
 				l.p.metrics.ServerRestart()
@@ -31,7 +32,12 @@ func (l *life) watch() {
 			}
 			uptime = up
 		}
-		l.measureLag()
+		err = l.measureLag()
+		l.trouble(aboutBrokers, err, tally(&unanswered.brokers, err))
+		if err == nil && l.sess.LeaseValid() {
+			l.p.cleared(aboutMembership)
+			l.p.assigned.Store(true) // a member that there are no partitions for is told nothing
+		}
 		if changed, err := l.p.target.changed(l.ctx); changed {
 			l.p.log.Warn("the table has changed: compiling the plan anew", "error", err)
 			l.cancel(&replanError{})
@@ -43,28 +49,46 @@ func (l *life) watch() {
 	}
 }
 
-func (l *life) measureLag() {
-	info, err := l.sess.Describe(l.ctx)
+// tally counts errors in a row: it answers how many there were before this one.
+func tally(n *int, err error) int {
+	if err == nil {
+		*n = 0
+		return 0
+	}
+	*n++
+	return *n - 1
+}
+
+// describeTimeout bounds one look at the brokers.
+const describeTimeout = 10 * time.Second
+
+func (l *life) measureLag() error {
+	ctx, cancel := context.WithTimeout(l.ctx, describeTimeout)
+	defer cancel()
+	info, err := l.sess.Describe(ctx)
 	if err != nil {
-		return
+		return err
 	}
 	topic := l.p.cfg.Source.Kafka.Topic
 	if info.TopicID != l.sess.TopicID() {
-		l.p.found(l.ctx, waybill.Finding{Kind: "topic_recreated", Severity: waybill.SeverityError, TopicPartition: waybill.TopicPartition{Topic: topic, Partition: -1},
+		l.p.found(waybill.Finding{Kind: "topic_recreated", Severity: waybill.SeverityError, TopicPartition: waybill.TopicPartition{Topic: topic, Partition: -1},
 			Message: "the topic was deleted and created again: its offsets are different records under the same numbers", Action: "stopped; raise `epoch` in the pipeline file to read the new topic from its start"})
 		l.step(delivery.Failed{Err: recreated(l.p.cfg.Name, topic)})
-		return
+		return nil
 	}
 	for _, pi := range info.Partitions {
 		l.heard(waybill.TopicPartition{Topic: topic, Partition: pi.Partition}, pi.StableEnd)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, p := range l.machine.Partitions() {
+	held := l.machine.Partitions()
+	l.p.forgetTroubles(held)
+	for _, p := range held {
 		if end, ok := l.ends[p.TopicPartition]; ok && p.Committed >= 0 {
 			l.p.metrics.ForPartition(p.TopicPartition).SetLag(max(0, end-p.Committed))
 		}
 	}
+	return nil
 }
 
 func recreated(pipeline, topic string) error {
