@@ -294,6 +294,10 @@ func (l *life) checkTail(e delivery.CheckTail) {
 		return
 	}
 	present, err := l.p.target.past(l.ctx, l.p.cfg.Epoch, e.Part.TopicPartition, e.From)
+	if err == nil && !l.sess.LeaseValid() {
+		// Somebody else may own the partition by now, and have written since.
+		err = &waybill.Error{Op: "recover", Pipeline: l.p.cfg.Name, Class: waybill.ClassRetryable, Err: errors.New("the lease ran out while looking for rows past the position")}
+	}
 	l.trouble(aboutBeginning(e.Part.TopicPartition), err, e.Attempt)
 	if err == nil {
 		failpoint.Hit(failpoint.TailChecked)
@@ -301,11 +305,12 @@ func (l *life) checkTail(e delivery.CheckTail) {
 	l.step(delivery.TailChecked{Op: e.Op, Present: present, Err: err})
 }
 
-// outwait waits until no insert that anybody sent before now can arrive any more: the server begins
-// none after its deadline, by its own clock, and gives up what it has begun after the insert's timeout.
+// outwait waits until no insert that a former owner may still send or has sent can arrive any more: its
+// lease ends after the session timeout, the server begins no insert after its deadline, by its own clock, and
+// gives up what it has begun after the insert's timeout.
 func (l *life) outwait() error {
 	deadline := l.p.cfg.Sink.ClickHouse.InsertDeadline
-	d := deadline + insertTimeout(deadline) + l.p.target.client.ClockMargin()
+	d := l.p.cfg.Source.Kafka.SessionTimeout + deadline + insertTimeout(deadline) + l.p.target.client.ClockMargin()
 	l.p.log.Info("waiting out inserts that may be under way", "for", d)
 	return wait(l.ctx, d)
 }
