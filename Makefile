@@ -58,6 +58,12 @@ sim: ## Run the seeded simulator (SEEDS=10000)
 e2e: engines ## Run every end-to-end case (WAYBILL_EVIDENCE=1 writes docs/evidence/e2e.txt)
 	WAYBILL_E2E=full $(GO) test ./e2e -count=1 -v -timeout 60m
 
+.PHONY: evidence
+evidence: engines ## Run sim and e2e in full and keep their outputs in docs/evidence
+	@test -z "$$(git status --porcelain)" || { echo "commit first: evidence names a commit"; exit 1; }
+	{ echo "# make sim, commit $$(git rev-parse HEAD), $$(date -u +%F)"; $(MAKE) --no-print-directory sim 2>/dev/null; } > docs/evidence/sim.txt
+	WAYBILL_E2E=full WAYBILL_EVIDENCE=1 $(GO) test ./e2e -count=1 -timeout 90m
+
 .PHONY: bench
 bench: engines ## Run the benchmarks (allocations included)
 	$(GO) test -run '^$$' -bench . -benchmem $(PKG)
