@@ -71,6 +71,15 @@ func (d *data) span(tp waybill.TopicPartition, instance delivery.Instance, first
 	return s
 }
 
+// covered is how many offsets the batch spans, holes included.
+func (d *data) covered() int64 {
+	var n int64
+	for _, s := range d.spans {
+		n += s.Next - s.First
+	}
+	return n
+}
+
 // add decodes one record into the batch.
 func (d *data) add(dec *json.Decoder, epoch waybill.Epoch, s *spanData, r *waybill.Record) {
 	s.Next = r.Offset + 1

@@ -15,8 +15,11 @@ import (
 	"github.com/waybill-data/waybill/internal/kafka"
 )
 
-// pollRecords bounds what one poll hands over, so that a batch closes near its bounds.
+// pollRecords bounds what one poll hands over at most, see room.
 const pollRecords = 10_000
+
+// firstPoll is how many records are asked for before it is known how large they are.
+const firstPoll = 100
 
 // gatherer turns fetched records into batches. It belongs to one goroutine: only it polls and starts
 // partitions, so records fetched before a start are never taken for records fetched after it.
@@ -27,6 +30,8 @@ type gatherer struct {
 	opened time.Time
 	taken  int64 // of the budget, for open
 	parts  map[waybill.TopicPartition]*gathering
+	// seen records of seenBytes, in this life: how large records are.
+	seen, seenBytes int64
 }
 
 // gathering is one partition that is being consumed.
@@ -75,7 +80,7 @@ func (g *gatherer) turn() error {
 		return g.sleep(0)
 	}
 	ctx, cancel := g.pollContext()
-	fetched, err := g.l.sess.Poll(ctx, pollRecords)
+	fetched, err := g.l.sess.Poll(ctx, g.room())
 	cancel()
 	for i := range fetched.Partitions {
 		if err := g.take(&fetched.Partitions[i]); err != nil {
@@ -243,6 +248,7 @@ func (g *gatherer) take(f *kafka.PartitionRecords) error {
 	}
 	g.l.p.metrics.ForPartition(f.TopicPartition).Read(read)
 	g.l.p.noteRead(read, g.open.bytes-before)
+	g.seen, g.seenBytes = g.seen+read, g.seenBytes+g.open.bytes-before
 	if over := g.open.bytes - g.taken; over > 0 {
 		g.l.p.deps.Budget.Force(over)
 		g.taken += over
@@ -262,17 +268,28 @@ func (g *gatherer) ensureOpen() error {
 	return nil
 }
 
+// room is how many records may still go into the batch, so that it closes near its bounds: of rows exactly,
+// of bytes by the size that records have had so far.
+func (g *gatherer) room() int {
+	b := g.l.p.cfg.Batch
+	rows, bytes := int64(b.Rows), b.Bytes
+	if g.open != nil {
+		rows, bytes = rows-g.open.covered(), bytes-g.open.bytes
+	}
+	known := int64(firstPoll)
+	if g.seen > 0 {
+		known = bytes/max(g.seenBytes/g.seen, 1) + 1
+	}
+	return int(min(max(min(rows, known), 1), pollRecords))
+}
+
 // due says whether the open batch is full, and whether it is old enough.
 func (g *gatherer) due() (full, due bool) {
 	if g.open == nil {
 		return false, false
 	}
 	b := g.l.p.cfg.Batch
-	var records int64
-	for _, s := range g.open.spans {
-		records += s.Next - s.First
-	}
-	full = g.open.bytes >= b.Bytes || records >= int64(b.Rows)
+	full = g.open.bytes >= b.Bytes || g.open.covered() >= int64(b.Rows)
 	return full, full || time.Since(g.opened) >= b.Age
 }
 
