@@ -45,6 +45,8 @@ type piece struct {
 	sent RowSet
 	// heal: some of sent are in the target, and its views may lack them.
 	heal bool
+	// hopeless: the server refuses the whole block, and would for ever, so that views cannot be healed by it.
+	hopeless bool
 }
 
 // begin starts a deposit.
@@ -175,7 +177,7 @@ func (m *Machine) reconsider(w *work, p *piece, present RowSet) []*piece {
 	d := w.deposit
 	before := p.rows.Len()
 	if m.cfg.Views && d.store == waybill.StoreTarget && !p.sent.Intersect(present).Empty() {
-		p.heal = m.whole(w, p.k, p.sent)
+		p.heal = !p.hopeless && m.whole(w, p.k, p.sent)
 		if !p.heal {
 			m.viewsMayLack(w, "only part of the batch can be sent from here")
 		}
@@ -297,6 +299,7 @@ func (m *Machine) sent(w *work, p *piece, rows RowSet, e SendAnswered) {
 	case Refused:
 		d.attempt++
 		d.doubt = true
+		p.hopeless = p.hopeless || p.heal
 		// Of a request with more rows than are left, another row may be to blame.
 		p.heal, p.sent, p.refused = false, p.sent.Union(rows), rows.Equal(p.rows)
 		if d.refusesSingly(p) {
