@@ -51,8 +51,9 @@ fmt: ## Format all Go files
 ##@ Long runs
 
 .PHONY: sim
-sim: ## Run the seeded simulator (SEEDS=10000)
-	$(GO) run ./internal/sim/cmd/waybill-sim -seeds $(SEEDS) $(SIM_FLAGS)
+sim: ## Run the seeded simulator and its negative controls (SEEDS=10000)
+	$(GO) run ./internal/sim/cmd/waybill-sim -seeds $(SEEDS) -matrix $(SIM_FLAGS)
+	$(GO) run ./internal/sim/cmd/waybill-sim -mutants
 
 .PHONY: e2e
 e2e: engines ## Run every end-to-end case (WAYBILL_EVIDENCE=1 writes docs/evidence/e2e.txt)
