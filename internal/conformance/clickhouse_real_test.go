@@ -329,7 +329,7 @@ func (r real) InterruptInView(in conformance.Insert, view string, by conformance
 	case conformance.ClientKilled:
 		cancel()
 	}
-	<-done
+	_ = <-done // how it ended is not the question
 	r.waitGone(id)
 	r.FailView(in.Table, view, false)
 }

@@ -82,7 +82,7 @@ func (w *world) ledgerBlock(e delivery.Send) []chmodel.Row {
 	var out []chmodel.Row
 	for _, l := range e.Ledger {
 		h := fnv.New64a()
-		fmt.Fprintf(h, "%+v", l)
+		h.Write(fmt.Appendf(nil, "%+v", l))
 		w.ledger[h.Sum64()] = l
 		out = append(out, chmodel.Row{Topic: topic, Partition: l.Partition, Offset: l.First, Epoch: uint32(e.Batch.Epoch),
 			TablePartition: month, Content: h.Sum64()})

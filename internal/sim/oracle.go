@@ -29,8 +29,8 @@ func (w *world) judge() {
 			o.records(life, n)
 		}
 	}
-	o.strangers(tableTarget, o.target)
-	o.strangers(tableDead, o.dead)
+	o.strangers(tableTarget)
+	o.strangers(tableDead)
 	if w.opt.mode == delivery.ExactlyOnce {
 		o.committed()
 		o.findings()
@@ -40,7 +40,6 @@ func (w *world) judge() {
 type oracle struct {
 	w                          *world
 	target, dead, ledger, view map[place]int
-	spans                      map[waybill.Epoch]map[int32][]delivery.LedgerRow
 	lost                       map[place]bool // covered by a span of the ledger that counts losses
 }
 
@@ -238,7 +237,7 @@ func (o *oracle) swallowedThenForgotten(p place) bool {
 }
 
 // strangers: nothing is there that was not produced, and with the content that it was produced with.
-func (o *oracle) strangers(table string, counts map[place]int) {
+func (o *oracle) strangers(table string) {
 	for _, r := range o.w.ch.Rows(table) {
 		if !o.produced(r) {
 			o.w.fail("%s holds partition %d epoch %d offset %d with content %x, which was never produced", table, r.Partition, r.Epoch, r.Offset, r.Content)

@@ -144,7 +144,7 @@ func newWorld(seed uint64, opt layout, mutant delivery.Mutant, verbose bool) *wo
 // line adds to the transcript.
 func (w *world) line(s string) {
 	text := fmt.Sprintf("%8.3f %s", float64(w.now)/1000, s)
-	fmt.Fprintln(w.hash, text)
+	w.hash.Write([]byte(text + "\n"))
 	w.lines = append(w.lines, text)
 }
 

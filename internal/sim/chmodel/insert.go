@@ -235,7 +235,8 @@ func (in *Insert) queueBlock(slices, views []slice) {
 		late.late = true
 		in.late, slices = &late, slices[:last]
 	}
-	in.queue = append(slices, views...)
+	in.queue = slices
+	in.queue = append(in.queue, views...)
 }
 
 // key identifies the block under way in deduplication logs; "" if it does not deduplicate.

@@ -110,7 +110,7 @@ func (t *table) clone() *table {
 // Fingerprint is a hash of all that can influence future answers: equal fingerprints, equal servers.
 func (s *Server) Fingerprint() uint64 {
 	h := fnv.New64a()
-	fmt.Fprint(h, s.Dump())
+	h.Write([]byte(s.Dump()))
 	return h.Sum64()
 }
 

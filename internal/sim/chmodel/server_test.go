@@ -12,9 +12,9 @@ func rowsOf(tablePartition int, offsets ...int64) []Row {
 	return out
 }
 
-func withTable(window int) *Server {
+func withTable() *Server {
 	s := NewServer()
-	s.AddTable("a", TableOptions{Window: window})
+	s.AddTable("a", TableOptions{Window: 10})
 	return s
 }
 
@@ -26,7 +26,7 @@ func wantOffsets(t *testing.T, got Offsets, want string) {
 }
 
 func TestInsert_CommitsSliceBySlice(t *testing.T) {
-	s := withTable(10)
+	s := withTable()
 	in := s.Begin("a", "T", append(rowsOf(1, 0), rowsOf(2, 1)...), InsertOptions{})
 	for i, want := range []string{"[0,1)", "[0,2)"} {
 		if done := in.Step(0); done != (i == 1) {
@@ -40,7 +40,7 @@ func TestInsert_CommitsSliceBySlice(t *testing.T) {
 }
 
 func TestAbort_KeepsWhatWasCommittedAndAnswersNothing(t *testing.T) {
-	s := withTable(10)
+	s := withTable()
 	in := s.Begin("a", "T", append(rowsOf(1, 0), rowsOf(2, 1)...), InsertOptions{})
 	in.Step(0)
 	in.Abort()
@@ -51,7 +51,7 @@ func TestAbort_KeepsWhatWasCommittedAndAnswersNothing(t *testing.T) {
 }
 
 func TestPresentLagged_SeesAnEarlierCommit(t *testing.T) {
-	s := withTable(10)
+	s := withTable()
 	s.Insert("a", "T", rowsOf(1, 0), InsertOptions{}, 0)
 	then := s.Commits()
 	s.Insert("a", "U", rowsOf(1, 1), InsertOptions{}, 0)
@@ -63,7 +63,7 @@ func TestPresentLagged_SeesAnEarlierCommit(t *testing.T) {
 
 func TestExchange_InsertUnderWay(t *testing.T) {
 	for _, fails := range []bool{false, true} {
-		s := withTable(10)
+		s := withTable()
 		s.AddTable("b", TableOptions{Window: 10})
 		in := s.Begin("a", "T", rowsOf(1, 0), InsertOptions{FailIfExchanged: fails})
 		s.Exchange("a", "b")
@@ -81,7 +81,7 @@ func TestExchange_InsertUnderWay(t *testing.T) {
 }
 
 func TestFaults_StrikeOnce(t *testing.T) {
-	s := withTable(10)
+	s := withTable()
 	s.RefuseNext("a", CodeTooManyParts, "too many parts")
 	if a := s.Insert("a", "T", rowsOf(1, 0), InsertOptions{}, 0); a.ErrCode != CodeTooManyParts {
 		t.Fatalf("%+v", a)
@@ -102,7 +102,7 @@ func TestFaults_StrikeOnce(t *testing.T) {
 }
 
 func TestDeadline_PerBlock(t *testing.T) {
-	s := withTable(10)
+	s := withTable()
 	in := s.BeginBlocks("a", "T", [][]Row{rowsOf(1, 0), rowsOf(1, 1)}, InsertOptions{Deadline: 100})
 	in.Step(100)
 	if in.Step(101); in.Result().ErrCode != CodeThrowIf {
@@ -118,7 +118,7 @@ func TestUnknownTable_IsAnAnswer(t *testing.T) {
 }
 
 func TestClone_SharesNothing(t *testing.T) {
-	s := withTable(10)
+	s := withTable()
 	s.AddTable("b", TableOptions{Window: 10})
 	s.AddView("a", "b", ViewOptions{})
 	s.Insert("a", "T", rowsOf(1, 0), InsertOptions{}, 0)

@@ -121,7 +121,7 @@ func tokenKey(token string, block int) string { return fmt.Sprintf("token:%s#%d"
 func contentKey(rows []Row) string {
 	h := fnv.New64a()
 	for _, r := range rows {
-		fmt.Fprintf(h, "%+v;", r)
+		h.Write(fmt.Appendf(nil, "%+v;", r))
 	}
 	return fmt.Sprintf("content:%016x", h.Sum64())
 }

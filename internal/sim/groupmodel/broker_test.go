@@ -11,11 +11,11 @@ func newTestBroker() *Broker {
 	return New(Config{Topic: "t", Partitions: 3, SessionTimeout: 1000, RebalanceTimeout: 2000})
 }
 
-func settle(b *Broker, now int64, names ...string) {
+func settle(b *Broker, names ...string) {
 	for range 10 {
 		for _, name := range names {
-			b.Poll(name, now)
-			b.AckRevoked(name, now)
+			b.Poll(name, 0)
+			b.AckRevoked(name, 0)
 		}
 	}
 }
@@ -23,10 +23,10 @@ func settle(b *Broker, now int64, names ...string) {
 func TestCooperative_MovesLittle(t *testing.T) {
 	b := newTestBroker()
 	b.Join("A", 0)
-	settle(b, 0, "A")
+	settle(b, "A")
 	before := b.Owned("A")
 	b.Join("B", 0)
-	settle(b, 0, "A", "B")
+	settle(b, "A", "B")
 	for _, p := range b.Owned("A") {
 		if !slices.Contains(before, p) {
 			t.Fatalf("A got %d, which it did not have", p)
@@ -41,11 +41,11 @@ func TestPin_MovesOnePartitionAndBack(t *testing.T) {
 	b := newTestBroker()
 	b.Join("A", 0)
 	b.Join("B", 0)
-	settle(b, 0, "A", "B")
+	settle(b, "A", "B")
 	for _, owner := range []string{"A", "B", "A"} {
 		b.Pin(0, owner)
 		b.Rebalance(0)
-		settle(b, 0, "A", "B")
+		settle(b, "A", "B")
 		if !slices.Contains(b.Owned(owner), 0) {
 			t.Fatalf("%s does not own 0: A %v, B %v", owner, b.Owned("A"), b.Owned("B"))
 		}
@@ -55,7 +55,7 @@ func TestPin_MovesOnePartitionAndBack(t *testing.T) {
 func TestZombie_LearnsLateAndLosesAll(t *testing.T) {
 	b := newTestBroker()
 	b.Join("A", 0)
-	settle(b, 0, "A")
+	settle(b, "A")
 	req, _ := b.NewCommit("A", CommitEntry{Partition: 0, Offset: 1})
 	b.Tick(999)
 	if len(b.Members()) != 1 {
@@ -76,7 +76,7 @@ func TestZombie_LearnsLateAndLosesAll(t *testing.T) {
 func TestFailNextCommit_OnePartitionOnce(t *testing.T) {
 	b := newTestBroker()
 	b.Join("A", 0)
-	settle(b, 0, "A")
+	settle(b, "A")
 	b.FailNextCommit(1, OffsetMetadataTooLarge)
 	for i, want := range []Code{OffsetMetadataTooLarge, OK} {
 		req, _ := b.NewCommit("A", CommitEntry{Partition: 0, Offset: int64(i)}, CommitEntry{Partition: 1, Offset: int64(i)})
@@ -173,7 +173,7 @@ func wantAllOwned(t *testing.T, b *Broker, names []string, seed uint64) {
 func TestClone_SharesNothing(t *testing.T) {
 	b := newTestBroker()
 	b.Join("A", 0)
-	settle(b, 0, "A")
+	settle(b, "A")
 	was := b.Fingerprint()
 	c := b.Clone()
 	if c.Fingerprint() != was {
@@ -181,7 +181,7 @@ func TestClone_SharesNothing(t *testing.T) {
 	}
 	c.Produce(0, 1)
 	c.Join("B", 0)
-	settle(c, 0, "A", "B")
+	settle(c, "A", "B")
 	c.Pin(0, "B")
 	c.FailNextCommit(0, OffsetMetadataTooLarge)
 	if b.Fingerprint() != was {

@@ -9,7 +9,7 @@ import (
 // Fingerprint is a hash of all that can influence future answers.
 func (b *Broker) Fingerprint() uint64 {
 	h := fnv.New64a()
-	fmt.Fprint(h, b.Dump())
+	h.Write([]byte(b.Dump()))
 	return h.Sum64()
 }
 
