@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"hash"
 	"hash/fnv"
 	"math/rand/v2"
 
@@ -92,10 +93,7 @@ type world struct {
 
 	verbose bool
 	lines   []string
-	hash    interface {
-		Write([]byte) (int, error)
-		Sum64() uint64
-	}
+	hash    hash.Hash64
 }
 
 type foundAt struct {
