@@ -25,6 +25,7 @@ type chaos struct {
 const chaosWorkers = 3
 
 func TestChaos_EverythingAtOnce(t *testing.T) {
+	t.Parallel()
 	fullOnly(t)
 	for _, view := range []bool{false, true} {
 		t.Run(fmt.Sprintf("view=%v", view), func(t *testing.T) {

@@ -83,6 +83,7 @@ func TestClickHouse_GoneForAWhile(t *testing.T) {
 }
 
 func TestClickHouse_LostReply(t *testing.T) {
+	t.Parallel()
 	for _, table := range []string{tableEvents, tableDeadLetters, tableLedger} {
 		t.Run(strings.Trim(table, "`"), func(t *testing.T) {
 			w := newWorld(t, setup{proxied: true})
@@ -124,6 +125,7 @@ func (w *world) aged() {
 func logged(o *chserver.Options) { o.SystemLogs = true }
 
 func TestClickHouse_BodyCut(t *testing.T) {
+	t.Parallel()
 	percents := []int{50}
 	if full {
 		percents = []int{1, 25, 61, 99}
@@ -170,6 +172,7 @@ func TestClickHouse_TooManyParts(t *testing.T) {
 
 // Errors that a person mends on the server, or that go by: nothing is dead-lettered for them.
 func TestClickHouse_ErrorsThatHeal(t *testing.T) {
+	t.Parallel()
 	for name, fault := range map[string]faultproxy.Fault{
 		"AUTHENTICATION_FAILED": faultproxy.Answer(516, "AUTHENTICATION_FAILED", "DB::Exception: ingest: Authentication failed: password is incorrect").On(faultproxy.Handshake()),
 		"MEMORY_LIMIT_EXCEEDED": faultproxy.Answer(241, "MEMORY_LIMIT_EXCEEDED", "DB::Exception: (total) memory limit exceeded: would use 10.00 GiB"),
@@ -253,6 +256,7 @@ func (w *world) useUpWindow(blocks int) {
 }
 
 func TestClickHouse_WindowUsedUpWhileInDoubt(t *testing.T) {
+	t.Parallel()
 	for _, at := range []string{"after-target", "during-target", "before-target"} {
 		t.Run(at, func(t *testing.T) {
 			if at != "after-target" {
@@ -330,6 +334,7 @@ func TestClickHouse_RefusedRowViewAndACrash(t *testing.T) {
 }
 
 func TestClickHouse_ManyTablePartitions(t *testing.T) {
+	t.Parallel()
 	for _, days := range []int{60, 150} { // the server takes 100 in one block; the second has to be split
 		t.Run(fmt.Sprintf("%d", days), func(t *testing.T) {
 			if days != 60 {
@@ -349,6 +354,7 @@ func TestClickHouse_ManyTablePartitions(t *testing.T) {
 }
 
 func TestDelivery_AtLeastOnce(t *testing.T) {
+	t.Parallel()
 	for _, at := range []string{"after-target", "after-ledger"} {
 		t.Run(at, func(t *testing.T) {
 			if at != "after-target" {

@@ -61,6 +61,7 @@ var inShort = []string{"after-target", "during-target", "after-ledger", "after-r
 
 // TestFailpoints_NothingIsLostOrDoubled kills a worker at every place where the binary can be killed.
 func TestFailpoints_NothingIsLostOrDoubled(t *testing.T) {
+	t.Parallel()
 	out, err := exec.Command(binary, "failpoints").Output()
 	if err != nil {
 		t.Fatal(err)

@@ -19,6 +19,7 @@ import (
 )
 
 func TestKafka_BrokerRestarted(t *testing.T) {
+	t.Parallel()
 	for _, how := range []string{"killed", "stopped"} {
 		t.Run(how, func(t *testing.T) {
 			if how != "killed" {
@@ -130,6 +131,7 @@ func (w *world) commitByHand(change func(o *kadm.Offset)) {
 }
 
 func TestGroup_MovedByHand(t *testing.T) {
+	t.Parallel()
 	for kind, change := range map[string]func(o *kadm.Offset){
 		"position_moved_forward": func(o *kadm.Offset) { o.At += 40; o.Metadata = "" },
 		"position_moved_back":    func(o *kadm.Offset) { o.At -= 40; o.Metadata = "" },
@@ -152,6 +154,7 @@ func TestGroup_MovedByHand(t *testing.T) {
 
 // The same while a batch was pending: its string is gone, its rows are not.
 func TestGroup_MovedByHandWithABatchPending(t *testing.T) {
+	t.Parallel()
 	for kind, change := range map[string]func(o *kadm.Offset){
 		"metadata_wiped":         func(o *kadm.Offset) { o.Metadata = "" },
 		"position_moved_forward": func(o *kadm.Offset) { o.At += 40; o.Metadata = "" },
@@ -178,6 +181,7 @@ func TestGroup_MovedByHandWithABatchPending(t *testing.T) {
 }
 
 func TestGroup_Deleted(t *testing.T) {
+	t.Parallel()
 	for _, pending := range []bool{false, true} {
 		t.Run(fmt.Sprintf("pending=%v", pending), func(t *testing.T) {
 			w := newWorld(t, setup{})
@@ -202,28 +206,40 @@ func TestGroup_Deleted(t *testing.T) {
 }
 
 func TestGroup_FrozenThroughARebalance(t *testing.T) {
-	w := newWorld(t, setup{})
-	a, b := w.start(""), w.start("")
-	w.eventually("both workers have partitions", func() bool { return a.owns() == 2 && b.owns() == 2 })
-	w.produce(600, usual)
-	w.quiet()
-	a.signal(sigStop)
-	w.produce(600, usual)
-	w.eventually("the other worker owns all", func() bool { return b.owns() == int(w.partitions) })
-	a.signal(sigCont)
-	w.produce(600, usual)
-	w.eventually("the frozen worker is back", func() bool { return a.owns() == 2 && b.owns() == 2 })
-	w.observe("memberships of the frozen worker", a.said(`"msg":"partitions assigned"`)-1)
-	w.quiet()
-	a.stop()
-	w.quiet()
-	b.stop()
-	w.verify()
+	t.Parallel()
+	for _, protocol := range []string{"classic", "consumer"} {
+		t.Run(protocol, func(t *testing.T) {
+			if protocol != "classic" {
+				fullOnly(t)
+			}
+			w := newWorld(t, setup{kafkaKeys: "protocol: " + protocol})
+			if protocol == "consumer" {
+				w.groupConfig("consumer.session.timeout.ms", "6000")
+			}
+			a, b := w.start(""), w.start("")
+			w.eventually("both workers have partitions", func() bool { return a.owns() == 2 && b.owns() == 2 })
+			w.produce(600, usual)
+			w.quiet()
+			a.signal(sigStop)
+			w.produce(600, usual)
+			w.eventually("the other worker owns all", func() bool { return b.owns() == int(w.partitions) })
+			a.signal(sigCont)
+			w.produce(600, usual)
+			w.eventually("the frozen worker is back", func() bool { return a.owns() == 2 && b.owns() == 2 })
+			w.observe("memberships of the frozen worker after the first", a.said(`"msg":"partitions assigned"`)-1)
+			w.quiet()
+			a.stop()
+			w.quiet()
+			b.stop()
+			w.verify()
+		})
+	}
 }
 
 // The frozen worker's insert is on its way and is let go when the worker, or its successor, has long
 // moved on.
 func TestGroup_FrozenWithAnInsertInFlight(t *testing.T) {
+	t.Parallel()
 	for _, wakes := range []bool{true, false} {
 		t.Run(fmt.Sprintf("wakes=%v", wakes), func(t *testing.T) {
 			w := newWorld(t, setup{proxied: true})
@@ -288,6 +304,7 @@ func TestKafka_PartitionsAdded(t *testing.T) {
 }
 
 func TestKafka_RetentionPastThePosition(t *testing.T) {
+	t.Parallel()
 	for _, pending := range []bool{false, true} {
 		t.Run(fmt.Sprintf("pending=%v", pending), func(t *testing.T) {
 			w := newWorld(t, setup{partitions: 2})
@@ -361,6 +378,7 @@ func (w *world) verifyPartial(from, before int64) {
 }
 
 func TestKafka_ConsumerProtocol(t *testing.T) {
+	t.Parallel()
 	for _, at := range []string{"after-target", "commit-built", "before-ledger"} {
 		t.Run(at, func(t *testing.T) {
 			if at != "after-target" {

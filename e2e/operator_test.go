@@ -35,6 +35,7 @@ func (w *world) refuses(code int, words ...string) {
 }
 
 func TestOperator_MistakesAreNamedAndLoseNothing(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		setup setup
 		spoil func(w *world)
@@ -112,6 +113,7 @@ func TestOperator_MissingGrant(t *testing.T) {
 
 // Hosts that cannot be reached are waited for, and the status says so.
 func TestOperator_HostsOutOfReach(t *testing.T) {
+	t.Parallel()
 	for _, side := range []string{"ClickHouse", "Kafka"} {
 		t.Run(side, func(t *testing.T) {
 			proxy := testenv.Proxy(t, "127.0.0.1:1")
@@ -181,6 +183,7 @@ func TestOperator_StopWhileTheServerIsAway(t *testing.T) {
 
 // The epoch is raised to read the topic again on purpose, here while a batch of the old epoch is pending.
 func TestOperator_EpochRaised(t *testing.T) {
+	t.Parallel()
 	for _, pending := range []bool{false, true} {
 		t.Run(fmt.Sprintf("pending=%v", pending), func(t *testing.T) {
 			w := newWorld(t, setup{})
@@ -236,17 +239,35 @@ func (w *world) again(ends map[position]int64) {
 	}
 }
 
-// A broker that takes shorter metadata than the default: fewer batches at once, or a clear stop; no loss.
+// A broker that takes shorter metadata than the default: a clear stop if not even one batch's string fits,
+// with nothing written that could be doubled later; else it works.
 func TestOperator_ShortMetadata(t *testing.T) {
-	w := newWorld(t, setup{partitions: 2, kafka: testenv.Kafka(t, func(o *kafkaserver.Options) {
-		o.Properties = map[string]string{"offset.metadata.max.bytes": "40"}
-	})})
-	w.produce(400, usual)
-	w.refuses(4, "offset.metadata.max.bytes")
-	ctx := t.Context()
-	value := "4096"
-	if _, err := w.adm.AlterBrokerConfigs(ctx, brokerConfig("offset.metadata.max.bytes", &value), 1); err != nil {
-		t.Fatal(err)
+	t.Parallel()
+	for _, bytes := range []string{"40", "160"} {
+		t.Run(bytes, func(t *testing.T) {
+			if bytes != "40" {
+				fullOnly(t)
+			}
+			w := newWorld(t, setup{partitions: 2, kafka: testenv.Kafka(t, func(o *kafkaserver.Options) {
+				o.Properties = map[string]string{"offset.metadata.max.bytes": bytes}
+			})})
+			w.produce(400, usual)
+			if bytes == "40" {
+				w.refuses(4, "offset.metadata.max.bytes")
+				if n := w.count(); n != 0 {
+					t.Errorf("%d rows were written under an intent that nobody can read", n)
+				}
+				return
+			}
+			p := w.start("")
+			for range 10 {
+				w.produce(100, usual)
+			}
+			w.quiet()
+			p.stop()
+			w.observe("bytes allowed", integer(bytes))
+			w.verify()
+		})
 	}
 }
 

@@ -115,15 +115,3 @@ func (w *world) produceBy(cl *kgo.Client, n int, m mix) []record {
 	w.records = append(w.records, sent...)
 	return w.records[len(w.records)-n:]
 }
-
-// landing is how many records must be rows.
-func (w *world) landing() (n int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for i := range w.records {
-		if w.records[i].fate == asRow && !w.lost[w.records[i].place] {
-			n++
-		}
-	}
-	return n
-}

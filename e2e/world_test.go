@@ -388,8 +388,3 @@ func (w *world) emptyGroup() {
 }
 
 func mapKeys[K cmp.Ordered, V any](m map[K]V) iter.Seq[K] { return maps.Keys(m) }
-
-// brokerConfig is one setting, for the admin client.
-func brokerConfig(name string, value *string) []kadm.AlterConfig {
-	return []kadm.AlterConfig{{Op: kadm.SetConfig, Name: name, Value: value}}
-}
