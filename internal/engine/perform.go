@@ -161,7 +161,7 @@ func (l *life) send(e delivery.Send) {
 	failpoint.Hit(after)
 	answer := answerOf(a)
 	l.p.metrics.Insert(e.Store, insertOutcome(a), a.Wall)
-	l.p.log.Debug("insert", "batch", e.Batch.ID.Short(), "store", e.Store, "k", e.K, "rows", a.Rows, "answer", answer, "took", a.Wall)
+	l.p.log.Debug("insert", "batch", e.Batch.ID.Short(), "store", e.Store, "k", e.K, "rows", a.Rows, "answer", answer.String(), "took", a.Wall)
 	var aerr error
 	if a.Err != nil {
 		aerr = a.Err

@@ -55,7 +55,10 @@ type world struct {
 }
 
 func newWorld(t testing.TB, partitions int32) *world {
-	ch := testenv.SharedClickHouse(t)
+	return newWorldOn(t, testenv.SharedClickHouse(t), partitions)
+}
+
+func newWorldOn(t testing.TB, ch *chserver.Server, partitions int32) *world {
 	k, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(partitions, topic), kfake.GroupMinSessionTimeout(time.Second))
 	if err != nil {
 		t.Fatal(err)
@@ -85,15 +88,19 @@ func (w *world) query(sql string) string {
 
 // spec of a pipeline file: what differs from the usual.
 type spec struct {
-	kafka, sink, top string // more of each section, in YAML
-	addr             string // of ClickHouse, if not the server itself
-	rows, bytes      int    // of a batch
+	kafka, top  string // more of each section, in YAML
+	deadline    string // of inserts
+	addr        string // of ClickHouse, if not the server itself
+	rows, bytes int    // of a batch
 }
 
 func (w *world) file(s spec) *config.Pipeline {
 	w.Helper()
 	if s.addr == "" {
 		s.addr = w.ch.TCPAddr()
+	}
+	if s.deadline == "" {
+		s.deadline = "5s"
 	}
 	if s.rows == 0 {
 		s.rows = 500
@@ -112,9 +119,9 @@ contract:
     model: {type: LowCardinality(String)}
     tokens: {type: UInt32, from: usage.tokens}
 sink:
-  clickhouse: {url: "clickhouse://default@%s/%s", table: calls, insert_deadline: 5s%s}
+  clickhouse: {url: "clickhouse://default@%s/%s", table: calls, insert_deadline: %s}
 batch: {rows: %d, bytes: %d, age: 200ms}
-%s`, w.name, w.kafka.ListenAddrs()[0], topic, s.kafka, s.addr, w.db, s.sink, s.rows, s.bytes, s.top)
+%s`, w.name, w.kafka.ListenAddrs()[0], topic, s.kafka, s.addr, w.db, s.deadline, s.rows, s.bytes, s.top)
 	p, err := config.Parse("test.yaml", []byte(text), os.LookupEnv)
 	if err != nil {
 		w.Fatal(err)

@@ -1,0 +1,119 @@
+package engine_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/status"
+	"github.com/waybill-data/waybill/internal/testenv"
+	"github.com/waybill-data/waybill/internal/testenv/chserver"
+)
+
+func TestRows_RefusedByTheServerAreDeadLettersWithTheirOwnReason(t *testing.T) {
+	w := newWorld(t, 2)
+	w.table(", CONSTRAINT no_seven CHECK id % 500 != 7, CONSTRAINT no_eight CHECK id % 500 != 8")
+	w.produce(2000)
+	a := w.start(w.file(spec{rows: 2000}))
+	w.quiet(2000)
+	a.stop()
+	w.verify()
+	w.wantCounts("2000 1972 28 0") // 20 are cut off, 4 + 4 refused
+	for name, n := range map[string]string{"no_seven": "4", "no_eight": "4"} {
+		sql := "SELECT count() FROM waybill.dead_letters WHERE pipeline = '" + w.name + "' AND code = 'server_469' AND message LIKE '%" + name + "%' AND value LIKE '%\"id\":%" +
+			map[string]string{"no_seven": "7", "no_eight": "8"}[name] + ",%'"
+		if got := w.query(sql); got != n {
+			t.Errorf("%s dead letters of constraint %s, want %s", got, name, n)
+		}
+	}
+}
+
+func TestRows_ServerThatRefusesTooManyStopsAndDeadLettersNone(t *testing.T) {
+	w := newWorld(t, 1)
+	w.table(", CONSTRAINT early CHECK id < 10")
+	w.produceAs(1000, func(i int) string { return fmt.Sprintf(`{"id":%d}`, i) })
+	a := w.start(w.file(spec{rows: 1000}))
+	err := a.ended()
+	if waybill.ClassOf(err) != waybill.ClassPoison {
+		t.Fatalf("ended with %v", err)
+	}
+	if s := a.p.Status(); s.State != status.Stopped || s.Reason == "" {
+		t.Errorf("status %+v", s)
+	}
+	if got := w.query("SELECT count() FROM waybill.dead_letters WHERE pipeline = '" + w.name + "'"); got != "0" {
+		t.Errorf("%s dead letters", got)
+	}
+	if got := w.query("SELECT count() FROM waybill.decisions WHERE pipeline = '" + w.name + "'"); got != "0" {
+		t.Errorf("%s decisions", got)
+	}
+	// Mended, it is carried out from where it stood.
+	w.exec("ALTER TABLE " + w.db + ".calls DROP CONSTRAINT early")
+	b := w.start(w.file(spec{rows: 1000}))
+	w.quiet(1000)
+	b.stop()
+	w.verify()
+	w.wantCounts("1000 1000 0 0")
+}
+
+func TestRows_ThrowingViewHoldsTheBatchUntilItIsMended(t *testing.T) {
+	// The part log is what proves that the window still remembers the batch.
+	w := newWorldOn(t, testenv.ClickHouse(t, func(o *chserver.Options) { o.SystemLogs = true }), 1)
+	w.exec("CREATE TABLE "+w.db+".per_model (model String, n UInt64) ENGINE = SummingMergeTree ORDER BY model SETTINGS non_replicated_deduplication_window = 10000",
+		"CREATE MATERIALIZED VIEW "+w.db+".broken TO "+w.db+".per_model AS SELECT toString(model) AS model, count() + throwIf(max(id) = 150, 'the view is broken') AS n FROM "+w.db+".calls GROUP BY model")
+	testenv.Eventually(t, soon, "the table is some seconds old", func() bool {
+		return w.query("SELECT min(now() - metadata_modification_time) > 6 FROM system.tables WHERE database = '"+w.db+"'") == "1"
+	})
+	w.produceAs(151, func(i int) string { return fmt.Sprintf(`{"id":%d,"model":"m"}`, i) })
+	a := w.start(w.file(spec{rows: 151}))
+	a.await("stalled by the view", stalled("the view is broken"))
+	if got := w.query("SELECT count() FROM waybill.dead_letters WHERE pipeline = '" + w.name + "'"); got != "0" {
+		t.Errorf("%s dead letters", got)
+	}
+	w.exec("ALTER TABLE " + w.db + ".broken MODIFY QUERY SELECT toString(model) AS model, count() AS n FROM " + w.db + ".calls GROUP BY model")
+	w.quiet(151)
+	a.await("moving again", moving)
+	a.stop()
+	w.verify()
+	if got := w.query("SELECT sum(n) FROM " + w.db + ".per_model"); got != "151" || a.found("view_incomplete") {
+		t.Errorf("the view counts %s of 151", got)
+	}
+}
+
+func TestTable_AddedColumnIsTakenUp(t *testing.T) {
+	w := newWorld(t, 1)
+	w.produce(200)
+	a := w.start(w.file(spec{}))
+	w.quiet(200)
+	w.exec("ALTER TABLE " + w.db + ".calls ADD COLUMN region String DEFAULT 'eu'")
+	w.produce(200)
+	w.quiet(400)
+	a.stop()
+	w.verify()
+	if got := w.query("SELECT countIf(region = 'eu') FROM " + w.db + ".calls"); got != "396" {
+		t.Errorf("%s rows have the default", got)
+	}
+}
+
+func TestTable_ChangedSoThatThePlanDoesNotFitStopsWithTheReason(t *testing.T) {
+	for what, c := range map[string]struct{ alter, words string }{
+		"type":    {"MODIFY COLUMN tokens String", "tokens"},
+		"dropped": {"DROP COLUMN tokens", "tokens"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			w := newWorld(t, 1)
+			w.produce(200)
+			a := w.start(w.file(spec{}))
+			w.quiet(200)
+			w.exec("ALTER TABLE " + w.db + ".calls " + c.alter + " SETTINGS mutations_sync = 1")
+			err := a.ended()
+			if err == nil || !strings.Contains(err.Error(), c.words) {
+				t.Fatalf("ended with %v", err)
+			}
+			if s := a.p.Status(); s.State != status.Stopped || !strings.Contains(s.Reason, c.words) {
+				t.Errorf("status %+v", s)
+			}
+			w.wantCounts("200 198 2 0")
+		})
+	}
+}
