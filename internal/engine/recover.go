@@ -134,6 +134,11 @@ func (l *life) rebuild(e delivery.Rebuild) {
 	}
 	l.p.log.Info("carrying out a pending batch", "batch", e.Batch.ID.Short(), "spans", len(e.Batch.Spans), "rows", len(d.rows))
 	failpoint.Hit(failpoint.AfterRebuild)
+	l.keep(e.Work, d, ev)
+}
+
+// keep holds what was rebuilt for as long as its work lasts.
+func (l *life) keep(id delivery.WorkID, d *data, ev delivery.Rebuilt) {
 	l.p.deps.Budget.Force(d.bytes)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -141,10 +146,10 @@ func (l *life) rebuild(e delivery.Rebuild) {
 		l.p.deps.Budget.Give(d.bytes)
 		return
 	}
-	l.data[e.Work] = d
+	l.data[id] = d
 	l.do(l.machine.Step(ev))
-	if !l.alive(e.Work) { // dropped while it was being read
-		l.release(e.Work)
+	if !l.alive(id) { // dropped while it was being read
+		l.release(id)
 	}
 }
 
