@@ -64,6 +64,9 @@ func newWorldOn(t testing.TB, ch *chserver.Server, partitions int32) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(k.Close)
+	if t, ok := t.(*testing.T); ok {
+		t.Parallel() // they wait more than they work
+	}
 	w := &world{TB: t, kafka: k, ch: ch, db: testenv.Database(t, ch), budget: 8 << 20}
 	w.name = "calls-" + strings.ReplaceAll(w.db, "_", "-")
 	w.table("")
