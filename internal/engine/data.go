@@ -26,12 +26,12 @@ type data struct {
 type notes struct {
 	discarded map[string]int64         // values that no column takes, by path
 	defaulted map[string]json.Defaults // by column
-	rounded   int64
+	rounded   map[string]int64         // moments that lost digits, by column
 }
 
 // takeNotes moves the decoder's counts to the batch that it has just decoded.
 func (d *data) takeNotes(dec *json.Decoder) {
-	d.notes.discarded, d.notes.defaulted = dec.Unmapped(), dec.Defaulted()
+	d.notes = notes{discarded: dec.Unmapped(), defaulted: dec.Defaulted(), rounded: dec.Rounded()}
 }
 
 // row says which record a row of the block came from.
@@ -97,7 +97,6 @@ func (d *data) add(dec *json.Decoder, epoch waybill.Epoch, s *spanData, r *waybi
 	s.bytes += n
 	d.bytes += n
 	out := dec.Decode(r, epoch, d.block)
-	d.notes.rounded += int64(out.Rounded)
 	switch out.Kind {
 	case json.Written:
 		d.rows = append(d.rows, row{span: s.index, offset: r.Offset})

@@ -40,6 +40,9 @@ func (l *life) do(effects []delivery.Effect) {
 		case delivery.CheckTail:
 			l.try(e.Attempt, func() { l.checkTail(e) })
 		case delivery.Drop:
+			if e.Settled {
+				l.p.metrics.Settled()
+			}
 			if d := l.data[e.Work]; d != nil && e.Settled {
 				l.p.noteDecoded(d.notes)
 			}

@@ -151,7 +151,7 @@ func (p *Pipeline) noteRead(records, bytes int64) {
 
 // noteDecoded counts what decoding a settled batch did beside making rows.
 func (p *Pipeline) noteDecoded(n notes) {
-	var discarded, defaulted int64
+	var discarded, defaulted, rounded int64
 	for path, count := range n.discarded {
 		p.metrics.DiscardedField(path, count)
 		discarded += count
@@ -161,11 +161,15 @@ func (p *Pipeline) noteDecoded(n notes) {
 		p.metrics.Defaulted(column, count)
 		defaulted += count
 	}
+	for column, count := range n.rounded {
+		p.metrics.Rounded(column, count)
+		rounded += count
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.totals.DiscardedFields += discarded
 	p.totals.Defaulted += defaulted
-	p.totals.Rounded += n.rounded
+	p.totals.Rounded += rounded
 }
 
 // Status is what the pipeline is doing now.

@@ -43,10 +43,30 @@ func (l *life) watch() {
 			l.cancel(&replanError{})
 			return
 		}
+		l.measureBatches()
 		if wait(l.ctx, watchInterval) != nil {
 			return
 		}
 	}
+}
+
+// measureBatches shows how many batches are in each stage, and how old the oldest is.
+func (l *life) measureBatches() {
+	counts := map[delivery.Stage]int{}
+	var oldest time.Duration
+	now := l.p.target.client.ServerNow(time.Now())
+	l.mu.Lock()
+	for _, w := range l.machine.Works() {
+		counts[w.Stage]++
+		oldest = max(oldest, now.Sub(time.UnixMilli(w.Batch.Time)))
+	}
+	l.mu.Unlock()
+	for _, s := range delivery.Stages() {
+		if s != delivery.StageGone {
+			l.p.metrics.SetBatches(s.String(), counts[s])
+		}
+	}
+	l.p.metrics.SetOldestUnsettled(oldest)
 }
 
 // tally counts errors in a row: it answers how many there were before this one.

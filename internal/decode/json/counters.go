@@ -72,6 +72,19 @@ func (d *Decoder) Unmapped() map[string]int64 {
 	return out
 }
 
+// Rounded are the columns whose moments had more digits than they hold, which were cut, with how many; it
+// starts counting anew.
+func (d *Decoder) Rounded() map[string]int64 {
+	out := map[string]int64{}
+	for _, f := range d.fields {
+		if f.rounded > 0 {
+			out[f.name] = f.rounded
+			f.rounded = 0
+		}
+	}
+	return out
+}
+
 // Defaulted are the columns that got values which the events did not have; it starts counting anew.
 func (d *Decoder) Defaulted() map[string]Defaults {
 	out := map[string]Defaults{}

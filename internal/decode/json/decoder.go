@@ -228,6 +228,9 @@ func (d *Decoder) take(f *field, start, end int) bool {
 	rounded := d.rounded
 	fail := d.write(c, f.format, start, end)
 	if fail.code == "" {
+		for range d.rounded - rounded {
+			d.pending = append(d.pending, &f.rounded)
+		}
 		return true
 	}
 	d.rounded = rounded // what was rounded is not in the row

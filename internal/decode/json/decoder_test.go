@@ -178,6 +178,9 @@ func TestDecode_TimeFormatsAndRounding(t *testing.T) {
 		if got != tc.want || out.Rounded != tc.rounded {
 			t.Errorf("%s %s %s: got %s, rounded %d, want %s, %d", tc.format, tc.typ, tc.value, got, out.Rounded, tc.want, tc.rounded)
 		}
+		if n := d.Rounded()["v"]; n != int64(tc.rounded) || len(d.Rounded()) != 0 {
+			t.Errorf("%s %s %s: column v has %d rounded, want %d, once", tc.format, tc.typ, tc.value, n, tc.rounded)
+		}
 	}
 	// What was rounded and then replaced by the policy is not in the row.
 	d := columnsDecoder(t, contract.Column{Name: "v", Type: "Array(DateTime)", Format: "unix", OnInvalid: contract.Default})

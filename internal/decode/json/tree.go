@@ -16,6 +16,7 @@ type field struct {
 	// fallback is a column of the same type with one row: what policy default writes.
 	fallback column.Column
 	filled   Defaults
+	rounded  int64 // moments that lost digits
 }
 
 // node is a place in the event that some column's path leads to or through.
