@@ -347,6 +347,7 @@ func TestClickHouse_ManyTablePartitions(t *testing.T) {
 			w.proxy.Set(faultproxy.DropInsertReply(tableEvents).Times(1))
 			w.start("after-target:2").died("after-target")
 			w.settle()
+			w.observe("replies lost", w.proxy.Applied(faultproxy.NameDropInsert))
 			w.observe("table partitions", integer(w.query("SELECT uniqExact(partition_id) FROM system.parts WHERE active AND database = '"+w.db+"' AND table = 'events'")))
 			w.verify()
 		})

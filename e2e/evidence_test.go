@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -99,21 +100,29 @@ func writeEvidence(passed bool) error {
 	return os.WriteFile(evidenceFile, []byte(b.String()), 0o644) //nolint:gosec // a document
 }
 
-// commit is what the binary was built from.
+// commit is what the binary says it was built from: the tree may have moved on during the run.
 func commit() string {
-	out, err := exec.Command("git", "rev-parse", "HEAD").Output()
-	if err != nil {
+	out, err := exec.Command(binary, "version", "-o", "json").Output()
+	var built struct {
+		Commit   string
+		Modified bool
+	}
+	if err != nil || json.Unmarshal(out, &built) != nil || built.Commit == "" {
 		return "unknown"
 	}
-	hash := strings.TrimSpace(string(out))
-	if dirty, err := exec.Command("git", "status", "--porcelain", "--untracked-files=no", "--", "..").Output(); err != nil || len(dirty) > 0 {
-		hash += " and changes that are not in it"
+	if built.Modified {
+		return built.Commit + " and changes that are not in it"
 	}
-	return hash
+	return built.Commit
 }
 
 // track puts the case into the table once it is over.
 func track(t *testing.T, w *world) {
 	started := time.Now()
-	t.Cleanup(func() { w.record(started) })
+	t.Cleanup(func() {
+		if !w.Failed() && !w.Skipped() && len(w.observed) == 0 {
+			w.Errorf("no fault was observed: the case has shown nothing")
+		}
+		w.record(started)
+	})
 }
