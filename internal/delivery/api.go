@@ -108,6 +108,14 @@ type (
 		Refused RowSet
 		Err     error
 	}
+	// Probed answers Probe with the rows that the table would refuse, of which there may be more if there
+	// are more than Limit. Unable: no copy of the table can be had.
+	Probed struct {
+		Op      Op
+		Refused RowSet
+		Unable  bool
+		Err     error
+	}
 	// WindowProved answers ProveWindow: Inside only if T of the batch is provably remembered by the
 	// target and by every table behind its views.
 	WindowProved struct {
@@ -234,6 +242,17 @@ type (
 		Rows    RowSet
 		Attempt int
 	}
+	// Probe: which of these rows does the table refuse? To be found out on an empty copy of the table, so
+	// that neither its rows nor its tokens are touched: in the table itself every half that lands uses up
+	// a place in the chain that all other halves have to climb past.
+	Probe struct {
+		Op      Op
+		Work    WorkID
+		Batch   *waybill.Batch
+		Rows    RowSet
+		Limit   int64 // refused rows beyond it need not be found
+		Attempt int
+	}
 	// ProveWindow: is the batch's token provably inside the window of the target and of every view's table?
 	ProveWindow struct {
 		Op      Op
@@ -278,6 +297,7 @@ func (Rebuilt) event()        {}
 func (ReadBackDone) event()   {}
 func (SendAnswered) event()   {}
 func (Claimed) event()        {}
+func (Probed) event()         {}
 func (WindowProved) event()   {}
 func (TailChecked) event()    {}
 func (Failed) event()         {}
@@ -290,6 +310,7 @@ func (Rebuild) effect()      {}
 func (ReadBack) effect()     {}
 func (Send) effect()         {}
 func (Claim) effect()        {}
+func (Probe) effect()        {}
 func (ProveWindow) effect()  {}
 func (CheckTail) effect()    {}
 func (Drop) effect()         {}

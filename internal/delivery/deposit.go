@@ -23,6 +23,7 @@ type deposit struct {
 	attempt  int  // failures in a row
 	vanished int
 	warned   bool // the finding about views has been written
+	probed   bool // the refused rows have been looked for on a copy of the table
 	op       Op   // the effect that is awaited
 	lastK    int  // the furthest place in the chain that has been used; at-least-once only
 }
@@ -45,6 +46,8 @@ type piece struct {
 	sent RowSet
 	// heal: some of sent are in the target, and its views may lack them.
 	heal bool
+	// probe: the server refuses these rows as a block; which of them is to be found out on a copy.
+	probe bool
 	// hopeless: the server refuses the whole block, and would for ever, so that views cannot be healed by it.
 	hopeless bool
 }
@@ -90,6 +93,8 @@ func (m *Machine) advance(w *work) {
 		m.deposited(w)
 	case d.doubt:
 		m.readBack(w)
+	case d.pieces[0].probe:
+		m.probe(w, d.pieces[0])
 	case d.pieces[0].heal:
 		m.proveWindow(w)
 	default:
@@ -147,13 +152,62 @@ func (m *Machine) seen(w *work, present RowSet) {
 	if m.cfg.Mode == ExactlyOnce && !missing.Empty() && !m.vanishedRows(w, missing) {
 		return
 	}
-	if limit := max(100, d.expected.Len()/10); d.refused.Len() > limit {
-		m.stop(&waybill.Error{Op: "delivery.insert", Pipeline: m.cfg.Pipeline, Class: waybill.ClassPoison, Err: errRefusesTooMuch,
-			Position: waybill.Position{Topic: w.batch.Spans[0].Topic, Partition: w.batch.Spans[0].Partition, Offset: w.batch.Spans[0].First},
-			Hint:     "look at the table's constraints and views; nothing was dead-lettered"})
-		return
+	if !m.refusesTooMuch(w) {
+		m.advance(w)
 	}
-	m.advance(w)
+}
+
+// refusedLimit is how many rows of a block the server may refuse before it is taken for a matter of the
+// table and not of single rows.
+func (d *deposit) refusedLimit() int64 { return max(100, d.whole.Len()/100) }
+
+func (m *Machine) refusesTooMuch(w *work) bool {
+	if w.deposit.refused.Len() <= w.deposit.refusedLimit() {
+		return false
+	}
+	m.stop(&waybill.Error{Op: "delivery.insert", Pipeline: m.cfg.Pipeline, Class: waybill.ClassPoison, Err: errRefusesTooMuch,
+		Position: waybill.Position{Topic: w.batch.Spans[0].Topic, Partition: w.batch.Spans[0].Partition, Offset: w.batch.Spans[0].First},
+		Hint:     "look at the table's constraints and views; nothing was dead-lettered"})
+	return true
+}
+
+// probe has the refused rows of a piece looked for on a copy of the table. What that does not find, or
+// where there can be no copy, is found by halving in the table itself.
+func (m *Machine) probe(w *work, p *piece) {
+	d := w.deposit
+	d.op = m.ask(func(op Op) Effect {
+		return Probe{Op: op, Work: w.id, Batch: w.batch, Rows: p.rows, Limit: d.refusedLimit(), Attempt: d.attempt}
+	}, func(ev Event) {
+		e := ev.(Probed)
+		if e.Err != nil {
+			d.attempt++
+			m.probe(w, p)
+			return
+		}
+		p.probe, d.probed, d.attempt = false, true, 0
+		bad := e.Refused.Intersect(p.rows)
+		if bad.Empty() {
+			d.pieces = append(m.halve(d, p), d.pieces[1:]...)
+		}
+		d.refused = d.refused.Union(bad)
+		p.rows = p.rows.Minus(bad)
+		d.doubt = m.cfg.Mode == ExactlyOnce // it took a while
+		if !m.refusesTooMuch(w) {
+			m.advance(w)
+		}
+	})
+}
+
+// halve a piece. Both halves stay where it was in the chain.
+func (m *Machine) halve(d *deposit, p *piece) []*piece {
+	if p.rows.Len() < 2 {
+		return []*piece{p}
+	}
+	lo, hi := p.rows.Halve()
+	if m.cfg.Mode == AtLeastOnce {
+		return []*piece{{rows: lo, k: d.unusedK()}, {rows: hi, k: d.unusedK()}}
+	}
+	return []*piece{{rows: lo, k: p.k}, {rows: hi, k: p.k}}
 }
 
 // unforeseen are rows that the store holds though no record tells of them any more: they were placed
@@ -200,11 +254,11 @@ func (m *Machine) reconsider(w *work, p *piece, present RowSet) []*piece {
 		p.k++
 		p.sent = nil
 	case refused && p.rows.Len() == before && before > 1:
-		lo, hi := p.rows.Halve()
-		if m.cfg.Mode == AtLeastOnce {
-			return []*piece{{rows: lo, k: d.unusedK()}, {rows: hi, k: d.unusedK()}}
+		if !d.probed && d.store == waybill.StoreTarget {
+			p.probe = true
+			return []*piece{p}
 		}
-		return []*piece{{rows: lo, k: p.k}, {rows: hi, k: p.k}}
+		return m.halve(d, p)
 	case refused && before == 1:
 		d.refused = d.refused.Union(p.rows)
 		return nil

@@ -114,6 +114,8 @@ func (m *Machine) Step(ev Event) []Effect {
 		m.answer(e.Op, e)
 	case Claimed:
 		m.answer(e.Op, e)
+	case Probed:
+		m.answer(e.Op, e)
 	case WindowProved:
 		m.answer(e.Op, e)
 	case TailChecked:

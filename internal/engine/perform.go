@@ -35,6 +35,8 @@ func (l *life) do(effects []delivery.Effect) {
 			l.try(e.Attempt, func() { l.send(e) })
 		case delivery.Claim:
 			l.try(e.Attempt, func() { l.claim(e) })
+		case delivery.Probe:
+			l.try(e.Attempt, func() { l.probe(e) })
 		case delivery.ProveWindow:
 			l.try(e.Attempt, func() { l.proveWindow(e) })
 		case delivery.CheckTail:

@@ -56,6 +56,24 @@ func TestRows_ServerThatRefusesTooManyStopsAndDeadLettersNone(t *testing.T) {
 	w.wantCounts("1000 1000 0 0")
 }
 
+// In the table itself every half that lands makes all others climb past its token: 50 rows would take minutes.
+func TestRows_ManyRefusedAreFoundOnACopy(t *testing.T) {
+	w := newWorld(t, 2)
+	w.table(", CONSTRAINT no_forties CHECK id % 40 != 1")
+	w.produceAs(2000, func(i int) string { return fmt.Sprintf(`{"id":%d}`, i) })
+	a := w.start(w.file(spec{rows: 2000}))
+	w.quiet(2000)
+	a.stop()
+	w.verify()
+	w.wantCounts("2000 1950 50 0")
+	if got := w.query("SELECT count() FROM waybill.dead_letters WHERE pipeline = '" + w.name + "' AND message LIKE '%no_forties%'"); got != "50" {
+		t.Errorf("%s dead letters say why, want 50", got)
+	}
+	if got := w.query("SELECT count() FROM system.tables WHERE database = 'waybill' AND name LIKE 'probe_%'"); got != "0" {
+		t.Errorf("%s copies are left", got)
+	}
+}
+
 func TestRows_ThrowingViewHoldsTheBatchUntilItIsMended(t *testing.T) {
 	// The part log is what proves that the window still remembers the batch.
 	w := newWorldOn(t, testenv.ClickHouse(t, func(o *chserver.Options) { o.SystemLogs = true }), 1)

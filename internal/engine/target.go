@@ -94,6 +94,9 @@ func (t *target) prepare(ctx context.Context) error {
 	if err := t.rowPolicies(ctx); err != nil {
 		return err
 	}
+	if err := t.dropProbes(ctx); err != nil {
+		return err
+	}
 	return t.savePlan(ctx)
 }
 

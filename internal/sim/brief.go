@@ -20,6 +20,8 @@ func brief(x any) string {
 		return fmt.Sprintf(" op=%d work=%d %s batch=%s k=%d %s attempt=%d", e.Op, e.Work, e.Store, e.Batch.ID.Short(), e.K, e.Rows, e.Attempt)
 	case delivery.Claim:
 		return fmt.Sprintf(" op=%d work=%d batch=%s %s", e.Op, e.Work, e.Batch.ID.Short(), e.Rows)
+	case delivery.Probe:
+		return fmt.Sprintf(" op=%d work=%d batch=%s %s attempt=%d", e.Op, e.Work, e.Batch.ID.Short(), e.Rows, e.Attempt)
 	case delivery.ProveWindow:
 		return fmt.Sprintf(" op=%d work=%d batch=%s", e.Op, e.Work, e.Batch.ID.Short())
 	case delivery.OffsetsFetched:

@@ -43,6 +43,8 @@ func (p *proc) perform(e delivery.Effect) {
 		p.after(backoff(e.Attempt)+w.latency(), func() { p.send(e) })
 	case delivery.Claim:
 		p.after(backoff(e.Attempt)+w.latency(), func() { p.claim(e) })
+	case delivery.Probe:
+		p.after(backoff(e.Attempt)+w.latency(), func() { p.probe(e) })
 	case delivery.ProveWindow:
 		p.after(backoff(e.Attempt)+w.latency(), func() { p.proveWindow(e) })
 	case delivery.CheckTail:
@@ -316,6 +318,34 @@ func (p *proc) claim(e delivery.Claim) {
 		})
 	})
 	p.point("claim-sent")
+}
+
+// probe finds the refused rows on a copy of the table; in every other batch there can be no copy, so that
+// halving in the table itself is met as well.
+func (p *proc) probe(e delivery.Probe) {
+	w := p.w
+	switch {
+	case w.now < w.serverUp || p.strikes(DropInsertRequest, storeDecisions, e.Batch):
+		p.answer("probed", delivery.Probed{Op: e.Op, Err: errInjected})
+		return
+	case e.Batch.ID[0]%2 == 0:
+		p.answer("probed", delivery.Probed{Op: e.Op, Unable: true})
+		return
+	}
+	refused := delivery.RowSet{}
+	rows, ok := p.rows(delivery.Send{Work: e.Work, Store: waybill.StoreTarget, Batch: e.Batch, Rows: e.Rows})
+	if !ok {
+		return // dropped meanwhile
+	}
+	for _, r := range rows {
+		if r.Poison && w.ch.Options(tableTarget).PoisonRefused {
+			tp := waybill.TopicPartition{Topic: r.Topic, Partition: r.Partition}
+			set := refused[tp]
+			set.Add(r.Offset)
+			refused[tp] = set
+		}
+	}
+	p.answer("probed", delivery.Probed{Op: e.Op, Refused: refused})
 }
 
 // proveWindow says yes only if the batch's first token was planted, nothing has evicted it, and nothing

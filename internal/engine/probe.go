@@ -1,0 +1,112 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/clickhouse"
+	"github.com/waybill-data/waybill/internal/delivery"
+)
+
+// probe finds the rows that the table refuses by halving the block in an empty copy of the table: with its
+// constraints, keys, indices and projections, but without its views, rows and deduplication log.
+func (l *life) probe(e delivery.Probe) {
+	d, alive := l.dataOf(e.Work)
+	if !alive {
+		return // dropped meanwhile; nobody waits for the answer
+	}
+	ev := delivery.Probed{Op: e.Op, Unable: l.p.target.info.Replicated}
+	if !ev.Unable {
+		ev.Refused, ev.Unable, ev.Err = l.p.target.probe(l.ctx, e, d, func(rows delivery.RowSet, err *waybill.Error) { l.refused(e.Work, rows, err) })
+	}
+	if ev.Err != nil {
+		l.batchTrouble(e.Work, ev.Err, e.Attempt)
+	}
+	l.p.log.Info("looked for refused rows on a copy of the table", "batch", e.Batch.ID.Short(), "rows", e.Rows.Len(), "refused", ev.Refused.Len(), "unable", ev.Unable, "error", ev.Err)
+	l.step(ev)
+}
+
+// probePrefix begins the names of copies, in Waybill's database.
+const probePrefix = "probe_"
+
+// probe answers with the refused rows, at least Limit+1 of them if there are more; unable if the server
+// lets us make no copy. tell is told of each refusal.
+func (t *target) probe(ctx context.Context, e delivery.Probe, d *data, tell func(delivery.RowSet, *waybill.Error)) (refused delivery.RowSet, unable bool, err error) {
+	name := probePrefix + uuid.NewString()
+	copied := clickhouse.Table(t.ledger.Database(), name)
+	c := t.cfg.Sink.ClickHouse
+	if err := t.client.Exec(ctx, fmt.Sprintf("CREATE TABLE %s AS %s COMMENT 'an empty copy that Waybill looks for refused rows with; may be dropped'",
+		copied, clickhouse.Table(c.Database, c.Table))); err != nil {
+		if waybill.ClassOf(err).Heals() {
+			return nil, false, err
+		}
+		return nil, true, nil
+	}
+	defer func() {
+		// Also when the life is ending: a copy that stays is dropped by the next start.
+		_ = t.client.Exec(context.WithoutCancel(ctx), "DROP TABLE IF EXISTS "+copied)
+	}()
+	p := prober{target: t, table: name, data: d, limit: e.Limit, refused: delivery.RowSet{}, tell: tell}
+	if err = p.try(ctx, e.Rows); err != nil && !waybill.ClassOf(err).Heals() {
+		return nil, true, nil // the copy is not like the table; the batch is halved in the table itself
+	}
+	return p.refused, false, err
+}
+
+// prober halves a block in a copy of the table.
+type prober struct {
+	target  *target
+	table   string
+	data    *data
+	limit   int64
+	refused delivery.RowSet
+	tell    func(delivery.RowSet, *waybill.Error)
+}
+
+// try inserts rows into the copy, and where they are refused their halves, until more than the limit are known.
+func (p *prober) try(ctx context.Context, rows delivery.RowSet) error {
+	block := p.data.pick(rows)
+	if block == nil {
+		return &waybill.Error{Op: "probe", Pipeline: p.target.cfg.Name, Class: waybill.ClassBug, Err: fmt.Errorf("rows to be tried are not in the batch: %s", rows)}
+	}
+	a := p.target.client.Insert(ctx, clickhouse.Insert{Database: p.target.ledger.Database(), Table: p.table,
+		Token: waybill.Token("probe-" + uuid.NewString()), Input: block.Input()})
+	switch answerOf(a) {
+	case delivery.Landed, delivery.Deduplicated:
+		return nil
+	case delivery.Refused:
+	default:
+		return a.Err
+	}
+	p.tell(rows, a.Err)
+	if rows.Len() == 1 {
+		p.refused = p.refused.Union(rows)
+		return nil
+	}
+	lo, hi := rows.Halve()
+	if err := p.try(ctx, lo); err != nil || p.refused.Len() > p.limit {
+		return err
+	}
+	return p.try(ctx, hi)
+}
+
+// staleProbe is the age at which nobody can be using a copy any more.
+const staleProbe = time.Hour
+
+// dropProbes removes copies that a crash has left behind.
+func (t *target) dropProbes(ctx context.Context) error {
+	names, err := t.client.TablesLike(ctx, t.ledger.Database(), probePrefix, staleProbe)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := t.client.Exec(ctx, "DROP TABLE IF EXISTS "+clickhouse.Table(t.ledger.Database(), name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
