@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -84,7 +83,7 @@ func writeEvidence(passed bool) error {
 		selection = "full run"
 	}
 	fmt.Fprintf(&b, "End-to-end runs of the whole binary against real engines: %s, %s.\n\n", selection, verdict)
-	fmt.Fprintf(&b, "commit   %s\ndate     %s\n", commit(), time.Now().UTC().Format(time.RFC3339))
+	fmt.Fprintf(&b, "commit   %s\ndate     %s\n", builtFrom, time.Now().UTC().Format(time.RFC3339))
 	for _, e := range slices.Sorted(mapKeys(evidence.engines)) {
 		fmt.Fprintf(&b, "engine   %s\n", e)
 	}
@@ -100,20 +99,18 @@ func writeEvidence(passed bool) error {
 	return os.WriteFile(evidenceFile, []byte(b.String()), 0o644) //nolint:gosec // a document
 }
 
-// commit is what the binary says it was built from: the tree may have moved on during the run.
-func commit() string {
-	out, err := exec.Command(binary, "version", "-o", "json").Output()
-	var built struct {
-		Commit   string
-		Modified bool
+// builtFrom is the commit at the moment when the binary was built: the tree may move on during the run.
+var builtFrom = "unknown"
+
+func noteCommit() {
+	out, err := exec.Command("git", "rev-parse", "HEAD").Output()
+	if err != nil {
+		return
 	}
-	if err != nil || json.Unmarshal(out, &built) != nil || built.Commit == "" {
-		return "unknown"
+	builtFrom = strings.TrimSpace(string(out))
+	if dirty, err := exec.Command("git", "status", "--porcelain", "--untracked-files=no", "--", "..").Output(); err != nil || len(dirty) > 0 {
+		builtFrom += " and changes that are not in it"
 	}
-	if built.Modified {
-		return built.Commit + " and changes that are not in it"
-	}
-	return built.Commit
 }
 
 // track puts the case into the table once it is over.

@@ -42,6 +42,7 @@ func build(m *testing.M) int {
 		panic(err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
+	noteCommit()
 	binary = filepath.Join(dir, "waybill")
 	cmd := exec.Command("go", "build", "-o", binary, "../cmd/waybill")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
