@@ -204,7 +204,11 @@ func controls(f flags) int {
 				x.First = fmt.Sprintf("seed %d: %s", seed, first)
 			}
 		}
-		fmt.Fprintf(os.Stderr, "%-40s caught in %d of %d seeds; %s\n", x.Mutant, x.Caught, x.Of, x.First)
+		out := os.Stdout
+		if f.json {
+			out = os.Stderr // progress only
+		}
+		fmt.Fprintf(out, "%-40s caught in %d of %d seeds; %s\n", x.Mutant, x.Caught, x.Of, x.First)
 		bad = bad || x.Caught == 0
 		rows = append(rows, x)
 	}
