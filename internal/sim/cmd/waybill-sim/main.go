@@ -204,11 +204,9 @@ func controls(f flags) int {
 				x.First = fmt.Sprintf("seed %d: %s", seed, first)
 			}
 		}
-		out := os.Stdout
-		if f.json {
-			out = os.Stderr // progress only
+		if !f.json {
+			fmt.Printf("%-40s caught in %d of %d seeds; %s\n", x.Mutant, x.Caught, x.Of, x.First)
 		}
-		fmt.Fprintf(out, "%-40s caught in %d of %d seeds; %s\n", x.Mutant, x.Caught, x.Of, x.First)
 		bad = bad || x.Caught == 0
 		rows = append(rows, x)
 	}
