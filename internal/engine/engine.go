@@ -35,6 +35,9 @@ func (e *Engine) Run(ctx context.Context) error {
 		wg.Go(func() { errs[i] = p.Run(ctx) })
 	}
 	wg.Wait()
+	if len(errs) == 1 {
+		return errs[0] // as it is, so that its hint is seen
+	}
 	return errors.Join(errs...)
 }
 
