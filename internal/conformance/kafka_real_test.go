@@ -445,11 +445,20 @@ func (b *broker) FetchCode(p int32, offset int64) int16 {
 	return resp.Topics[0].Partitions[0].ErrorCode
 }
 
+// TopicID asks the broker: kadm answers from a cache, in which a recreated topic has its old id for a while.
 func (b *broker) TopicID() string {
 	b.t.Helper()
-	topics, err := b.adm.ListTopics(b.t.Context(), b.topic)
+	req := kmsg.NewPtrMetadataRequest()
+	topic := kmsg.NewMetadataRequestTopic()
+	topic.Topic = &b.topic
+	req.Topics = append(req.Topics, topic)
+	resp, err := req.RequestWith(b.t.Context(), b.cl)
 	b.check(err)
-	return topics[b.topic].ID.String()
+	if len(resp.Topics) != 1 {
+		b.t.Fatalf("%d topics answered for one", len(resp.Topics))
+	}
+	b.check(kerr.ErrorForCode(resp.Topics[0].ErrorCode))
+	return fmt.Sprintf("%x", resp.Topics[0].TopicID)
 }
 
 func (b *broker) RecreateTopic() {
