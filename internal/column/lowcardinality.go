@@ -1,7 +1,8 @@
 package column
 
 import (
-	"bytes"
+	"encoding/binary"
+	"math/bits"
 
 	"github.com/ClickHouse/ch-go/proto"
 	"github.com/cespare/xxhash/v2"
@@ -52,14 +53,24 @@ func (c *LowCardinality) CanNull() bool { return c.nullable }
 // Append adds one value; v is copied if it is new.
 func (c *LowCardinality) Append(v []byte) {
 	slot := c.find(v)
-	if c.table[slot] == 0 {
-		slot = c.insert(slot, v)
+	entry := c.table[slot]
+	if entry == 0 {
+		entry = c.table[c.insert(slot, v)]
 	}
-	c.keys = append(c.keys, c.table[slot]-1)
+	c.keys = append(c.keys, entry-1)
 }
 
 // AppendString adds one value.
 func (c *LowCardinality) AppendString(v string) { c.Append([]byte(v)) }
+
+// AppendLike adds one value that is likely to be that of the last row.
+func (c *LowCardinality) AppendLike(v string) {
+	if n := len(c.keys); n > 0 && string(c.Row(n-1)) == v && !c.IsNull(n-1) {
+		c.keys = append(c.keys, c.keys[n-1])
+		return
+	}
+	c.AppendString(v)
+}
 
 // AppendNull adds NULL; only for LowCardinality(Nullable(String)).
 func (c *LowCardinality) AppendNull() {
@@ -97,11 +108,31 @@ func (c *LowCardinality) IsNull(row int) bool { return c.nullable && c.keys[row]
 // find is the slot of v: where it is, or where it would go.
 func (c *LowCardinality) find(v []byte) int {
 	mask := len(c.table) - 1
-	slot := int(xxhash.Sum64(v)) & mask
-	for c.table[slot] != 0 && !bytes.Equal(c.dict.Row(int(c.table[slot]-1)), v) {
+	slot := int(hash(v)) & mask
+	for {
+		entry := c.table[slot]
+		if entry == 0 || c.dict.equal(int(entry-1), v) {
+			return slot
+		}
 		slot = (slot + 1) & mask
 	}
-	return slot
+}
+
+// hash is quick for the short values that such columns are made for.
+func hash(v []byte) uint64 {
+	var a, b uint64
+	switch n := len(v); {
+	case n > 16:
+		return xxhash.Sum64(v)
+	case n >= 8:
+		a, b = binary.LittleEndian.Uint64(v), binary.LittleEndian.Uint64(v[n-8:])
+	case n >= 4:
+		a, b = uint64(binary.LittleEndian.Uint32(v)), uint64(binary.LittleEndian.Uint32(v[n-4:]))
+	case n > 0:
+		a, b = uint64(v[0])|uint64(v[n/2])<<8, uint64(v[n-1])
+	}
+	hi, lo := bits.Mul64(a^0x9e3779b97f4a7c15, b^0xe7037ed1a0b428db^uint64(len(v))<<56)
+	return hi ^ lo
 }
 
 // insert puts v, which is new, into the free slot and returns the slot it ended up in.

@@ -17,7 +17,11 @@ const endSize = 8
 
 // Append adds one value; v is copied.
 func (c *String) Append(v []byte) {
-	c.buf = binary.AppendUvarint(c.buf, uint64(len(v)))
+	if len(v) < 0x80 {
+		c.buf = append(c.buf, byte(len(v)))
+	} else {
+		c.buf = binary.AppendUvarint(c.buf, uint64(len(v)))
+	}
 	c.buf = append(c.buf, v...)
 	c.ends = append(c.ends, len(c.buf))
 }
@@ -44,8 +48,21 @@ func (c *String) AppendFrom(src Column, row int) {
 // Row is the value of one row; it aliases the column's memory until the next append.
 func (c *String) Row(row int) []byte {
 	wire := c.wire(row)
+	if wire[0] < 0x80 { // a length of one byte
+		return wire[1:]
+	}
 	_, n := binary.Uvarint(wire)
 	return wire[n:]
+}
+
+// equal reports whether v is the value of a row.
+func (c *String) equal(row int, v []byte) bool {
+	wire := c.wire(row)
+	if len(v) < 0x80 { // a length of one byte
+		return len(wire) == len(v)+1 && string(wire[1:]) == string(v)
+	}
+	_, n := binary.Uvarint(wire)
+	return string(wire[n:]) == string(v)
 }
 
 // wire is the row as it goes over the wire.

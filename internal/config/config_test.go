@@ -224,7 +224,7 @@ func TestParse_Problem(t *testing.T) {
 		"duration":              {"batch: {age: 5}\n" + minimal, "p.yaml:1:14", `"5" is not a length of time`},
 		"duration range":        {"batch: {age: 1h}\n" + minimal, "p.yaml:1:14", "1h is outside of 1ms to 10m0s"},
 		"size range":            {"batch: {bytes: 2GiB}\n" + minimal, "p.yaml:1:16", "2GiB is outside of 1KiB to 1GiB"},
-		"policy rescue":         {with("type: UInt64", "type: UInt64, on_invalid: rescue"), "p.yaml:3:53", `"rescue" is not available in this version (available: dead_letter, null, default)`},
+		"policy rescue":         {with("type: UInt64", "type: UInt64, on_invalid: rescue"), "p.yaml:3:53", `"rescue" is not available in this version (available: dead_letter, null, default, table_default)`},
 		"evolve":                {with("{columns", "{new_fields: evolve, columns"), "p.yaml:3:24", `"evolve" is not available in this version (available: discard, freeze)`},
 		"later key":             {"dedup: {}\n" + minimal, "p.yaml:1:1", "dedup is not available in this version"},
 		"unquoted type":         {with("UInt64", "Map(String, String)"), "p.yaml:3:45", "must be quoted"},

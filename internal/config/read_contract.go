@@ -39,18 +39,24 @@ var (
 	formatWords = words("rfc3339", "unix", "unix_ms", "unix_us", "unix_ns")
 )
 
+// maxLength is the most elements that a contract may demand of an array.
+const maxLength = 1 << 20
+
 func readColumn(e entry) contract.Column {
 	line, col := position(e.node)
 	c := contract.Column{Name: e.key, Line: line, Col: col}
 	if e.key == "" {
 		e.atKey().report("a column's name is empty", "")
 	}
-	policies := slices.Concat(words(contract.DeadLetter, contract.Null, contract.Default), planned[contract.Policy]("rescue"))
+	policies := slices.Concat(words(contract.DeadLetter, contract.Null, contract.Default, contract.TableDefault), planned[contract.Policy]("rescue"))
 	e.object(
 		required("type", intoText(&c.Type, notEmpty)),
 		optional("from", intoText(&c.From, notEmpty)),
+		optional("kafka", intoText(&c.Kafka, notEmpty)),
+		optional("value", func(v value) { c.Value = readDefault(v) }),
 		optional("as", intoWord(&c.As, asWords)),
 		optional("format", intoWord(&c.Format, formatWords)),
+		optional("length", intoInt(&c.Length, 1, maxLength)),
 		optional("required", intoBool(&c.Required)),
 		optional("default", func(v value) { c.Default = readDefault(v) }),
 		optional("on_missing", intoWord(&c.OnMissing, policies)),

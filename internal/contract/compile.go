@@ -99,19 +99,65 @@ func (k *compiler) column(c Column) {
 	if err != nil {
 		bad(false, "%v", err)
 	}
-	out := PlanColumn{Name: c.Name, Type: k.typeInTable(c, want, err == nil, bad),
-		Source: SourceField, Path: []string{c.Name}, As: c.As, Default: c.Default}
-	if c.From != "" {
-		path, err := ParsePath(c.From)
-		if err != nil {
-			bad(false, "from: %v", err)
-		}
-		out.Path = path
-	}
+	out := PlanColumn{Name: c.Name, Type: k.typeInTable(c, want, err == nil, bad), As: c.As, Default: c.Default}
+	source(&out, c, bad)
 	if err == nil {
 		k.values(&out, c, want, bad)
 	}
 	k.columns = append(k.columns, out)
+}
+
+// source compiles where a column's values come from.
+func source(out *PlanColumn, c Column, bad func(bool, string, ...any)) {
+	given := 0
+	for _, is := range []bool{c.From != "", c.Kafka != "", c.Value != nil} {
+		given += b2i(is)
+	}
+	if given > 1 {
+		bad(false, "from, kafka and value are three sources: keep one of them")
+	}
+	switch {
+	case c.Value != nil:
+		out.Source, out.Value = SourceConstant, *c.Value
+	case c.Kafka != "":
+		if err := recordSource(out, c.Kafka); err != nil {
+			bad(false, "kafka: %v", err)
+		}
+	default:
+		out.Source = SourceField
+		path, err := Names(c.Name), error(nil)
+		if c.From != "" {
+			path, err = ParsePath(c.From)
+		}
+		if err != nil {
+			bad(false, "from: %v", err)
+		}
+		out.Path = path.String()
+	}
+	if out.Source != SourceField && c.As != "" {
+		bad(false, "as: only for values from the event")
+	}
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// recordSource reads what `kafka:` says.
+func recordSource(out *PlanColumn, text string) error {
+	if name, ok := strings.CutPrefix(text, "header."); ok && name != "" {
+		out.Source, out.Header = SourceHeader, name
+		return nil
+	}
+	out.Source = Source(text)
+	switch out.Source {
+	case SourceKey, SourceTimestamp, SourceTopic, SourcePartition, SourceOffset:
+		return nil
+	}
+	return fmt.Errorf("%q is not one of key, timestamp, topic, partition, offset, header.NAME", text)
 }
 
 // values compiles what concerns the values of a column: how they are written, policies, the default.
@@ -121,7 +167,9 @@ func (k *compiler) values(out *PlanColumn, c Column, want column.Type, bad func(
 	case err != nil:
 		bad(false, "%v", err)
 		return
-	case hasTime(want) && c.As == "":
+	case out.Source == SourceTimestamp && c.Format != "":
+		bad(false, "format: a record's timestamp needs none")
+	case hasTime(want) && c.As == "" && out.Source != SourceTimestamp:
 		out.Format = cmp.Or(c.Format, "rfc3339")
 	case c.Format != "":
 		bad(false, "format: only for columns of time, this one is %s", c.Type)
@@ -131,20 +179,77 @@ func (k *compiler) values(out *PlanColumn, c Column, want column.Type, bad func(
 	} else if c.As == "json" && want.Leaf().Name != "String" {
 		bad(false, "as: json needs a column of String, this one is %s", c.Type)
 	}
-	var problems []string
-	out.OnMissing, out.OnNull, out.OnInvalid, problems = resolvePolicies(c, want.CanNull())
-	for _, p := range problems {
-		bad(false, "%s", p)
-	}
-	if c.Default == nil {
+	if out.Source == SourceConstant {
+		constant(c, want, format, bad)
 		return
 	}
-	exact, err := column.AppendText(want.New(), []byte(*c.Default), format)
-	if err != nil {
-		bad(false, "default: %q does not fit %s: %v", *c.Default, c.Type, err)
-	} else if !exact {
-		bad(false, "default: %q has more digits than %s keeps", *c.Default, c.Type)
+	k.shape(out, c, want, bad)
+	tableDefault := k.defaultOf(c.Name) && canBeNullable(want)
+	for _, p := range out.resolvePolicies(c, want.CanNull(), tableDefault) {
+		bad(p.table, "%s", p.message)
 	}
+	if out.uses(TableDefault) && tableDefault {
+		out.Wire = nullable(out.Type)
+	}
+	if c.Default != nil {
+		fits("default", *c.Default, c, want, format, bad)
+	}
+}
+
+// shape checks what concerns arrays.
+func (k *compiler) shape(out *PlanColumn, c Column, want column.Type, bad func(bool, string, ...any)) {
+	out.Length = c.Length
+	if c.Length < 0 || c.Length > 0 && want.Name != "Array" {
+		bad(false, "length: a number of elements, only for an Array; this one is %s", c.Type)
+	}
+	path, err := ParsePath(out.Path)
+	if err == nil && path.Each() >= 0 && want.Name != "Array" {
+		bad(false, "from: [*] collects values into an Array, this column is %s", c.Type)
+	}
+}
+
+// constant checks a column that has the same value in every row.
+func constant(c Column, want column.Type, format column.TimeFormat, bad func(bool, string, ...any)) {
+	if c.Required || c.Default != nil || c.OnMissing != "" || c.OnNull != "" || c.OnInvalid != "" {
+		bad(false, "value: a constant is never missing: required, default and policies have no meaning here")
+	}
+	fits("value", *c.Value, c, want, format, bad)
+}
+
+// fits checks a value that the contract gives as text.
+func fits(key, text string, c Column, want column.Type, format column.TimeFormat, bad func(bool, string, ...any)) {
+	exact, err := column.AppendText(want.New(), []byte(text), format)
+	if err != nil {
+		bad(false, "%s: %q does not fit %s: %v", key, text, c.Type, err)
+	} else if !exact {
+		bad(false, "%s: %q has more digits than %s keeps", key, text, c.Type)
+	}
+}
+
+// defaultOf reports whether the table has a DEFAULT for the column.
+func (k *compiler) defaultOf(name string) bool {
+	in, ok := k.table.column(name)
+	return ok && in.DefaultKind == "DEFAULT"
+}
+
+// canBeNullable reports whether NULL can stand for "the column's DEFAULT" on the wire.
+func canBeNullable(t column.Type) bool {
+	if t.Name == "LowCardinality" {
+		t = t.Elems[0]
+	}
+	switch t.Name {
+	case "Nullable", "Array", "Map":
+		return false
+	}
+	return true
+}
+
+// nullable is a type, as DESCRIBE writes it, that can also hold NULL.
+func nullable(typ string) string {
+	if inner, ok := strings.CutPrefix(typ, "LowCardinality("); ok {
+		return "LowCardinality(Nullable(" + inner + ")"
+	}
+	return "Nullable(" + typ + ")"
 }
 
 // typeInTable is the type that the table has for the column, in DESCRIBE's spelling.
@@ -215,7 +320,7 @@ func (k *compiler) lineageColumn(name string, source Source, types ...string) {
 		bad("the column is %s in the table, nothing can be inserted into it", in.DefaultKind)
 		return
 	}
-	k.columns = append(k.columns, PlanColumn{Name: name, Type: have.String(), Source: source})
+	k.columns = append(k.columns, PlanColumn{Name: name, Type: have.String(), Source: source, Lineage: true})
 }
 
 // leftToServer are the insertable columns of the table that the plan does not fill.

@@ -71,16 +71,16 @@ func TestCompile_ResolvesSourcesPoliciesAndTypes(t *testing.T) {
 		TableColumn{Name: "odd", Type: "Decimal(18, 4)"},
 	))
 	want := []PlanColumn{
-		{Name: "trace_id", Type: "UUID", Source: SourceField, Path: []string{"trace_id"}, OnMissing: DeadLetter, OnNull: DeadLetter, OnInvalid: DeadLetter},
-		{Name: "ts", Type: "DateTime64(3, 'UTC')", Source: SourceField, Path: []string{"event", "timestamp"}, Format: "unix_ms", OnMissing: Default, OnNull: Default, OnInvalid: DeadLetter},
-		{Name: "seen", Type: "Nullable(DateTime64(3))", Source: SourceField, Path: []string{"seen"}, Format: "rfc3339", OnMissing: Null, OnNull: Null, OnInvalid: DeadLetter},
-		{Name: "tokens", Type: "UInt32", Source: SourceField, Path: []string{"usage", "input.tokens"}, Default: text("7"), OnMissing: Default, OnNull: Default, OnInvalid: DeadLetter},
-		{Name: "prompt", Type: "String", Source: SourceField, Path: []string{"messages"}, As: "json", OnMissing: Default, OnNull: Default, OnInvalid: Default},
-		{Name: "a.b", Type: "Int8", Source: SourceField, Path: []string{"a.b"}, OnMissing: Default, OnNull: Default, OnInvalid: DeadLetter},
-		{Name: "_topic", Type: "LowCardinality(String)", Source: SourceTopic},
-		{Name: "_partition", Type: "UInt16", Source: SourcePartition},
-		{Name: "_offset", Type: "UInt64", Source: SourceOffset},
-		{Name: "_epoch", Type: "UInt32", Source: SourceEpoch},
+		{Name: "trace_id", Type: "UUID", Source: SourceField, Path: "trace_id", OnMissing: DeadLetter, OnNull: DeadLetter, OnInvalid: DeadLetter},
+		{Name: "ts", Type: "DateTime64(3, 'UTC')", Source: SourceField, Path: "event.timestamp", Format: "unix_ms", OnMissing: Default, OnNull: Default, OnInvalid: DeadLetter},
+		{Name: "seen", Type: "Nullable(DateTime64(3))", Source: SourceField, Path: "seen", Format: "rfc3339", OnMissing: Null, OnNull: Null, OnInvalid: DeadLetter},
+		{Name: "tokens", Type: "UInt32", Source: SourceField, Path: "usage.`input.tokens`", Default: text("7"), OnMissing: Default, OnNull: Default, OnInvalid: DeadLetter},
+		{Name: "prompt", Type: "String", Source: SourceField, Path: "messages", As: "json", Wire: "Nullable(String)", OnMissing: TableDefault, OnNull: TableDefault, OnInvalid: Default},
+		{Name: "a.b", Type: "Int8", Source: SourceField, Path: "`a.b`", OnMissing: Default, OnNull: Default, OnInvalid: DeadLetter},
+		{Name: "_topic", Type: "LowCardinality(String)", Source: SourceTopic, Lineage: true},
+		{Name: "_partition", Type: "UInt16", Source: SourcePartition, Lineage: true},
+		{Name: "_offset", Type: "UInt64", Source: SourceOffset, Lineage: true},
+		{Name: "_epoch", Type: "UInt32", Source: SourceEpoch, Lineage: true},
 	}
 	if !slices.EqualFunc(p.Columns(), want, samePlanColumn) {
 		t.Errorf("columns\n%+v, want\n%+v", p.Columns(), want)
@@ -103,7 +103,7 @@ func samePlanColumn(a, b PlanColumn) bool {
 		}
 		return "=" + *s
 	}
-	return a.Name == b.Name && a.Type == b.Type && a.Source == b.Source && slices.Equal(a.Path, b.Path) && a.As == b.As &&
+	return a.Name == b.Name && a.Type == b.Type && a.Source == b.Source && a.Path == b.Path && a.Wire == b.Wire && a.Lineage == b.Lineage && a.Header == b.Header && a.Value == b.Value && a.Length == b.Length && a.As == b.As &&
 		a.Format == b.Format && def(a.Default) == def(b.Default) && a.OnMissing == b.OnMissing && a.OnNull == b.OnNull && a.OnInvalid == b.OnInvalid
 }
 
@@ -136,6 +136,16 @@ func TestCompile_EachProblem(t *testing.T) {
 		{"as what", Column{Name: "s", Type: "String", As: "xml"}, `as: "xml"`, waybill.ClassConfig},
 		{"format without time", Column{Name: "n", Type: "UInt32", Format: "unix"}, "only for columns of time", waybill.ClassConfig},
 		{"no such format", Column{Name: "ts", Type: "DateTime64(3)", Format: "iso"}, `format "iso"`, waybill.ClassConfig},
+		{"two sources", Column{Name: "s", Type: "String", From: "a", Kafka: "key"}, "keep one of them", waybill.ClassConfig},
+		{"no such source", Column{Name: "s", Type: "String", Kafka: "value"}, `"value" is not one of key, timestamp`, waybill.ClassConfig},
+		{"header without a name", Column{Name: "s", Type: "String", Kafka: "header."}, "header.NAME", waybill.ClassConfig},
+		{"constant that does not fit", Column{Name: "n", Type: "UInt32", Value: text("x")}, `value: "x" does not fit`, waybill.ClassConfig},
+		{"constant with policies", Column{Name: "n", Type: "UInt32", Value: text("1"), Required: true}, "a constant is never missing", waybill.ClassConfig},
+		{"key as json", Column{Name: "s", Type: "String", Kafka: "key", As: "json"}, "as: only for values from the event", waybill.ClassConfig},
+		{"timestamp with a format", Column{Name: "ts", Type: "DateTime64(3)", Kafka: "timestamp", Format: "unix"}, "needs none", waybill.ClassConfig},
+		{"collecting into no array", Column{Name: "n", Type: "UInt32", From: "a[*].n"}, "[*] collects values into an Array", waybill.ClassConfig},
+		{"length of no array", Column{Name: "n", Type: "UInt32", Length: 3}, "only for an Array", waybill.ClassConfig},
+		{"default of a table without one", Column{Name: "n", Type: "UInt32", OnMissing: TableDefault}, "needs a DEFAULT in the table", waybill.ClassSchema},
 		{"lineage", Column{Name: "_offset", Type: "UInt64"}, "lineage column", waybill.ClassConfig},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -216,23 +226,23 @@ func TestPlan_ReadsBack(t *testing.T) {
 func TestPlan_CanonicalTextIsPinned(t *testing.T) {
 	p := compile(t, Contract{Columns: []Column{{Name: "n", Type: "UInt32", From: "u.n", Default: text("7")}}},
 		table(TableColumn{Name: "n", Type: "UInt32"}, TableColumn{Name: "x", Type: "Point"}))
-	const want = `{"format":1,"decoder_version":1,"database":"ai","table":"llm_calls","new_fields":"discard",` +
+	const want = `{"format":2,"decoder_version":1,"database":"ai","table":"llm_calls","new_fields":"discard",` +
 		`"lineage":{"topic":"_topic","partition":"_partition","offset":"_offset","epoch":"_epoch"},"columns":[` +
-		`{"name":"n","type":"UInt32","source":"field","path":["u","n"],"default":"7","on_missing":"default","on_null":"default","on_invalid":"dead_letter"},` +
-		`{"name":"_topic","type":"LowCardinality(String)","source":"topic"},{"name":"_partition","type":"UInt16","source":"partition"},` +
-		`{"name":"_offset","type":"UInt64","source":"offset"},{"name":"_epoch","type":"UInt32","source":"epoch"}],"left_to_server":["x"]}`
+		`{"name":"n","type":"UInt32","source":"field","path":"u.n","default":"7","on_missing":"default","on_null":"default","on_invalid":"dead_letter"},` +
+		`{"name":"_topic","type":"LowCardinality(String)","source":"topic","lineage":true},{"name":"_partition","type":"UInt16","source":"partition","lineage":true},` +
+		`{"name":"_offset","type":"UInt64","source":"offset","lineage":true},{"name":"_epoch","type":"UInt32","source":"epoch","lineage":true}],"left_to_server":["x"]}`
 	if got := string(p.Canonical()); got != want {
 		t.Errorf("canonical text\n%s, want\n%s", got, want)
 	}
-	if got := p.ID().String(); got != "9b4d710f7cb02785" {
-		t.Errorf("id %s, want 9b4d710f7cb02785", got)
+	if got := p.ID().String(); got != "944344dff0452f91" {
+		t.Errorf("id %s, want 944344dff0452f91", got)
 	}
 }
 
 func TestPlan_IDCoversWhatRowsDependOn(t *testing.T) {
 	base := func() (Contract, TableSchema) {
-		return Contract{Columns: []Column{{Name: "n", Type: "UInt32"}, {Name: "s", Type: "String"}}},
-			table(TableColumn{Name: "n", Type: "UInt32"}, TableColumn{Name: "s", Type: "String"})
+		return Contract{Columns: []Column{{Name: "n", Type: "UInt32"}, {Name: "s", Type: "String"}, {Name: "v", Type: "Array(Float32)"}}},
+			table(TableColumn{Name: "n", Type: "UInt32"}, TableColumn{Name: "s", Type: "String"}, TableColumn{Name: "v", Type: "Array(Float32)"})
 	}
 	c, s := base()
 	seen := map[waybill.PlanID]string{compile(t, c, s).ID(): "base"}
@@ -249,6 +259,11 @@ func TestPlan_IDCoversWhatRowsDependOn(t *testing.T) {
 		"as":         func(c *Contract, _ *TableSchema) { c.Columns[1].As = "json" },
 		"default":    func(c *Contract, _ *TableSchema) { c.Columns[0].Default = text("1") },
 		"policy":     func(c *Contract, _ *TableSchema) { c.Columns[0].OnInvalid = Default },
+		"source":     func(c *Contract, _ *TableSchema) { c.Columns[1].Kafka = "key" },
+		"header":     func(c *Contract, _ *TableSchema) { c.Columns[1].Kafka = "header.h" },
+		"constant":   func(c *Contract, _ *TableSchema) { c.Columns[1].Value = text("v") },
+		"length":     func(c *Contract, _ *TableSchema) { c.Columns[2].Length = 3 },
+		"server":     func(_ *Contract, s *TableSchema) { s.Columns[0].DefaultKind = "DEFAULT" },
 		"required":   func(c *Contract, _ *TableSchema) { c.Columns[0].Required = true },
 		"new_fields": func(c *Contract, _ *TableSchema) { c.NewFields = Freeze },
 		"table":      func(_ *Contract, s *TableSchema) { s.Table = "other" },
@@ -275,10 +290,10 @@ func TestParsePlan_RefusesWhatIsNotCanonical(t *testing.T) {
 		"cut":            good[:len(good)-1],
 		"blank":          good + " ",
 		"more":           good + "{}",
-		"other format":   strings.Replace(good, `"format":1`, `"format":2`, 1),
-		"unknown field":  strings.Replace(good, `"format":1`, `"format":1,"x":1`, 1),
+		"other format":   strings.Replace(good, `"format":2`, `"format":3`, 1),
+		"unknown field":  strings.Replace(good, `"format":2`, `"format":2,"x":1`, 1),
 		"bad type":       strings.Replace(good, `"UInt32"`, `"UInt33"`, 1),
-		"other spelling": strings.Replace(good, `"format":1`, `"format": 1`, 1),
+		"other spelling": strings.Replace(good, `"format":2`, `"format": 2`, 1),
 	} {
 		if _, err := ParsePlan([]byte(bad)); waybill.ClassOf(err) != waybill.ClassConfig {
 			t.Errorf("%s: got %v", name, err)

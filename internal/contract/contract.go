@@ -12,6 +12,8 @@ const (
 	Null Policy = "null"
 	// Default writes the contract's default or, without one, the column type's zero value.
 	Default Policy = "default"
+	// TableDefault lets the server evaluate the column's own DEFAULT expression for the row.
+	TableDefault Policy = "table_default"
 )
 
 // NewFields says what happens to fields of an event that no column takes.
@@ -34,13 +36,20 @@ type Contract struct {
 type Column struct {
 	Name string // of the table's column
 	Type string // ClickHouse type, as written in the file
-	// From is where the value comes from: a dotted path in the event ("usage.input_tokens"); empty
-	// means the column's own name. Segments that contain a dot are quoted with backticks.
+	// From is where the value comes from: a path in the event ("usage.input_tokens", see ParsePath); empty
+	// means the column's own name.
 	From string
+	// Kafka takes the value from the record instead of its event: "key", "timestamp", "topic",
+	// "partition", "offset" or "header.NAME".
+	Kafka string
+	// Value is the same for every row: the YAML scalar's text.
+	Value *string
 	// As is "" for an ordinary value or "json" for the subtree's text, exactly as it came.
 	As string
 	// Format of a time column: "" (default rfc3339), "rfc3339", "unix", "unix_ms", "unix_us", "unix_ns".
 	Format string
+	// Length is the number of elements that an Array must have, as embeddings do; 0 is any.
+	Length int
 	// Required columns make a record without a value a dead letter; it is short for both policies below.
 	Required bool
 	// Default is the YAML scalar's text, nil if the file gives none.

@@ -2,6 +2,7 @@ package contract
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
@@ -23,6 +24,10 @@ const (
 	SourcePartition Source = "partition" // the record's partition
 	SourceOffset    Source = "offset"    // the record's offset
 	SourceEpoch     Source = "epoch"     // the pipeline's epoch
+	SourceKey       Source = "key"       // the record's key
+	SourceHeader    Source = "header"    // the first of the record's headers of a name
+	SourceTimestamp Source = "timestamp" // the record's timestamp
+	SourceConstant  Source = "constant"  // the same value in every row
 )
 
 // PlanColumn is one column of the INSERT and where its values come from.
@@ -30,18 +35,29 @@ type PlanColumn struct {
 	Name   string `json:"name"`
 	Type   string `json:"type"` // as the table has it, in DESCRIBE's spelling
 	Source Source `json:"source"`
-	// The rest is about SourceField only.
-	Path      []string `json:"path,omitempty"`
-	As        string   `json:"as,omitempty"`
-	Format    string   `json:"format,omitempty"`
-	Default   *string  `json:"default,omitempty"`
-	OnMissing Policy   `json:"on_missing,omitempty"`
-	OnNull    Policy   `json:"on_null,omitempty"`
-	OnInvalid Policy   `json:"on_invalid,omitempty"`
+	// Wire is the type that is sent, if it is not Type: Type made Nullable, where NULL asks the server
+	// for the column's DEFAULT.
+	Wire string `json:"wire,omitempty"`
+	// Lineage marks the columns that say where a row came from; they have no policies.
+	Lineage bool   `json:"lineage,omitempty"`
+	Path    string `json:"path,omitempty"`   // of SourceField, as ParsePath reads it
+	Header  string `json:"header,omitempty"` // name, of SourceHeader
+	Value   string `json:"value,omitempty"`  // text, of SourceConstant
+	As      string `json:"as,omitempty"`
+	Format  string `json:"format,omitempty"`
+	Length  int    `json:"length,omitempty"` // of an Array's rows; 0 is any
+	// Default is the text of the contract's default; nil is the type's zero value.
+	Default   *string `json:"default,omitempty"`
+	OnMissing Policy  `json:"on_missing,omitempty"`
+	OnNull    Policy  `json:"on_null,omitempty"`
+	OnInvalid Policy  `json:"on_invalid,omitempty"`
 }
 
+// Sent is the type of the column in the block.
+func (c PlanColumn) Sent() string { return cmp.Or(c.Wire, c.Type) }
+
 // planFormat is the version of the canonical text.
-const planFormat = 1
+const planFormat = 2
 
 // planText is the canonical text. The order of its fields is part of the format.
 type planText struct {
@@ -89,7 +105,7 @@ func ParsePlan(canonical []byte) (*Plan, error) {
 		return nil, parseError(fmt.Errorf("format %d is not known, this version writes %d", t.Format, planFormat))
 	}
 	for _, c := range t.Columns {
-		if _, err := column.ParseType(c.Type); err != nil {
+		if _, err := column.ParseType(c.Sent()); err != nil {
 			return nil, parseError(fmt.Errorf("column %s: %w", c.Name, err))
 		}
 	}
@@ -152,7 +168,7 @@ func (p *Plan) ColumnNames() []string {
 func (p *Plan) NewBlock() (*column.Block, error) {
 	types := make([]string, len(p.text.Columns))
 	for i, c := range p.text.Columns {
-		types[i] = c.Type
+		types[i] = c.Sent()
 	}
 	return column.NewBlock(p.ColumnNames(), types)
 }

@@ -3,46 +3,69 @@ package contract
 import (
 	"cmp"
 	"fmt"
-	"slices"
 )
 
 // DefaultPolicies are the policies of a column for which the contract names none.
 //
 // A required column makes the record a dead letter in all three cases. Otherwise a missing field and a
-// JSON null take the contract's default if it gives one, else NULL if the type can hold it, else the type's
-// zero value ("", 0, [], {}): all of these are counted per column. A value that does not fit is always
-// a dead letter unless the contract says otherwise: it is the event's author who must hear of it.
-func DefaultPolicies(required, hasDefault, canNull bool) (onMissing, onNull, onInvalid Policy) {
+// JSON null take the contract's default if it gives one, else NULL if the type can hold it, else the
+// table's own DEFAULT if the column has one, else the type's zero value ("", 0, [], {}): all of these are
+// counted per column. A value that does not fit is always a dead letter unless the contract says
+// otherwise: it is the event's author who must hear of it.
+func DefaultPolicies(required, hasDefault, canNull, tableDefault bool) (onMissing, onNull, onInvalid Policy) {
 	switch {
 	case required:
 		return DeadLetter, DeadLetter, DeadLetter
 	case !hasDefault && canNull:
 		return Null, Null, DeadLetter
+	case !hasDefault && tableDefault:
+		return TableDefault, TableDefault, DeadLetter
 	}
 	return Default, Default, DeadLetter
 }
 
-// resolvePolicies fills in the default policies and reports combinations that make no sense.
-func resolvePolicies(c Column, canNull bool) (onMissing, onNull, onInvalid Policy, problems []string) {
-	missing, null, invalid := DefaultPolicies(c.Required, c.Default != nil, canNull)
-	onMissing = cmp.Or(c.OnMissing, missing)
-	onNull = cmp.Or(c.OnNull, null)
-	onInvalid = cmp.Or(c.OnInvalid, invalid)
+// policyProblem is what is wrong with a column's policies.
+type policyProblem struct {
+	message string
+	table   bool // the table, not the contract alone, is what does not fit
+}
+
+// resolvePolicies fills in the default policies and reports combinations that make no sense. tableDefault
+// says that the table has a DEFAULT for the column and that NULL can ask for it.
+func (out *PlanColumn) resolvePolicies(c Column, canNull, tableDefault bool) (problems []policyProblem) {
+	missing, null, invalid := DefaultPolicies(c.Required, c.Default != nil, canNull, tableDefault)
+	out.OnMissing = cmp.Or(c.OnMissing, missing)
+	out.OnNull = cmp.Or(c.OnNull, null)
+	out.OnInvalid = cmp.Or(c.OnInvalid, invalid)
 	for _, p := range []struct {
 		key    string
 		policy Policy
-	}{{"on_missing", onMissing}, {"on_null", onNull}, {"on_invalid", onInvalid}} {
-		switch {
-		case p.policy != DeadLetter && p.policy != Null && p.policy != Default:
-			problems = append(problems, fmt.Sprintf("%s: %q is not one of dead_letter, null, default", p.key, p.policy))
-		case p.policy == Null && !canNull:
-			problems = append(problems, fmt.Sprintf("%s: null needs a Nullable type, the column is %s", p.key, c.Type))
-		case c.Required && p.key != "on_invalid" && p.policy != DeadLetter:
-			problems = append(problems, fmt.Sprintf("%s: %s contradicts required: true", p.key, p.policy))
+	}{{"on_missing", out.OnMissing}, {"on_null", out.OnNull}, {"on_invalid", out.OnInvalid}} {
+		if problem := p.policy.problem(c, p.key, canNull, tableDefault); problem.message != "" {
+			problems = append(problems, problem)
 		}
 	}
-	if c.Default != nil && !slices.Contains([]Policy{onMissing, onNull, onInvalid}, Default) {
-		problems = append(problems, "default: no policy of this column ever uses it")
+	if c.Default != nil && !out.uses(Default) {
+		problems = append(problems, policyProblem{message: "default: no policy of this column ever uses it"})
 	}
-	return onMissing, onNull, onInvalid, problems
+	return problems
+}
+
+func (p Policy) problem(c Column, key string, canNull, tableDefault bool) policyProblem {
+	switch {
+	case p != DeadLetter && p != Null && p != Default && p != TableDefault:
+		return policyProblem{message: fmt.Sprintf("%s: %q is not one of dead_letter, null, default, table_default", key, p)}
+	case p == Null && !canNull:
+		return policyProblem{message: fmt.Sprintf("%s: null needs a Nullable type, the column is %s", key, c.Type)}
+	case p == TableDefault && !tableDefault:
+		return policyProblem{fmt.Sprintf("%s: table_default needs a DEFAULT in the table and a type that could be Nullable but is not; the column is %s", key, c.Type), true}
+	case c.Required && key != "on_invalid" && p != DeadLetter:
+		return policyProblem{message: fmt.Sprintf("%s: %s contradicts required: true", key, p)}
+	}
+	return policyProblem{}
+}
+
+// uses reports whether some policy of the column is p.
+func (out *PlanColumn) uses(p Policy) bool {
+	return out.OnMissing == p || out.OnNull == p || out.OnInvalid == p
 }

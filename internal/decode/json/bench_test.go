@@ -48,7 +48,7 @@ func BenchmarkDecode(b *testing.B) {
 		if out := d.Decode(rec, 1, block); out.Kind != Written {
 			b.Fatal(out.Reject)
 		}
-		if block.Rows() == 10_000 {
+		if d.row == 10_000 {
 			block.Reset()
 		}
 	}

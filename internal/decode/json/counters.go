@@ -1,10 +1,6 @@
 package json
 
-import (
-	"slices"
-
-	"github.com/waybill-data/waybill/internal/contract"
-)
+import ()
 
 // Defaults counts the values of one column that the decoder wrote in place of what the event says.
 // A JSON null that becomes NULL is not counted: that is what the event says.
@@ -24,25 +20,20 @@ const (
 // counters are what a decoder counts beside the rows. Only rows that were written count: a rejected record
 // is kept whole elsewhere.
 type counters struct {
-	paths   int      // distinct unmapped paths seen since the last drain
-	other   int64    // fields whose path is beyond maxUnmapped
+	learnt  int      // slots of unmapped members, in all nodes
+	other   int64    // fields that no slot could be had for
 	pending []*int64 // what the record at hand will add one to, once it is written
 }
 
-// unmapped notes a member of n that no column takes.
-func (c *counters) unmapped(n *node, name []byte) {
-	counter := n.unmapped[string(name)]
-	if counter == nil {
-		if counter = &c.other; c.paths < maxUnmapped {
-			c.paths++
-			counter = new(int64)
-			if n.unmapped == nil {
-				n.unmapped = map[string]*int64{}
-			}
-			n.unmapped[string(name)] = counter
-		}
+// newSlot is a slot for an unmapped member of n; nil if there are too many.
+func (c *counters) newSlot(n *node, name string) *slot {
+	if c.learnt >= maxUnmapped {
+		return nil
 	}
-	c.pending = append(c.pending, counter)
+	c.learnt++
+	s := &slot{name: name}
+	n.slots[name] = s
+	return s
 }
 
 // commit counts what the record at hand brought.
@@ -56,23 +47,27 @@ func (c *counters) commit() {
 // starts counting anew. At most 1,000 paths are told apart, the rest is under OtherPaths.
 func (d *Decoder) Unmapped() map[string]int64 {
 	out := map[string]int64{}
-	d.root.walk(func(n *node) {
-		for name, count := range n.unmapped {
-			if *count > 0 {
-				out[contract.FormatPath(append(slices.Clone(n.path), name))] = *count
+	d.root.visit(func(n *node) {
+		for name, s := range n.slots {
+			if s.count > 0 {
+				out[memberPath(n, name)] = s.count
+				s.count = 0
 			}
 		}
-		n.unmapped = nil
 	})
 	if d.other > 0 {
 		out[OtherPaths] = d.other
+		d.other = 0
 	}
-	d.paths, d.other = 0, 0
-	d.pending = d.pending[:0] // they point at counters that are gone
+	d.pending = d.pending[:0] // they may point at counters that are gone
+	if d.learnt >= maxUnmapped {
+		d.root.visit(func(n *node) { n.learn(n.children) })
+		d.learnt = 0
+	}
 	return out
 }
 
-// Rounded are the columns whose moments had more digits than they hold, which were cut, with how many; it
+// Rounded are the columns whose values had more digits than they hold, with how many values; it
 // starts counting anew.
 func (d *Decoder) Rounded() map[string]int64 {
 	out := map[string]int64{}

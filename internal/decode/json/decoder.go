@@ -1,22 +1,22 @@
 // Package json turns JSON events into rows of typed columns under a plan.
 //
-// A record is judged in two steps. First its whole text is validated, strictly, by jsontext. Then one
-// walk over text that is known to be valid appends values straight into the columns, along the tree
-// of the plan's paths. So a broken text is reported as such whatever its fields are, and the order of
-// keys does not decide what a record is rejected for.
+// A record is scanned once: each value goes straight from the text into its column, along the tree of the
+// plan's paths (scan*.go, object.go). The scanner knows one answer only, "a row"; whatever it cannot take
+// (broken text, a value that makes the record a dead letter, a rare shape) it leaves to the judge (judge.go),
+// which is slow and simple: it validates the whole text with jsontext, walks it, and either makes the row
+// or says what the record is rejected for. So a broken text is reported as such whatever its fields are, and
+// the order of keys does not decide what a record is rejected for. Scanner and judge agree on every text:
+// that is what the fuzz tests are about.
 //
-// Values are taken as they are: no string becomes a number, no number a string, no 1 a true. Numbers for
-// integer columns never pass through a float; 1.0 and 1e3 are integers, 1.5 is not. A null or scalar
-// where a path wants to go further down: null means that the fields below are missing, anything else
-// that they are of the wrong type.
+// Values are taken as they are: no number becomes a string, no 1 a true; a string becomes a number only where
+// producers have to quote it, see column.Type.Takes. Numbers for integer columns never pass through a float;
+// 1.0 and 1e3 are integers, 1.5 is not. A null or scalar where a path wants to go further down: null means that
+// the fields below are missing, anything else that they are of the wrong type.
 package json
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-
-	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/column"
@@ -25,37 +25,40 @@ import (
 
 // Version of the decoder's behaviour. It is part of every plan: a batch is rebuilt only by a decoder
 // that makes the same rows of the same bytes.
-const Version uint16 = 1
+const Version uint16 = 2
 
 // Decoder turns records into rows of a plan's block. It belongs to one goroutine at a time.
 type Decoder struct {
-	plan    *contract.Plan
-	block   *column.Block // empty; the pattern of NewBlock
-	fields  []*field      // in plan order
-	root    node
-	lineage []lineage
-	freeze  bool
+	plan   *contract.Plan
+	block  *column.Block // empty; the pattern of NewBlock
+	fields []*field      // those that events fill, in plan order
+	root   *node
+	others []*source // columns that do not come from the event
+	freeze bool
 	validator
 	counters
 
 	// Of the record at hand:
 	text    []byte
 	into    *column.Block
-	row     int // the row being filled
-	reject  *Reject
+	row     int    // the row being filled
+	record  uint64 // its number: what marks of fields are compared with
+	visit   uint64 // of an object, ever growing: what marks of members are compared with
 	rounded int
+	reject  *Reject
 	scratch []byte // an unescaped string
+	keys    []span // of the map being filled
+	// strangers are the names, in quotes, that the objects being scanned have and no node knows.
+	strangers []span
+	hashes    hashSet // of the keys of a large map
 }
 
-// lineage is a column that is filled from the record's position.
-type lineage struct {
-	index  int // of the column in the block
-	source contract.Source
-}
+// span is a part of the text.
+type span struct{ start, end int }
 
 // New compiles a decoder for a plan. A plan that was made for another version of the decoder is refused.
 func New(p *contract.Plan) (*Decoder, error) {
-	d := &Decoder{plan: p, freeze: p.NewFields() == contract.Freeze}
+	d := &Decoder{plan: p, freeze: p.NewFields() == contract.Freeze, root: &node{}}
 	if p.DecoderVersion() != Version {
 		return nil, newError(fmt.Errorf("the plan is for decoder version %d, this is version %d", p.DecoderVersion(), Version))
 	}
@@ -68,34 +71,12 @@ func New(p *contract.Plan) (*Decoder, error) {
 	}
 	d.block = block
 	for i, c := range p.Columns() {
-		if c.Source != contract.SourceField {
-			d.lineage = append(d.lineage, lineage{i, c.Source})
-			continue
-		}
-		f, err := newField(i, c, block.Columns[i].Fresh())
-		if err != nil {
+		if err := d.compile(i, c); err != nil {
 			return nil, newError(fmt.Errorf("column %s: %w", c.Name, err))
 		}
-		d.fields = append(d.fields, f)
-		d.root.add(f)
 	}
+	d.root.finish(false)
 	return d, nil
-}
-
-func newField(index int, c contract.PlanColumn, fallback column.Column) (*field, error) {
-	format, err := column.ParseTimeFormat(c.Format)
-	if err != nil {
-		return nil, err
-	}
-	if c.Default == nil {
-		fallback.AppendZero()
-	} else if _, err := column.AppendText(fallback, []byte(*c.Default), format); err != nil {
-		return nil, err
-	}
-	return &field{
-		index: index, name: c.Name, path: c.Path, asJSON: c.As == "json", format: format, fallback: fallback,
-		onMissing: c.OnMissing, onNull: c.OnNull, onInvalid: c.OnInvalid,
-	}, nil
 }
 
 func newError(err error) error {
@@ -115,173 +96,53 @@ func (d *Decoder) Decode(rec *waybill.Record, epoch waybill.Epoch, b *column.Blo
 	if rec.Value == nil {
 		return Outcome{Kind: Tombstone}
 	}
-	if reject := d.check(rec.Value); reject != nil {
-		return Outcome{Kind: Rejected, Reject: reject}
+	if d.into != b {
+		d.bind(b)
 	}
-	d.text, d.into, d.row = rec.Value, b, b.Columns[0].Rows()
-	d.reject, d.rounded, d.pending = nil, 0, d.pending[:0]
-	if !d.fill(rec, epoch) {
+	d.text, d.row = rec.Value, b.Columns[0].Rows()
+	d.begin()
+	ok := d.scanRecord() && d.finish(rec, epoch)
+	if !ok {
 		b.Truncate(d.row)
-		return Outcome{Kind: Rejected, Reject: d.reject}
+		d.begin()
+		if ok = d.judge() && d.finish(rec, epoch); !ok {
+			b.Truncate(d.row)
+			return Outcome{Kind: Rejected, Reject: d.reject}
+		}
 	}
 	d.commit()
 	return Outcome{Kind: Written, Rounded: d.rounded}
 }
 
-// fill appends the row; false if the record was rejected on the way.
-func (d *Decoder) fill(rec *waybill.Record, epoch waybill.Epoch) bool {
-	at := skipSpace(d.text, 0)
-	if !d.object(&d.root, at, false) {
+// begin forgets what was noted of a record.
+func (d *Decoder) begin() {
+	d.record++
+	d.rounded, d.reject, d.pending, d.strangers = 0, nil, d.pending[:0], d.strangers[:0]
+}
+
+// scanRecord takes the whole text as one row's fields; false if it cannot.
+func (d *Decoder) scanRecord() bool {
+	i := blanks(d.text, 0)
+	if i >= len(d.text) || d.text[i] != '{' {
 		return false
 	}
+	if i = d.object(d.text, d.root, i, 1); i < 0 {
+		return false
+	}
+	return blanks(d.text, i) == len(d.text)
+}
+
+// finish fills the columns that the event has not filled; false if the record is rejected.
+func (d *Decoder) finish(rec *waybill.Record, epoch waybill.Epoch) bool {
 	for _, f := range d.fields {
-		if d.into.Columns[f.index].Rows() == d.row && !d.missing(f) {
+		if f.mark != d.record && !d.missing(f) {
 			return false
 		}
 	}
-	for _, l := range d.lineage {
-		if !d.position(l, rec, epoch) {
-			return false
-		}
-	}
-	return true
-}
-
-// object walks the object that starts at i. taken is true if some column takes the whole object, so that
-// no member of it is unmapped.
-func (d *Decoder) object(n *node, i int, taken bool) bool {
-	for c := enter(d.text, i); !c.done(); {
-		name := d.unquote(c.key())
-		child := n.children[string(name)]
-		if child == nil && !taken && !d.unmapped(n, name, c.i) {
-			return false
-		}
-		start, end := c.value()
-		if child != nil && !d.value(child, start, end, taken) {
+	for _, s := range d.others {
+		if !d.fromRecord(s, rec, epoch) {
 			return false
 		}
 	}
 	return true
-}
-
-// unmapped counts or refuses a member that no column takes.
-func (d *Decoder) unmapped(n *node, name []byte, at int) bool {
-	if d.freeze {
-		path := append(append([]string(nil), n.path...), string(name))
-		d.reject = &Reject{Code: NewField, Path: contract.FormatPath(path), ByteOffset: at,
-			Message: "no column takes this field, and new_fields is freeze"}
-		return false
-	}
-	d.counters.unmapped(n, name)
-	return true
-}
-
-// value hands a value to the columns that take it and goes down to those that take parts of it.
-func (d *Decoder) value(n *node, start, end int, taken bool) bool {
-	for _, f := range n.takers {
-		if !d.take(f, start, end) {
-			return false
-		}
-	}
-	switch {
-	case n.children == nil || d.text[start] == 'n':
-		return true
-	case d.text[start] == '{':
-		return d.object(n, start, taken || len(n.takers) > 0)
-	}
-	return d.unreachable(n, start)
-}
-
-// unreachable treats all fields below n as invalid: the value at n is no object.
-func (d *Decoder) unreachable(n *node, start int) bool {
-	for _, f := range d.fields {
-		if len(f.path) <= len(n.path) || !hasPrefix(f.path, n.path) {
-			continue
-		}
-		fail := failure{WrongType, start, "the path leads through " + kindOf(d.text[start]) + ", not an object"}
-		if !d.invalid(f, fail) {
-			return false
-		}
-	}
-	return true
-}
-
-func hasPrefix(path, prefix []string) bool {
-	for i, name := range prefix {
-		if path[i] != name {
-			return false
-		}
-	}
-	return true
-}
-
-// take appends a value to a column, by the column's policies.
-func (d *Decoder) take(f *field, start, end int) bool {
-	if d.text[start] == 'n' {
-		return d.null(f, start)
-	}
-	c := d.into.Columns[f.index]
-	if f.asJSON {
-		appendText(c, d.text[start:end])
-		return true
-	}
-	rounded := d.rounded
-	fail := d.write(c, f.format, start, end)
-	if fail.code == "" {
-		for range d.rounded - rounded {
-			d.pending = append(d.pending, &f.rounded)
-		}
-		return true
-	}
-	d.rounded = rounded // what was rounded is not in the row
-	return d.invalid(f, fail)
-}
-
-// missing applies on_missing.
-func (d *Decoder) missing(f *field) bool {
-	return d.substitute(f, f.onMissing, &f.filled.Missing,
-		failure{MissingRequired, -1, "the event has no such field"})
-}
-
-// null applies on_null. NULL for null is no substitution.
-func (d *Decoder) null(f *field, at int) bool {
-	if f.onNull == contract.Null {
-		appendNull(d.into.Columns[f.index])
-		return true
-	}
-	return d.substitute(f, f.onNull, &f.filled.Null, failure{NullRequired, at, "the field is null"})
-}
-
-// invalid applies on_invalid, after taking back what a half-written value left.
-func (d *Decoder) invalid(f *field, fail failure) bool {
-	d.into.Columns[f.index].Truncate(d.row)
-	return d.substitute(f, f.onInvalid, &f.filled.Invalid, fail)
-}
-
-// substitute writes what the policy says instead of the event's value, or rejects the record.
-func (d *Decoder) substitute(f *field, p contract.Policy, count *int64, fail failure) bool {
-	c := d.into.Columns[f.index]
-	switch p {
-	case contract.Null:
-		appendNull(c)
-	case contract.Default:
-		c.AppendFrom(f.fallback, 0)
-	default:
-		d.reject = &Reject{fail.code, f.name, contract.FormatPath(f.path), fail.at, fail.message}
-		return false
-	}
-	d.pending = append(d.pending, count)
-	return true
-}
-
-// unquote is the text of a JSON string, aliasing the record or the decoder's scratch memory.
-func (d *Decoder) unquote(quoted []byte) []byte {
-	if bytes.IndexByte(quoted, '\\') < 0 {
-		return quoted[1 : len(quoted)-1]
-	}
-	var err error
-	if d.scratch, err = jsontext.AppendUnquote(d.scratch[:0], quoted); err != nil {
-		panic("json: a validated string does not unquote: " + err.Error())
-	}
-	return d.scratch
 }

@@ -20,7 +20,7 @@ func (k Kind) String() string { return kindNames[k] }
 type Outcome struct {
 	Kind   Kind
 	Reject *Reject // nil unless Kind is Rejected
-	// Rounded is how many moments of the row had digits beyond their column's precision, which were cut.
+	// Rounded is how many values of the row had more digits than their columns hold.
 	Rounded int
 }
 
@@ -34,15 +34,16 @@ const (
 	TrailingData Code = "trailing_data" // something after the value
 	Truncated    Code = "truncated"     // the text ends before the value does, or is empty
 	InvalidUTF8  Code = "invalid_utf8"
-	DuplicateKey Code = "duplicate_key" // an object names a member twice, anywhere in the text
 	TooDeep      Code = "too_deep"      // more than MaxDepth containers in one another
 	NotAnObject  Code = "not_an_object" // the value is no JSON object
 
+	DuplicateKey    Code = "duplicate_key"    // an object that columns take apart names a member twice
 	MissingRequired Code = "missing_required" // no such field, and the policy is dead_letter
 	NullRequired    Code = "null_required"    // JSON null, and the policy is dead_letter
 	WrongType       Code = "wrong_type"       // another kind of JSON value than the column takes
 	OutOfRange      Code = "out_of_range"     // the column's type cannot hold the value
 	NotAnInteger    Code = "not_an_integer"   // a fraction for an integer column
+	WrongLength     Code = "wrong_length"     // an array with another number of elements than the contract says
 	BadFormat       Code = "bad_format"       // a text that is no UUID, no RFC 3339 time
 	NewField        Code = "new_field"        // a field that no column takes, with new_fields: freeze
 )

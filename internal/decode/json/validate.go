@@ -8,15 +8,14 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
-
-	"github.com/waybill-data/waybill/internal/contract"
 )
 
 // MaxDepth is how many objects and arrays may lie in one another.
 const MaxDepth = 128
 
-// validator checks a whole text against RFC 8259, strictly: valid UTF-8, no lone surrogates, no
-// duplicate names, nothing after the value. What follows it may rely on all of that.
+// validator checks a whole text against RFC 8259, strictly: valid UTF-8, no lone surrogates, nothing after the
+// value. What follows it may rely on all of that. Duplicate names are looked for only where columns take an
+// object apart: elsewhere they do no harm.
 type validator struct {
 	buf bytes.Buffer
 	dec jsontext.Decoder
@@ -28,7 +27,7 @@ func (v *validator) check(text []byte) *Reject {
 		return &Reject{Code: InvalidUTF8, ByteOffset: at, Message: "the text is not valid UTF-8"}
 	}
 	v.buf = *bytes.NewBuffer(text)
-	v.dec.Reset(&v.buf)
+	v.dec.Reset(&v.buf, jsontext.AllowDuplicateNames(true))
 	value, err := v.dec.ReadValue()
 	if err != nil {
 		return syntaxReject(text, err)
@@ -74,9 +73,6 @@ func syntaxReject(text []byte, err error) *Reject {
 		return &Reject{Code: Truncated, ByteOffset: len(text), Message: "the value is empty"}
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return &Reject{Code: Truncated, ByteOffset: len(text), Message: "the text ends in the middle of the JSON value"}
-	case errors.Is(err, jsontext.ErrDuplicateName):
-		return &Reject{Code: DuplicateKey, Path: pointerPath(syntactic.JSONPointer), ByteOffset: offset,
-			Message: "an object has two members of the same name"}
 	}
 	if at, ok := tooDeep(text[:offset]); ok {
 		return depthReject(at)
@@ -111,13 +107,4 @@ func tooDeep(text []byte) (at int, ok bool) {
 		}
 	}
 	return 0, false
-}
-
-// pointerPath turns a JSON pointer into a path as contracts write it.
-func pointerPath(p jsontext.Pointer) string {
-	var path []string
-	for token := range p.Tokens() {
-		path = append(path, token)
-	}
-	return contract.FormatPath(path)
 }

@@ -3,11 +3,8 @@ package json
 import (
 	"errors"
 	"fmt"
-	"math"
 
-	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/column"
-	"github.com/waybill-data/waybill/internal/contract"
 )
 
 // failure says why a value does not fit its column; the zero value is success.
@@ -107,8 +104,15 @@ func (d *Decoder) writeMap(c *column.Map, f column.TimeFormat, start int) failur
 	if d.text[start] != '{' {
 		return wrongType(d.text[start:], start, "an object")
 	}
+	seen := map[string]bool{}
 	for cur := enter(d.text, start); !cur.done(); {
-		c.Keys().Append(d.unquote(cur.key()))
+		at := cur.i
+		key := d.unquote(cur.key())
+		if seen[string(key)] {
+			return failure{DuplicateKey, at, "an object has two members of the same name"}
+		}
+		seen[string(key)] = true
+		c.Keys().Append(key)
 		from, to := cur.value()
 		if fail := d.write(c.Values(), f, from, to); fail.code != "" {
 			return fail
@@ -145,34 +149,16 @@ func appendText(c column.Column, text []byte) {
 	c.(column.Texter).Append(text)
 }
 
+func wrongLength(f *field, at int) failure {
+	first, next := f.list.Span(f.list.Rows() - 1)
+	return failure{WrongLength, at, fmt.Sprintf("the array has %d elements, the contract says %d", next-first, f.length)}
+}
+
+// canNull reports whether a column can hold NULL.
+func canNull(c column.Column) bool {
+	low, ok := c.(*column.LowCardinality)
+	return !ok || low.CanNull()
+}
+
 // appendNull appends NULL; the plan has been checked to say so only of columns that can.
 func appendNull(c column.Column) { c.(column.Nuller).AppendNull() }
-
-// position appends what a lineage column says of the record.
-func (d *Decoder) position(l lineage, rec *waybill.Record, epoch waybill.Epoch) bool {
-	switch c := d.into.Columns[l.index].(type) {
-	case column.Texter:
-		c.AppendString(rec.Topic)
-	case *column.UInt16:
-		if rec.Partition > math.MaxUint16 {
-			name := d.into.Names[l.index]
-			d.reject = &Reject{Code: OutOfRange, Column: name, ByteOffset: -1,
-				Message: fmt.Sprintf("partition %d does not fit %s", rec.Partition, c.Type())}
-			return false
-		}
-		c.Append(uint16(rec.Partition))
-	case *column.Int32:
-		c.Append(rec.Partition)
-	case *column.UInt32:
-		if l.source == contract.SourceEpoch {
-			c.Append(uint32(epoch))
-		} else {
-			c.Append(uint32(rec.Partition))
-		}
-	case *column.Int64:
-		c.Append(rec.Offset)
-	case *column.UInt64:
-		c.Append(uint64(rec.Offset))
-	}
-	return true
-}

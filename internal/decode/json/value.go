@@ -1,0 +1,422 @@
+package json
+
+import (
+	"bytes"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/waybill-data/waybill/internal/column"
+	"github.com/waybill-data/waybill/internal/contract"
+)
+
+// opKind says how a value is scanned into a column.
+type opKind uint8
+
+const (
+	opOther opKind = iota // find its end, then write it as the judge does
+	opRaw                 // the text itself, see field.asJSON
+	opString
+	opLowCardinality
+	opInteger
+	opFloat
+	opBool
+	opUUID
+	opTime
+	opArray
+	opMap
+)
+
+// op is how values are scanned into a column of one block.
+type op struct {
+	kind      opKind
+	format    column.TimeFormat
+	col       column.Column
+	null      *column.Nullable // around col, if it is Nullable
+	text      column.Texter    // col, of opRaw, opString
+	str       *column.String   // likewise
+	low       *column.LowCardinality
+	integer   column.Word // col, of opInteger
+	float     *column.Float64
+	bools     *column.Bool
+	uuid      *column.UUID
+	time      *column.DateTime64
+	array     *column.Array
+	pairs     *column.Map
+	key, elem *op // of opMap; elem also of opArray
+}
+
+// bindOp is the op for a column.
+func bindOp(c column.Column, format column.TimeFormat) op {
+	o := op{format: format, col: c}
+	if n, ok := c.(*column.Nullable); ok {
+		o.null, o.col = n, n.Inner()
+	}
+	switch c := o.col.(type) {
+	case *column.String:
+		o.kind, o.str, o.text = opString, c, c
+	case *column.LowCardinality:
+		o.kind, o.low, o.text = opLowCardinality, c, c
+	case column.Word:
+		o.kind, o.integer = opInteger, c
+	case *column.Float64:
+		o.kind, o.float = opFloat, c
+	case *column.Bool:
+		o.kind, o.bools = opBool, c
+	case *column.UUID:
+		o.kind, o.uuid = opUUID, c
+	case *column.DateTime64:
+		if format == column.RFC3339 {
+			o.kind, o.time = opTime, c
+		}
+	case *column.Array:
+		elem := bindOp(c.Elem(), format)
+		o.kind, o.array, o.elem = opArray, c, &elem
+	case *column.Map:
+		key, elem := bindOp(c.Keys(), format), bindOp(c.Values(), format)
+		o.kind, o.pairs, o.key, o.elem = opMap, c, &key, &elem
+	}
+	return o
+}
+
+// take scans the value at i into f's column, by its policies. The values that events are mostly made of have
+// a short way here.
+func (d *Decoder) take(text []byte, f *field, i, depth int) int {
+	if uint(i) >= uint(len(text)) {
+		return -1
+	}
+	switch f.short {
+	case opString, opLowCardinality:
+		if text[i] != '"' {
+			break
+		}
+		end := run(text, i+1)
+		if uint(end) >= uint(len(text)) || text[end] != '"' {
+			break
+		}
+		if f.short == opString {
+			f.op.str.Append(text[i+1 : end])
+		} else {
+			f.op.low.Append(text[i+1 : end])
+		}
+		f.mark = d.record
+		return end + 1
+	case opInteger:
+		if next := d.scanInteger(text, &f.op, i); next >= 0 {
+			f.mark = d.record
+			return next
+		}
+		f.col.Truncate(d.row)
+	}
+	if text[i] == 'n' {
+		return d.takeNull(text, f, i)
+	}
+	return d.takeAny(text, f, i, depth)
+}
+
+// takeAny is take for every kind of value but null.
+func (d *Decoder) takeAny(text []byte, f *field, i, depth int) int {
+	o, before := &f.op, d.rounded
+	if f.each {
+		o = f.op.elem
+	}
+	next := d.scan(text, o, i, depth)
+	if next >= 0 && f.length > 0 && !f.each && !f.hasLength() {
+		next = -1
+	}
+	if next < 0 {
+		d.rounded = before // what was rounded is not in the row
+		return d.unfit(text, f, i, depth)
+	}
+	for range d.rounded - before {
+		d.pending = append(d.pending, &f.rounded)
+	}
+	if !f.each {
+		f.mark = d.record
+	}
+	return next
+}
+
+// takeNull applies on_null. NULL for null is no substitution.
+func (d *Decoder) takeNull(text []byte, f *field, i int) int {
+	next := literal(text, i, "null")
+	switch {
+	case next < 0:
+	case f.each:
+		d.nullElement(f)
+	case f.onNull == contract.Null:
+		appendNull(f.col)
+		f.mark = d.record
+	case !d.substitute(f, f.onNull, &f.filled.Null):
+		return -1
+	}
+	return next
+}
+
+// nullElement is an element whose value is null: NULL if the element's type has it.
+func (d *Decoder) nullElement(f *field) {
+	elem := f.list.Elem()
+	if n, ok := elem.(column.Nuller); ok && canNull(elem) {
+		n.AppendNull()
+		return
+	}
+	d.emptyElement(f, &f.filled.Null)
+}
+
+// unfit applies on_invalid to the value at i, which may have been written half, or be broken text.
+func (d *Decoder) unfit(text []byte, f *field, i, depth int) int {
+	next := skip(text, i, depth)
+	if next < 0 || f.each || f.onInvalid == contract.DeadLetter {
+		return -1
+	}
+	f.col.Truncate(d.row)
+	d.substitute(f, f.onInvalid, &f.filled.Invalid)
+	return next
+}
+
+// substitute writes what the policy says instead of the event's value; false if that is nothing.
+func (d *Decoder) substitute(f *field, p contract.Policy, count *int64) bool {
+	switch p {
+	case contract.Null, contract.TableDefault:
+		appendNull(f.col)
+	case contract.Default:
+		f.col.AppendFrom(f.fallback, 0)
+	default:
+		return false
+	}
+	f.mark = d.record
+	d.pending = append(d.pending, count)
+	return true
+}
+
+// scan appends the value at i to o's column. If it cannot, the column may be left half-written.
+func (d *Decoder) scan(text []byte, o *op, i, depth int) int {
+	if uint(i) >= uint(len(text)) {
+		return -1
+	}
+	if text[i] == 'n' {
+		return d.scanNull(text, o, i)
+	}
+	next := -1
+	switch o.kind {
+	case opString:
+		next = d.scanText(text, o.text, i)
+	case opLowCardinality:
+		if next = d.scanText(text, o.text, i); o.null == nil {
+			return next
+		}
+	case opInteger:
+		next = d.scanInteger(text, o, i)
+	case opFloat:
+		next = d.scanFloat(text, o, i)
+	case opBool:
+		next = scanBool(text, o.bools, i)
+	case opUUID:
+		next = d.scanUUID(text, o, i, depth)
+	case opTime:
+		next = d.scanTime(text, o, i)
+	case opArray:
+		next = d.scanArray(text, o, i, depth+1)
+	case opMap:
+		next = d.scanMap(text, o, i, depth+1)
+	case opRaw:
+		if next = skip(text, i, depth); next >= 0 {
+			o.text.Append(text[i:next])
+		}
+	default:
+		next = d.scanOther(text, o, i, depth)
+	}
+	if o.null != nil && next >= 0 {
+		o.null.EndRow()
+	}
+	return next
+}
+
+// scanNull appends NULL where the type has it.
+func (d *Decoder) scanNull(text []byte, o *op, i int) int {
+	next := literal(text, i, "null")
+	switch {
+	case next < 0:
+	case o.null != nil:
+		o.null.AppendNull()
+	case o.low != nil && o.low.CanNull():
+		o.low.AppendNull()
+	default:
+		return -1
+	}
+	return next
+}
+
+func (d *Decoder) scanText(text []byte, c column.Texter, i int) int {
+	s, next := d.str(text, i)
+	if next >= 0 {
+		c.Append(s)
+	}
+	return next
+}
+
+func scanBool(text []byte, c *column.Bool, i int) int {
+	next := literal(text, i, "true")
+	if next < 0 {
+		next = literal(text, i, "false")
+	}
+	if next >= 0 {
+		c.Append(text[i] == 't')
+	}
+	return next
+}
+
+// uuidText is the length of a UUID in quotes.
+const uuidText = 38
+
+func (d *Decoder) scanUUID(text []byte, o *op, i, depth int) int {
+	if i+uuidText > len(text) || text[i] != '"' || text[i+uuidText-1] != '"' {
+		return d.scanOther(text, o, i, depth)
+	}
+	v, ok := column.UUIDOf(text[i+1 : i+uuidText-1])
+	if !ok {
+		return d.scanOther(text, o, i, depth)
+	}
+	o.uuid.Append(v)
+	return i + uuidText
+}
+
+func (d *Decoder) scanTime(text []byte, o *op, i int) int {
+	s, next := d.str(text, i)
+	if next < 0 {
+		return -1
+	}
+	ticks, exact, err := column.ParseTime(s, column.RFC3339, o.time.Precision())
+	if err != nil {
+		return -1
+	}
+	if !exact {
+		d.rounded++
+	}
+	o.time.Append(ticks)
+	return next
+}
+
+func (d *Decoder) scanArray(text []byte, o *op, i, depth int) int {
+	if text[i] != '[' || depth > MaxDepth {
+		return -1
+	}
+	for index := 0; ; index++ {
+		if i = nextElement(text, i, index); i < 0 {
+			return -1
+		}
+		if text[i] == ']' {
+			o.array.EndRow()
+			return i + 1
+		}
+		if i = d.element(text, o.elem, i, depth); i < 0 {
+			return -1
+		}
+	}
+}
+
+func (d *Decoder) scanMap(text []byte, o *op, i, depth int) int {
+	if text[i] != '{' || depth > MaxDepth {
+		return -1
+	}
+	base := len(d.keys)
+	if i = blanks(text, i+1); i < len(text) && text[i] == '}' {
+		o.pairs.EndRow()
+		return i + 1
+	}
+	for uint(i) < uint(len(text)) && text[i] == '"' {
+		start := i
+		if i = d.element(text, o.key, i, depth); i < 0 {
+			break
+		}
+		d.keys = append(d.keys, span{start, i})
+		if i = colon(text, i); i < 0 {
+			break
+		}
+		if i = d.element(text, o.elem, i, depth); i < 0 {
+			break
+		}
+		if i = blanks(text, i); i >= len(text) {
+			break
+		}
+		if text[i] == '}' {
+			return d.endMap(text, o, i, base)
+		}
+		if text[i] != ',' {
+			break
+		}
+		i = blanks(text, i+1)
+	}
+	d.keys = d.keys[:base]
+	return -1
+}
+
+// endMap finishes a map's row at its closing bracket, unless a key came twice.
+func (d *Decoder) endMap(text []byte, o *op, i, base int) int {
+	distinct := d.distinct(text, d.keys[base:])
+	d.keys = d.keys[:base]
+	if !distinct {
+		return -1
+	}
+	o.pairs.EndRow()
+	return i + 1
+}
+
+// element scans one of many values, which are mostly strings without escapes.
+func (d *Decoder) element(text []byte, o *op, i, depth int) int {
+	if uint(i) < uint(len(text)) && text[i] == '"' && o.null == nil && (o.kind == opString || o.kind == opLowCardinality) {
+		if end := run(text, i+1); uint(end) < uint(len(text)) && text[end] == '"' {
+			if o.kind == opString {
+				o.str.Append(text[i+1 : end])
+			} else {
+				o.low.Append(text[i+1 : end])
+			}
+			return end + 1
+		}
+	}
+	return d.scan(text, o, i, depth)
+}
+
+// few keys are compared pair by pair.
+const few = 12
+
+// distinct reports whether the keys, quoted spans of the text, certainly differ: keys with escapes may not
+// although their spellings do.
+func (d *Decoder) distinct(text []byte, keys []span) bool {
+	for i, k := range keys {
+		key := text[k.start:k.end]
+		if len(keys) > 1 && bytes.IndexByte(key, '\\') >= 0 {
+			return false
+		}
+		if len(keys) > few {
+			continue
+		}
+		for _, o := range keys[:i] {
+			if o.end-o.start == len(key) && string(text[o.start:o.end]) == string(key) {
+				return false
+			}
+		}
+	}
+	return len(keys) <= few || d.distinctHashes(text, keys)
+}
+
+func (d *Decoder) distinctHashes(text []byte, keys []span) bool {
+	d.hashes.begin(len(keys))
+	for _, k := range keys {
+		if h := xxhash.Sum64(text[k.start:k.end]); h == 0 || !d.hashes.add(h) {
+			return false
+		}
+	}
+	return true
+}
+
+// scanOther finds the value's end, which makes it valid text, and writes it as the judge does.
+func (d *Decoder) scanOther(text []byte, o *op, i, depth int) int {
+	next := skip(text, i, depth)
+	if next < 0 {
+		return -1
+	}
+	if fail := d.write(o.col, o.format, i, next); fail.code != "" {
+		return -1
+	}
+	return next
+}
