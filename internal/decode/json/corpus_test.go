@@ -27,6 +27,16 @@ func newJudge(t testing.TB, name string, c contract.Contract) *judge {
 	return &judge{name: name, d: d, oracle: oracle.New(d.plan)}
 }
 
+// fresh is the judge of the same plan with a decoder that has seen nothing.
+func (j *judge) fresh(t testing.TB) *judge {
+	t.Helper()
+	d, err := New(j.d.plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &judge{name: j.name, d: d, oracle: j.oracle}
+}
+
 // check decodes a text into b, which may have rows, and compares everything with the oracle.
 func (j *judge) check(t testing.TB, b *column.Block, text []byte) Outcome {
 	t.Helper()

@@ -25,6 +25,11 @@ func semanticsColumns(onInvalid contract.Policy) []contract.Column {
 	}
 }
 
+// semanticsContract is the strict one.
+func semanticsContract() contract.Contract {
+	return contract.Contract{Columns: semanticsColumns(contract.DeadLetter)}
+}
+
 // semantics are the cases that the text alone does not decide: which duplicate names matter, which problem is
 // reported, where numbers may be in strings. want is the rejection as rejection writes it, cut after the
 // code if only that matters, or the row of semanticsColumns in part.
