@@ -1,0 +1,248 @@
+package json
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/column"
+	"github.com/waybill-data/waybill/internal/contract"
+	"github.com/waybill-data/waybill/internal/decode/json/oracle"
+)
+
+// judge holds a decoder against the oracle of the same plan.
+type judge struct {
+	name   string
+	d      *Decoder
+	oracle *oracle.Oracle
+	offset int64
+}
+
+func newJudge(t testing.TB, name string, c contract.Contract) *judge {
+	t.Helper()
+	d := newDecoder(t, c)
+	return &judge{name: name, d: d, oracle: oracle.New(d.plan)}
+}
+
+// fresh is the judge of the same plan with a decoder that has seen nothing.
+func (j *judge) fresh(t testing.TB) *judge {
+	t.Helper()
+	d, err := New(j.d.plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &judge{name: j.name, d: d, oracle: j.oracle}
+}
+
+// check decodes a text into b, which may have rows, and compares everything with the oracle.
+func (j *judge) check(t testing.TB, b *column.Block, text []byte) Outcome {
+	t.Helper()
+	j.offset++
+	rec := &waybill.Record{Topic: "t", Partition: 3, Offset: j.offset, Value: append([]byte{}, text...)}
+	want := j.oracle.Judge(rec, 9)
+	rows, before := b.Rows(), wire(t, b)
+	out := j.d.Decode(rec, 9, b)
+	after := wire(t, b)
+	if string(rec.Value) != string(text) {
+		t.Fatalf("%s: %s: the record was changed", j.name, brief(text))
+	}
+	if got, want := rejection(out), wanted(want.Reject); got != want {
+		t.Errorf("%s: %s:\ngot  %s\nwant %s", j.name, brief(text), got, want)
+		b.Truncate(rows)
+		j.drain()
+		return out
+	}
+	if want.Reject != nil {
+		if after != before {
+			t.Errorf("%s: %s: the rejected record left something", j.name, brief(text))
+		}
+		if len(j.drain()) > 0 {
+			t.Errorf("%s: %s: the rejected record was counted", j.name, brief(text))
+		}
+		return out
+	}
+	if b.Rows() != rows+1 {
+		t.Fatalf("%s: %s: %d rows", j.name, brief(text), b.Rows()-rows)
+	}
+	j.compareRow(t, text, after, rows, want.Row)
+	j.compareCounts(t, text, out, want)
+	return out
+}
+
+// compareRow reads the wire and compares one row.
+func (j *judge) compareRow(t testing.TB, text []byte, wire string, row int, want []oracle.Value) {
+	t.Helper()
+	names, columns := oracle.ReadBlock([]byte(wire))
+	for i, name := range names {
+		if got := columns[i][row]; !got.Equal(want[i]) {
+			t.Errorf("%s: %s: column %s:\ngot  %v\nwant %v", j.name, brief(text), name, got, want[i])
+		}
+	}
+}
+
+// compareCounts compares what is counted beside the row.
+func (j *judge) compareCounts(t testing.TB, text []byte, out Outcome, v oracle.Verdict) {
+	t.Helper()
+	want, rounded := map[string]int64{}, 0
+	for name, n := range v.Rounded {
+		want["rounded "+name] = int64(n)
+		rounded += n
+	}
+	for name, n := range v.Defaulted {
+		want[fmt.Sprintf("defaulted %s %d %d %d", name, n.Missing, n.Null, n.Invalid)] = 1
+	}
+	for path, n := range v.Unmapped {
+		want["unmapped "+path] = int64(n)
+	}
+	if len(v.Unmapped) > maxUnmapped { // which ones are told apart is the decoder's choice
+		j.drain()
+		return
+	}
+	got := j.drain()
+	if fmt.Sprint(got) != fmt.Sprint(want) || out.Rounded != rounded {
+		t.Errorf("%s: %s: counted\ngot  %v, rounded %d\nwant %v, rounded %d", j.name, brief(text), got, out.Rounded, want, rounded)
+	}
+}
+
+// drain is what the decoder has counted since the last call.
+func (j *judge) drain() map[string]int64 {
+	got := map[string]int64{}
+	for name, n := range j.d.Rounded() {
+		got["rounded "+name] = n
+	}
+	for name, n := range j.d.Defaulted() {
+		got[fmt.Sprintf("defaulted %s %d %d %d", name, n.Missing, n.Null, n.Invalid)] = 1
+	}
+	for path, n := range j.d.Unmapped() {
+		got["unmapped "+path] = n
+	}
+	return got
+}
+
+func rejection(out Outcome) string {
+	if out.Reject == nil {
+		return out.Kind.String()
+	}
+	r := out.Reject
+	return fmt.Sprintf("%s of %q at %q, byte %d", r.Code, r.Column, r.Path, r.ByteOffset)
+}
+
+func wanted(r *oracle.Reject) string {
+	if r == nil {
+		return Written.String()
+	}
+	return fmt.Sprintf("%s of %q at %q, byte %d", r.Code, r.Column, r.Path, r.Offset)
+}
+
+// brief quotes a text, cut to what fits a line.
+func brief(text []byte) string {
+	if len(text) <= 300 {
+		return strconv.Quote(string(text))
+	}
+	return fmt.Sprintf("%q...(%d bytes)...%q", text[:200], len(text), text[len(text)-80:])
+}
+
+// corpusCase is a line of testdata/corpus.
+type corpusCase struct{ name, code, text string }
+
+// readCorpus reads one of testdata/corpus: lines of name, expected code and Go-quoted text.
+func readCorpus(t testing.TB, file string, count int) []corpusCase {
+	t.Helper()
+	data, err := os.ReadFile("testdata/corpus/" + file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cases []corpusCase
+	seen := map[string]bool{}
+	for line := range strings.Lines(string(data)) {
+		parts := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+		if len(parts) != 3 {
+			t.Fatalf("%s: %q is not name, code and text", file, line)
+		}
+		text, err := strconv.Unquote(parts[2])
+		if err != nil || seen[parts[0]] {
+			t.Fatalf("%s: %s: %v, or twice", file, parts[0], err)
+		}
+		seen[parts[0]] = true
+		cases = append(cases, corpusCase{parts[0], parts[1], text})
+	}
+	if len(cases) != count {
+		t.Fatalf("%s has %d cases, want %d", file, len(cases), count)
+	}
+	return cases
+}
+
+// corpusValues is how many lines values.txt has: a corpus that shrinks unseen is none.
+const corpusValues = 944
+
+// Alone, every value of the corpus has the outcome that its line says.
+func TestCorpus_ValuesAlone(t *testing.T) {
+	for _, plan := range corpusPlans(t) {
+		b := plan.d.NewBlock()
+		for _, c := range readCorpus(t, "values.txt", corpusValues) {
+			out := plan.check(t, b, []byte(c.text))
+			if got := textCode(out); got != c.code && !newInVersion2(out) {
+				t.Errorf("%s: %s %q: got %s, want %s", plan.name, c.name, c.text, got, c.code)
+			}
+		}
+	}
+}
+
+// newInVersion2 reports whether version 1 of the decoder gave a record an outcome that version 2 judges
+// anew: version 1 rejected duplicate names anywhere in a text, before other problems of the text.
+func newInVersion2(out Outcome) bool {
+	return Version < 2 && out.Reject != nil && out.Reject.Code == DuplicateKey
+}
+
+// Inside other values, what is valid alone must be accepted and what is not must be rejected, wherever it
+// lies: in fields that a column takes, in parts of them, in what is kept as text and in what is ignored.
+func TestCorpus_ValuesInside(t *testing.T) {
+	frames := []string{
+		`{"v":%}`, ` { "v" : % } `, `{"a":{"b":{"c":%}}}`, `{"a":{"v":%,"b":1}}`, `{"z":%,"v":1}`, `{"a":[%]}`,
+		`{"z":[1,{"y":%},2]}`, `{"arr":[%,"x"]}`, `{"":%}`, `{"metadata":{"k":%}}`, "{\n\t\"v\"\n:\r\n%\n}",
+	}
+	cases := readCorpus(t, "values.txt", corpusValues)
+	for p, plan := range corpusPlans(t) {
+		b := plan.d.NewBlock()
+		for i, c := range cases {
+			for k := range 3 { // with seven plans, every frame sees every value
+				checkInside(t, plan, b, c, frames[(i+3*p+k)%len(frames)])
+			}
+		}
+	}
+}
+
+// completes reports whether a text that is no value is none too many elements in the frame's brackets.
+func completes(c corpusCase, frame string) bool {
+	if strings.TrimLeft(c.text, " \t\r\n") == "" {
+		return strings.Contains(frame, "[%]")
+	}
+	return c.name == `array/trail_["a"]%0a,1` && strings.Contains(frame, "[%")
+}
+
+func checkInside(t *testing.T, plan *judge, b *column.Block, c corpusCase, frame string) {
+	t.Helper()
+	if b.Rows() > 3 {
+		b.Reset()
+	}
+	out := plan.check(t, b, []byte(strings.Replace(frame, "%", c.text, 1)))
+	valid := c.code == "ok" || c.code == string(NotAnObject) || completes(c, frame)
+	if got := textCode(out) == "ok"; got != valid && !newInVersion2(out) {
+		t.Errorf("%s: %s in %s: valid %v, want %v (%v)", plan.name, c.name, frame, got, valid, out.Reject)
+	}
+}
+
+// textCode is the code of a problem of the text; "ok" if the text is fine, whatever its fields are.
+func textCode(out Outcome) string {
+	if out.Reject == nil {
+		return "ok"
+	}
+	switch out.Reject.Code {
+	case InvalidJSON, TrailingData, Truncated, InvalidUTF8, TooDeep, NotAnObject:
+		return string(out.Reject.Code)
+	}
+	return "ok"
+}

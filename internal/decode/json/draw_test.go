@@ -1,0 +1,309 @@
+package json
+
+import (
+	"fmt"
+	"strings"
+
+	"pgregory.net/rapid"
+
+	"github.com/waybill-data/waybill/internal/contract"
+	"github.com/waybill-data/waybill/internal/decode/json/oracle"
+)
+
+// names are member names that are easily mistaken for each other, or for syntax.
+var names = []string{"a", "b", "ab", "abc", "abcdefgh", "abcdefghi", "", "a.b", "é", "😀", "`", "n\"q\\", "\t", "A", "a ", "usage", "a_long_name_of_a_field"}
+
+// drawContract draws a small contract; columns share names, paths and prefixes of paths.
+func drawContract(t *rapid.T) contract.Contract {
+	c := contract.Contract{NewFields: rapid.SampledFrom([]contract.NewFields{contract.Discard, contract.Discard, contract.Freeze}).Draw(t, "new fields")}
+	types := oneOfEach()
+	for i := range rapid.IntRange(0, 8).Draw(t, "columns") {
+		path := rapid.SliceOfN(rapid.SampledFrom(names), 1, 3).Draw(t, "path")
+		col := contract.Column{Name: fmt.Sprintf("c%d", i), Type: rapid.SampledFrom(types).Draw(t, "type"), From: contract.FormatPath(path)}
+		c.Columns = append(c.Columns, drawPolicies(t, col))
+	}
+	return c
+}
+
+// drawPolicies draws what a contract may say of a column beside its type; what does not compile is left out.
+func drawPolicies(t *rapid.T, col contract.Column) contract.Column {
+	full := col
+	policies := []contract.Policy{"", contract.DeadLetter, contract.Default, contract.Default, contract.Null}
+	full.OnMissing = rapid.SampledFrom(policies).Draw(t, "on missing")
+	full.OnNull = rapid.SampledFrom(policies).Draw(t, "on null")
+	full.OnInvalid = rapid.SampledFrom(policies).Draw(t, "on invalid")
+	full.Required = rapid.IntRange(0, 9).Draw(t, "required") == 0
+	full.Format = rapid.SampledFrom([]string{"", "", "rfc3339", "unix", "unix_ms", "unix_us", "unix_ns"}).Draw(t, "format")
+	if rapid.Bool().Draw(t, "as json") {
+		full.As = "json"
+	}
+	if s := rapid.SampledFrom([]string{"", "7", "x", "null", "true", "[]", "{}", "2026-11-22T14:44:47Z"}).Draw(t, "default"); s != "" {
+		full.Default = &s
+	}
+	for _, relax := range []func(){
+		func() {}, func() { full.Format = "" }, func() { full.As = "" }, func() { full.Default = nil },
+		func() { full.OnMissing, full.OnNull = "", "" }, func() { full.OnInvalid = "" },
+	} {
+		if relax(); compiles(full) {
+			return full
+		}
+	}
+	return col
+}
+
+func compiles(col contract.Column) bool {
+	schema := contract.TableSchema{Columns: []contract.TableColumn{
+		{Name: "_topic", Type: "String"}, {Name: "_partition", Type: "Int32"}, {Name: "_offset", Type: "Int64"},
+		{Name: col.Name, Type: col.Type},
+	}}
+	_, err := contract.Compile(contract.Contract{Columns: []contract.Column{col}}, schema,
+		contract.Lineage{Topic: "_topic", Partition: "_partition", Offset: "_offset"}, Version)
+	return err == nil
+}
+
+// eventDrawer writes events for a plan.
+type eventDrawer struct {
+	t       *rapid.T
+	columns []contract.PlanColumn
+	spaced  bool // white space everywhere
+}
+
+func (d *eventDrawer) chance(percent int) bool {
+	return rapid.IntRange(0, 99).Draw(d.t, "chance") < percent
+}
+
+func (d *eventDrawer) space() string {
+	if !d.spaced {
+		return ""
+	}
+	return rapid.SampledFrom([]string{"", " ", "\n", "\r\n\t", "        "}).Draw(d.t, "space")
+}
+
+// object writes the object at a path: members that columns want, in any order, and others.
+func (d *eventDrawer) object(path []string) string {
+	wanted := map[string]bool{}
+	var order []string
+	for _, c := range d.columns {
+		if len(c.Path) > len(path) && strings.Join(c.Path[:len(path)], "\x00") == strings.Join(path, "\x00") {
+			if name := c.Path[len(path)]; !wanted[name] && !d.chance(15) {
+				wanted[name] = true
+				order = append(order, name)
+			}
+		}
+	}
+	for range rapid.IntRange(0, 2).Draw(d.t, "others") {
+		if name := rapid.SampledFrom(names).Draw(d.t, "other"); !wanted[name] || d.chance(5) {
+			wanted[name] = true
+			order = append(order, name)
+		}
+	}
+	if d.chance(50) && len(order) > 0 {
+		order = rapid.Permutation(order).Draw(d.t, "order")
+	}
+	var members []string
+	for _, name := range order {
+		members = append(members, d.quoted(name)+d.space()+":"+d.space()+d.member(append(path[:len(path):len(path)], name)))
+	}
+	return d.enclose("{", members, "}")
+}
+
+func (d *eventDrawer) enclose(open string, parts []string, end string) string {
+	return open + d.space() + strings.Join(parts, d.space()+","+d.space()) + d.space() + end
+}
+
+// member writes the value at a path.
+func (d *eventDrawer) member(path []string) string {
+	var fits []contract.PlanColumn
+	leads := false
+	for _, c := range d.columns {
+		if len(c.Path) >= len(path) && strings.Join(c.Path[:len(path)], "\x00") == strings.Join(path, "\x00") {
+			if leads = leads || len(c.Path) > len(path); len(c.Path) == len(path) {
+				fits = append(fits, c)
+			}
+		}
+	}
+	switch {
+	case d.chance(12):
+		return d.any(3)
+	case leads && (len(fits) == 0 || d.chance(60)):
+		return d.object(path)
+	case len(fits) > 0:
+		c := rapid.SampledFrom(fits).Draw(d.t, "fits")
+		return d.value(oracle.ParseType(c.Type), c.Format)
+	}
+	return d.any(3)
+}
+
+// value writes a value that mostly fits a type.
+func (d *eventDrawer) value(t oracle.Type, format string) string {
+	switch {
+	case d.chance(4):
+		return d.any(2)
+	case t.Name == "Nullable" && d.chance(20):
+		return "null"
+	}
+	switch t.Name {
+	case "Nullable", "LowCardinality":
+		return d.value(t.Args[0], format)
+	case "Array":
+		var elems []string
+		for range rapid.IntRange(0, 3).Draw(d.t, "elements") {
+			elems = append(elems, d.value(t.Args[0], format))
+		}
+		return d.enclose("[", elems, "]")
+	case "Map":
+		var members []string
+		for i := range rapid.IntRange(0, 3).Draw(d.t, "entries") {
+			key := fmt.Sprint("k", i)
+			if d.chance(30) {
+				key = rapid.SampledFrom(names).Draw(d.t, "key")
+			}
+			members = append(members, d.quoted(key)+d.space()+":"+d.space()+d.value(t.Args[1], format))
+		}
+		return d.enclose("{", members, "}")
+	case "String":
+		return d.quoted(rapid.SampledFrom(names).Draw(d.t, "start") + rapid.StringN(0, 30, -1).Draw(d.t, "text"))
+	case "Bool":
+		return rapid.SampledFrom([]string{"true", "false"}).Draw(d.t, "bool")
+	case "UUID":
+		return d.quoted(fmt.Sprintf("%08x-%04X-4abc-8DEF-0123456789ab", rapid.Uint32().Draw(d.t, "uuid"), rapid.Uint16().Draw(d.t, "uuid")))
+	case "Enum8", "Enum16":
+		return rapid.SampledFrom([]string{`"x"`, `"y z"`, `"it's"`, `"a"`, `"\u0078"`}).Draw(d.t, "enum")
+	case "DateTime", "DateTime64":
+		if format == "rfc3339" {
+			return d.quoted(d.moment())
+		}
+	}
+	number := d.number()
+	if d.chance(10) {
+		return d.quoted(number)
+	}
+	return number
+}
+
+func (d *eventDrawer) moment() string {
+	two := func(n int) string { return fmt.Sprintf("%02d", rapid.IntRange(0, n).Draw(d.t, "two digits")) }
+	s := rapid.SampledFrom([]string{"2026", "1969", "1970", "2106", "1900", "2299", "2262"}).Draw(d.t, "year") +
+		"-" + two(13) + "-" + two(32) + "T" + two(24) + ":" + two(60) + ":" + two(60)
+	if d.chance(60) {
+		s += "." + rapid.StringMatching(`[0-9]{1,12}`).Draw(d.t, "fraction")
+	}
+	return s + rapid.SampledFrom([]string{"Z", "z", "+01:00", "-23:59", "+00:00", "+24:00", ""}).Draw(d.t, "zone")
+}
+
+func (d *eventDrawer) number() string {
+	switch rapid.IntRange(0, 3).Draw(d.t, "kind of number") {
+	case 0:
+		return fmt.Sprint(rapid.Int64().Draw(d.t, "integer"))
+	case 1:
+		return fmt.Sprint(rapid.IntRange(-300, 300).Draw(d.t, "small"))
+	case 2:
+		return fmt.Sprint(rapid.Float64Range(-1e30, 1e30).Draw(d.t, "float"))
+	}
+	return rapid.StringMatching(`-?(0|[1-9][0-9]{0,24})(\.[0-9]{1,24})?([eE][+-]?[0-9]{1,3})?`).Draw(d.t, "number")
+}
+
+// any writes any value.
+func (d *eventDrawer) any(depth int) string {
+	kind := rapid.IntRange(0, 7).Draw(d.t, "any")
+	if depth == 0 {
+		kind %= 5
+	}
+	switch kind {
+	case 0:
+		return "null"
+	case 1:
+		return "true"
+	case 2:
+		return d.number()
+	case 3, 4:
+		return d.quoted(rapid.String().Draw(d.t, "any text"))
+	}
+	var parts []string
+	for range rapid.IntRange(0, 3).Draw(d.t, "parts") {
+		part := d.any(depth - 1)
+		if kind == 5 {
+			part = d.quoted(rapid.SampledFrom(names).Draw(d.t, "name")) + ":" + part
+		}
+		parts = append(parts, part)
+	}
+	if kind == 5 {
+		return d.enclose("{", parts, "}")
+	}
+	return d.enclose("[", parts, "]")
+}
+
+// quoted writes a string, some of its characters as escapes.
+func (d *eventDrawer) quoted(s string) string {
+	escape := d.chance(25)
+	var b strings.Builder
+	b.WriteByte('"')
+	for i, r := range strings.ToValidUTF8(s, "?") {
+		switch {
+		case r == '"' || r == '\\':
+			b.WriteByte('\\')
+			b.WriteRune(r)
+		case r < ' ' || escape && i%3 == 0 && r < 0x10000:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		case escape && r >= 0x10000:
+			r -= 0x10000
+			fmt.Fprintf(&b, `\u%04X\u%04x`, 0xd800+r>>10, 0xdc00+r&0x3ff)
+		default:
+			b.WriteRune(r)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
+}
+
+// changed writes a value with members of its objects moved, doubled, dropped, replaced and added.
+func (d *eventDrawer) changed(value string, depth int) string {
+	if value[0] != '{' || depth == 0 {
+		return value
+	}
+	members := oracle.Members([]byte(value))
+	var parts []string
+	for _, m := range members {
+		part := d.quoted(m.Name) + ":" + d.changed(m.Raw, depth-1)
+		switch rapid.IntRange(0, 19).Draw(d.t, "change") {
+		case 0: // dropped
+			continue
+		case 1:
+			part = d.quoted(m.Name) + ":" + d.any(3)
+		case 2:
+			other := rapid.SampledFrom(members).Draw(d.t, "another member")
+			part = d.quoted(m.Name) + ":" + other.Raw
+		case 3:
+			part += "," + d.quoted(rapid.SampledFrom(names).Draw(d.t, "added")) + ":" + d.any(2)
+		case 4:
+			if d.chance(20) {
+				part += "," + part
+			}
+		}
+		parts = append(parts, part)
+	}
+	if len(parts) > 1 && d.chance(30) {
+		parts = rapid.Permutation(parts).Draw(d.t, "order")
+	}
+	return d.enclose("{", parts, "}")
+}
+
+// mutate breaks a text a little: bytes are changed, inserted, removed, parts doubled, the end cut.
+func mutate(t *rapid.T, text string) string {
+	for range rapid.IntRange(1, 3).Draw(t, "mutations") {
+		from := rapid.IntRange(0, len(text)).Draw(t, "from")
+		to := rapid.IntRange(from, min(len(text), from+12)).Draw(t, "to")
+		part := rapid.SampledFrom([]string{"", "\"", "\\", "{", "}", "[", "]", ",", ":", "\\u", "\\ud83d", "\x00", "\n", "\x80", "\xff", "0", "-", ".", "e", " ", "null", text[from:to]}).Draw(t, "part")
+		switch rapid.IntRange(0, 3).Draw(t, "mutation") {
+		case 0:
+			text = text[:from] + part + text[to:]
+		case 1:
+			text = text[:to] + part + text[to:]
+		case 2:
+			text = text[:from] + part + text[min(from+1, len(text)):]
+		case 3:
+			text = text[:to] + text[from:]
+		}
+	}
+	return text
+}

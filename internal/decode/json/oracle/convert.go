@@ -1,0 +1,200 @@
+package oracle
+
+import (
+	"encoding/hex"
+	"math/big"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// failure says why a value does not fit; the zero value is success.
+type failure struct {
+	code string
+	at   int
+	path []string // of a duplicate name
+}
+
+// converter turns JSON values into values of a column.
+type converter struct {
+	format  string   // of moments
+	strings bool     // wide integers and moments may be numbers in strings
+	path    []string // to the value at hand
+	rounded int
+}
+
+// convert is the value that n is in a column of type t.
+func (k *converter) convert(t Type, n node) (Value, failure) {
+	switch t.Name {
+	case "Nullable":
+		if n.kind == 'n' {
+			return Null(), failure{}
+		}
+		return k.convert(t.Args[0], n)
+	case "LowCardinality": // a matter of storage
+		return k.convert(t.Args[0], n)
+	case "Array":
+		return k.array(t, n)
+	case "Map":
+		return k.mapping(t, n)
+	}
+	text, code := k.scalar(t, n)
+	return Scalar(text), failure{code: code, at: n.start}
+}
+
+func (k *converter) array(t Type, n node) (Value, failure) {
+	if n.kind != '[' {
+		return Value{}, failure{code: "wrong_type", at: n.start}
+	}
+	v := Value{Kind: KindList}
+	for i, elem := range n.elems {
+		e, fail := k.at(strconv.Itoa(i)).convert(t.Args[0], elem)
+		if k.leave(); fail.code != "" {
+			return Value{}, fail
+		}
+		v.Elems = append(v.Elems, e)
+	}
+	return v, failure{}
+}
+
+func (k *converter) mapping(t Type, n node) (Value, failure) {
+	if n.kind != '{' {
+		return Value{}, failure{code: "wrong_type", at: n.start}
+	}
+	v, seen := Value{Kind: KindMap}, map[string]bool{}
+	for _, m := range n.members {
+		if seen[m.name] {
+			return Value{}, failure{"duplicate_key", m.start, append(slices.Clone(k.path), m.name)}
+		}
+		seen[m.name] = true
+		e, fail := k.at(m.name).convert(t.Args[1], m.node)
+		if k.leave(); fail.code != "" {
+			return Value{}, fail
+		}
+		v.Elems = append(v.Elems, Scalar(m.name), e)
+	}
+	return v, failure{}
+}
+
+// at goes one step down.
+func (k *converter) at(name string) *converter {
+	k.path = append(k.path, name)
+	return k
+}
+
+func (k *converter) leave() { k.path = k.path[:len(k.path)-1] }
+
+// scalar is the text of a value that is not made of others, or the code of what is wrong with it.
+func (k *converter) scalar(t Type, n node) (text, code string) {
+	switch t.Name {
+	case "DateTime", "DateTime64":
+		return k.moment(t, n)
+	case "Bool":
+		switch n.kind {
+		case 't':
+			return "1", ""
+		case 'f':
+			return "0", ""
+		}
+		return "", "wrong_type"
+	case "Float32", "Float64":
+		if n.kind != '0' {
+			return "", "wrong_type"
+		}
+		return floatBits(t, string(n.raw))
+	}
+	if _, ok := integers[t.Name]; ok {
+		return k.integer(t, n)
+	}
+	if n.kind != '"' {
+		return "", "wrong_type"
+	}
+	switch t.Name {
+	case "String":
+		return n.text, ""
+	case "UUID":
+		return uuid(n.text)
+	case "Enum8", "Enum16":
+		names, numbers := t.enum()
+		if i := slices.Index(names, n.text); i >= 0 {
+			return numbers[i], ""
+		}
+		return "", "out_of_range"
+	}
+	panic("oracle: no rule for type " + t.Name)
+}
+
+var uuidForm = regexp.MustCompile(`\A[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\z`)
+
+// uuid is a UUID's 128 bits as one number.
+func uuid(s string) (text, code string) {
+	if !uuidForm.MatchString(s) {
+		return "", "bad_format"
+	}
+	b, err := hex.DecodeString(strings.ReplaceAll(s, "-", ""))
+	if err != nil {
+		return "", "bad_format"
+	}
+	return new(big.Int).SetBytes(b).String(), ""
+}
+
+// defaultOf is what policy default writes into a column: the contract's default, or the type's zero.
+func defaultOf(c planColumn) Value {
+	if c.Default == nil {
+		return zero(c.typ)
+	}
+	t, text := c.typ, *c.Default
+	for t.Name == "Nullable" || t.Name == "LowCardinality" {
+		if t.Name == "Nullable" && text == "null" {
+			return Null()
+		}
+		t = t.Args[0]
+	}
+	switch text {
+	case "[]", "{}":
+		if t.Name == "Array" || t.Name == "Map" {
+			return zero(t)
+		}
+	}
+	n := node{kind: '0', raw: []byte(text), text: text}
+	if isTextual(t, c.Format) {
+		n.kind = '"'
+	} else if t.Name == "Bool" {
+		n.kind = text[0]
+	}
+	v, fail := (&converter{format: c.Format}).convert(t, n)
+	if fail.code != "" {
+		panic("oracle: the default of column " + c.Name + " is " + fail.code)
+	}
+	return v
+}
+
+// isTextual reports whether values of the type are written as strings.
+func isTextual(t Type, format string) bool {
+	switch t.Name {
+	case "String", "UUID", "Enum8", "Enum16":
+		return true
+	}
+	return format == "rfc3339"
+}
+
+// zero is the type's own default.
+func zero(t Type) Value {
+	switch t.Name {
+	case "Nullable":
+		return Null()
+	case "LowCardinality":
+		return zero(t.Args[0])
+	case "Array":
+		return Value{Kind: KindList}
+	case "Map":
+		return Value{Kind: KindMap}
+	case "String":
+		return Scalar("")
+	case "Enum8", "Enum16": // ascending by number
+		_, numbers := t.enum()
+		return Scalar(numbers[0])
+	}
+	return Scalar("0")
+}
