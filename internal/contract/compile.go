@@ -116,12 +116,15 @@ func (k *compiler) column(c Column) {
 
 // values compiles what concerns the values of a column: how they are written, policies, the default.
 func (k *compiler) values(out *PlanColumn, c Column, want column.Type, bad func(bool, string, ...any)) {
-	format, err := column.ParseTimeFormat(c.Format)
+	format, err := column.ParseTimeFormat(c.Format, "")
+	if err == nil {
+		err = format.Check(want)
+	}
 	switch {
 	case err != nil:
 		bad(false, "%v", err)
 		return
-	case hasTime(want) && c.As == "":
+	case want.HasTime() && c.As == "":
 		out.Format = cmp.Or(c.Format, "rfc3339")
 	case c.Format != "":
 		bad(false, "format: only for columns of time, this one is %s", c.Type)
@@ -171,11 +174,6 @@ func (k *compiler) typeInTable(c Column, want column.Type, parsed bool, bad func
 
 func (k *compiler) listed(name string) bool {
 	return slices.ContainsFunc(k.columns, func(c PlanColumn) bool { return c.Name == name })
-}
-
-// hasTime reports whether a type is or contains a moment.
-func hasTime(t column.Type) bool {
-	return t.Name == "DateTime" || t.Name == "DateTime64" || slices.ContainsFunc(t.Elems, hasTime)
 }
 
 // lineageColumns adds the columns that say where a row came from.

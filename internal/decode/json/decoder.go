@@ -83,7 +83,7 @@ func New(p *contract.Plan) (*Decoder, error) {
 }
 
 func newField(index int, c contract.PlanColumn, fallback column.Column) (*field, error) {
-	format, err := column.ParseTimeFormat(c.Format)
+	format, err := column.ParseTimeFormat(c.Format, "")
 	if err != nil {
 		return nil, err
 	}

@@ -58,10 +58,16 @@ func (d *Decoder) write(c column.Column, f column.TimeFormat, start, end int) fa
 	case *column.Map:
 		return d.writeMap(c, f, start)
 	}
-	if raw[0] != '-' && (raw[0] < '0' || raw[0] > '9') {
-		return wrongType(raw, start, "a number")
+	return d.writeOther(c, f, raw, start)
+}
+
+// writeOther writes the types that have no case of their own in write.
+func (d *Decoder) writeOther(c column.Column, f column.TimeFormat, raw []byte, start int) failure {
+	exact, err := column.AppendJSON(c, raw, f)
+	if err == nil && !exact {
+		d.rounded++
 	}
-	return failed(column.AppendNumber(c, raw), start)
+	return failed(err, start)
 }
 
 func (d *Decoder) writeString(c column.Texter, raw []byte, start int) failure {
@@ -73,16 +79,13 @@ func (d *Decoder) writeString(c column.Texter, raw []byte, start int) failure {
 }
 
 func (d *Decoder) writeTime(c column.Column, f column.TimeFormat, raw []byte, start int) failure {
-	text := raw
-	if f == column.RFC3339 {
-		if raw[0] != '"' {
-			return wrongType(raw, start, "a string")
-		}
-		text = d.unquote(raw)
-	} else if raw[0] != '-' && (raw[0] < '0' || raw[0] > '9') {
-		return wrongType(raw, start, "a number")
+	if f != column.RFC3339 {
+		return d.writeOther(c, f, raw, start)
 	}
-	exact, err := column.AppendTime(c, text, f)
+	if raw[0] != '"' {
+		return wrongType(raw, start, "a string")
+	}
+	exact, err := column.AppendTime(c, d.unquote(raw), f)
 	if err == nil && !exact {
 		d.rounded++
 	}
@@ -108,7 +111,9 @@ func (d *Decoder) writeMap(c *column.Map, f column.TimeFormat, start int) failur
 		return wrongType(d.text[start:], start, "an object")
 	}
 	for cur := enter(d.text, start); !cur.done(); {
-		c.Keys().Append(d.unquote(cur.key()))
+		if _, err := column.AppendText(c.Keys(), d.unquote(cur.key()), f); err != nil {
+			return failed(err, start)
+		}
 		from, to := cur.value()
 		if fail := d.write(c.Values(), f, from, to); fail.code != "" {
 			return fail
@@ -131,6 +136,8 @@ func failed(err error, at int) failure {
 		return failure{OutOfRange, at, err.Error()}
 	case errors.Is(err, column.ErrFraction):
 		return failure{NotAnInteger, at, err.Error()}
+	case errors.Is(err, column.ErrKind):
+		return failure{WrongType, at, err.Error()}
 	}
 	return failure{BadFormat, at, err.Error()}
 }
