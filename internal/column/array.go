@@ -18,6 +18,10 @@ func (c *Array) EndRow() { c.ends.add(c.elem.Rows()) }
 // Span is where the elements of one row lie in Elem, from first to before next.
 func (c *Array) Span(row int) (first, next int) { return c.ends.span(row) }
 
+// Pending is the number of elements of the row that is being filled: those appended since the last EndRow. A contract
+// that fixes the length of an embedding compares it before EndRow.
+func (c *Array) Pending() int { return c.elem.Rows() - c.ends.end(c.ends.rows()-1) }
+
 // AppendZero adds an empty array.
 func (c *Array) AppendZero() { c.EndRow() }
 

@@ -21,7 +21,8 @@ type Column interface {
 	Truncate(rows int)
 	// AppendFrom appends row number row of src, which must be a column of the same type.
 	AppendFrom(src Column, row int)
-	// AppendZero appends the type's own default: 0, "", NULL, [], {}, the epoch, the lowest enum value.
+	// AppendZero appends the type's own default in ClickHouse: 0, "", NULL, [], {}, the epoch (of Date32, 1900-01-01), the
+	// lowest enum value.
 	AppendZero()
 	// Size is the number of bytes that the rows hold, bookkeeping included, spare capacity not.
 	Size() int
@@ -56,12 +57,69 @@ func New(typeText string) (Column, error) {
 	return t.New(), nil
 }
 
-// New makes an empty column of the type.
+// New makes an empty column of the type. The column's own Type is that of Wire.
 func (t Type) New() Column {
-	base := fixed{typ: proto.ColumnType(t.String())}
+	t = t.Wire()
+	if c := t.newFixed(); c != nil {
+		return c
+	}
+	typ := proto.ColumnType(t.String())
 	switch t.Name {
 	case "String":
 		return &String{}
+	case "FixedString":
+		return &FixedString{typ: typ, width: t.Width}
+	case "JSON":
+		return &JSON{typ: typ}
+	case "LowCardinality":
+		value, nullable := t.Elems[0], t.CanNull()
+		if nullable {
+			value = value.Elems[0]
+		}
+		if value.Name == "String" {
+			return newLowCardinality(typ, nullable)
+		}
+		return newLowCardinalityOf(typ, nullable, value.New().(fixedWidth))
+	case "Nullable":
+		return &Nullable{typ: typ, inner: t.Elems[0].New()}
+	case "Array":
+		return &Array{typ: typ, elem: t.Elems[0].New()}
+	case "Map":
+		return &Map{typ: typ, keys: t.Elems[0].New(), values: t.Elems[1].New()}
+	case "Tuple":
+		return &Tuple{typ: typ, names: t.Names, elems: newAll(t.Elems)}
+	case "Nested":
+		return &Array{typ: typ, elem: t.plain().Elems[0].New()}
+	case "Variant":
+		return newVariant(typ, newAll(t.Elems))
+	}
+	return t.newGeo(typ)
+}
+
+// newGeo makes a column of a geometric type.
+func (t Type) newGeo(typ proto.ColumnType) Column {
+	g, ok := geoTypes[t.Name]
+	if !ok {
+		panic("column: no column for type " + t.Name) // ParseType accepts nothing else
+	}
+	if g.Name == "Tuple" {
+		return &Tuple{typ: typ, elems: newAll(g.Elems)}
+	}
+	return &Array{typ: typ, elem: g.Elems[0].New()}
+}
+
+func newAll(types []Type) []Column {
+	columns := make([]Column, len(types))
+	for i, t := range types {
+		columns[i] = t.New()
+	}
+	return columns
+}
+
+// newFixed makes a column whose rows all have a width that is a power of two; nil if the type is not such a one.
+func (t Type) newFixed() Column {
+	base := fixed{typ: proto.ColumnType(t.String())}
+	switch t.Name {
 	case "Int8":
 		return &Int8{base.wide(1)}
 	case "Int16":
@@ -70,6 +128,10 @@ func (t Type) New() Column {
 		return &Int32{base.wide(4)}
 	case "Int64":
 		return &Int64{base.wide(8)}
+	case "Int128":
+		return &WideInt{base.wide(16), true}
+	case "Int256":
+		return &WideInt{base.wide(32), true}
 	case "UInt8":
 		return &UInt8{base.wide(1)}
 	case "UInt16":
@@ -78,32 +140,44 @@ func (t Type) New() Column {
 		return &UInt32{base.wide(4)}
 	case "UInt64":
 		return &UInt64{base.wide(8)}
+	case "UInt128":
+		return &WideInt{base.wide(16), false}
+	case "UInt256":
+		return &WideInt{base.wide(32), false}
+	case "BFloat16":
+		return &BFloat16{base.wide(2)}
 	case "Float32":
 		return &Float32{base.wide(4)}
 	case "Float64":
 		return &Float64{base.wide(8)}
+	case "Decimal":
+		return newDecimals(base, t.Precision, t.Scale)
 	case "Bool":
 		return &Bool{base.wide(1)}
 	case "UUID":
 		return &UUID{base.wide(16)}
+	case "IPv4":
+		return &IPv4{base.wide(4)}
+	case "IPv6":
+		return &IPv6{base.wide(16)}
+	case "Date":
+		return &Date{base.wide(2)}
+	case "Date32":
+		return &Date32{base.wide(4)}
 	case "DateTime":
 		return &DateTime{base.wide(4)}
 	case "DateTime64":
 		return &DateTime64{base.wide(8), t.Precision}
+	case "Time":
+		return &Time{base.wide(4)}
+	case "Time64":
+		return &Time64{base.wide(8), t.Precision}
 	case "Enum8":
 		return newEnum(base.wide(1), t.Enum)
 	case "Enum16":
 		return newEnum(base.wide(2), t.Enum)
-	case "LowCardinality":
-		return newLowCardinality(base.typ, t.Elems[0].Name == "Nullable")
-	case "Nullable":
-		return &Nullable{typ: base.typ, inner: t.Elems[0].New()}
-	case "Array":
-		return &Array{typ: base.typ, elem: t.Elems[0].New()}
-	case "Map":
-		return &Map{typ: base.typ, keys: t.Elems[0].New().(Texter), values: t.Elems[1].New()}
 	}
-	panic("column: no column for type " + t.Name) // ParseType accepts nothing else
+	return nil
 }
 
 // encodeState writes the state prefix of a nested column, if it has one.

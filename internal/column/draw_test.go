@@ -132,7 +132,9 @@ func halfRow(c Column) {
 		c.Elem().AppendZero()
 		halfRow(c.Elem())
 	case *Map:
-		c.Keys().AppendString("a key that no other row has")
+		halfRow(c.Keys())
+		c.Keys().Truncate(c.Keys().Rows())
+		c.Keys().AppendZero()
 		halfRow(c.Values())
 	}
 }

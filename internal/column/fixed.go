@@ -13,7 +13,7 @@ type fixed struct {
 	buf   []byte
 }
 
-// wide is f with rows of the given width in bytes: 1, 2, 4, 8 or 16.
+// wide is f with rows of the given width in bytes: 1, 2, 4, 8, 16 or 32.
 func (f fixed) wide(width int) fixed {
 	for f.shift = 0; 1<<f.shift < width; f.shift++ {
 	}
@@ -41,7 +41,7 @@ func (f *fixed) Truncate(rows int) { f.buf = f.buf[:rows<<f.shift] }
 
 // AppendZero appends a row of zero bytes.
 func (f *fixed) AppendZero() {
-	var zero [16]byte
+	var zero [32]byte
 	f.buf = append(f.buf, zero[:1<<f.shift]...)
 }
 

@@ -71,7 +71,7 @@ func TestNestedWire_AgreesWithChGo(t *testing.T) {
 	for _, row := range [][]string{{"a"}, {}, {"b", "c"}} {
 		var pairs []proto.KV[string, []proto.Nullable[int32]]
 		for i, k := range row {
-			ours.Keys().AppendString(k)
+			ours.Keys().(Texter).AppendString(k)
 			inner.Inner().(*Int32).Append(int32(i))
 			inner.EndRow()
 			inner.AppendNull()

@@ -2,17 +2,17 @@ package column
 
 import "github.com/ClickHouse/ch-go/proto"
 
-// Map is a column of Map(K, V) with textual keys. To add a row, append each pair to Keys and Values and
+// Map is a column of Map(K, V). To add a row, append each pair to Keys and Values and
 // call EndRow. ClickHouse keeps the order of the pairs and does not look for equal keys.
 type Map struct {
 	typ    proto.ColumnType
 	ends   offsets
-	keys   Texter // ends.end(last row) rows, or more while a row is being filled
+	keys   Column // ends.end(last row) rows, or more while a row is being filled
 	values Column // likewise
 }
 
 // Keys is the column of the keys of all rows.
-func (c *Map) Keys() Texter { return c.keys }
+func (c *Map) Keys() Column { return c.keys }
 
 // Values is the column of the values of all rows.
 func (c *Map) Values() Column { return c.values }
@@ -83,5 +83,5 @@ func (c *Map) Reset() {
 
 // Fresh is an empty column of the same type.
 func (c *Map) Fresh() Column {
-	return &Map{typ: c.typ, keys: c.keys.Fresh().(Texter), values: c.values.Fresh()}
+	return &Map{typ: c.typ, keys: c.keys.Fresh(), values: c.values.Fresh()}
 }

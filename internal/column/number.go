@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
-	"strconv"
 )
 
 // What can be wrong with a value's text. Errors of the parsers wrap one of these.
@@ -15,7 +14,11 @@ var (
 	ErrFormat = errors.New("bad format")
 	// ErrFraction: a number with a fraction where an integer is wanted.
 	ErrFraction = errors.New("not an integer")
+	// ErrKind: a JSON value of a kind that the type does not take.
+	ErrKind = errors.New("wrong kind of value")
 )
+
+var errNotANumber = fmt.Errorf("%w: not a number", ErrFormat)
 
 // Decimal is an exact decimal number: digits * 10^Exp10, negative if Neg. The zero value is 0.
 type Decimal struct {
@@ -25,7 +28,7 @@ type Decimal struct {
 }
 
 // maxExp10 is where exponents are clamped: far beyond any type, and far from overflowing an int.
-const maxExp10 = 1 << 20
+const maxExp10 = 1 << 40
 
 // ParseDecimal reads a number written by JSON's grammar: -?int frac? exp?. Digits that do not lie in one
 // run of text are gathered in scratch.
@@ -38,19 +41,19 @@ func ParseDecimal(text, scratch []byte) (Decimal, error) {
 	whole := digitsAt(text, i)
 	i += len(whole)
 	if len(whole) == 0 || len(whole) > 1 && whole[0] == '0' {
-		return Decimal{}, fmt.Errorf("%w: not a number", ErrFormat)
+		return Decimal{}, errNotANumber
 	}
 	var frac []byte
 	if i < len(text) && text[i] == '.' {
 		frac = digitsAt(text, i+1)
 		i += 1 + len(frac)
 		if len(frac) == 0 {
-			return Decimal{}, fmt.Errorf("%w: not a number", ErrFormat)
+			return Decimal{}, errNotANumber
 		}
 	}
 	exp, ok := exponentAt(text, i)
 	if !ok {
-		return Decimal{}, fmt.Errorf("%w: not a number", ErrFormat)
+		return Decimal{}, errNotANumber
 	}
 	d.Digits, d.Exp10 = whole, exp-len(frac)
 	if len(frac) > 0 {
@@ -178,15 +181,7 @@ func signed(neg bool, mag uint64) (int64, error) {
 // ParseInt reads an integer of the given number of bits from a number in JSON's grammar. It is exact:
 // the value never passes through a float. "1.0" and "1e3" are integers, "1.5" is ErrFraction.
 func ParseInt(text []byte, bitSize int) (int64, error) {
-	if v, ok := shortInt(text); ok {
-		return v, inBits(v, bitSize)
-	}
-	var scratch [64]byte
-	d, err := ParseDecimal(text, scratch[:])
-	if err != nil {
-		return 0, err
-	}
-	neg, mag, err := d.integer()
+	neg, mag, err := parseInteger(text)
 	if err != nil {
 		return 0, err
 	}
@@ -194,86 +189,53 @@ func ParseInt(text []byte, bitSize int) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return v, inBits(v, bitSize)
-}
-
-func inBits(v int64, bitSize int) error {
 	if shift := 64 - bitSize; v<<shift>>shift != v {
-		return ErrRange
-	}
-	return nil
-}
-
-// ParseUint is ParseInt for integers without a sign; "-0" is 0, other negative numbers are ErrRange.
-func ParseUint(text []byte, bitSize int) (uint64, error) {
-	if v, ok := shortInt(text); ok && v >= 0 {
-		return uint64(v), inBitsUnsigned(uint64(v), bitSize)
-	}
-	var scratch [64]byte
-	d, err := ParseDecimal(text, scratch[:])
-	if err != nil {
-		return 0, err
-	}
-	neg, mag, err := d.integer()
-	if err == nil && neg {
-		err = ErrRange
-	}
-	if err != nil {
-		return 0, err
-	}
-	return mag, inBitsUnsigned(mag, bitSize)
-}
-
-func inBitsUnsigned(v uint64, bitSize int) error {
-	if bitSize < 64 && v>>bitSize != 0 {
-		return ErrRange
-	}
-	return nil
-}
-
-// shortInt is the fast way for what nearly all integers look like: up to 18 digits, nothing else.
-func shortInt(text []byte) (v int64, ok bool) {
-	if len(text) == 0 || len(text) > 18 || text[0] == '0' && len(text) > 1 {
-		return 0, false
-	}
-	for _, c := range text {
-		if c < '0' || c > '9' {
-			return 0, false
-		}
-		v = 10*v + int64(c-'0')
-	}
-	return v, true
-}
-
-// ParseFloat reads a number in JSON's grammar as the nearest float of the given number of bits. A number
-// too large for it is ErrRange; one too small becomes 0, as everywhere.
-func ParseFloat(text []byte, bitSize int) (float64, error) {
-	if !isNumber(text) {
-		return 0, fmt.Errorf("%w: not a number", ErrFormat)
-	}
-	v, err := strconv.ParseFloat(string(text), bitSize)
-	if err != nil {
 		return 0, ErrRange
 	}
 	return v, nil
 }
 
-// isNumber checks JSON's grammar: strconv alone would take "inf", "0x1p3" and "1_000".
-func isNumber(text []byte) bool {
+// ParseUint is ParseInt for integers without a sign; "-0" is 0, other negative numbers are ErrRange.
+func ParseUint(text []byte, bitSize int) (uint64, error) {
+	neg, mag, err := parseInteger(text)
+	if err != nil {
+		return 0, err
+	}
+	if neg && mag != 0 || bitSize < 64 && mag>>bitSize != 0 {
+		return 0, ErrRange
+	}
+	return mag, nil
+}
+
+// parseInteger reads an integer as sign and magnitude.
+func parseInteger(text []byte) (neg bool, mag uint64, err error) {
+	if neg, mag, ok := shortInt(text); ok {
+		return neg, mag, nil
+	}
+	var scratch [64]byte
+	d, err := ParseDecimal(text, scratch[:])
+	if err != nil {
+		return false, 0, err
+	}
+	return d.integer()
+}
+
+// shortInt is the fast way for what nearly all integers look like: up to 19 digits, perhaps a minus before them.
+func shortInt(text []byte) (neg bool, mag uint64, ok bool) {
 	i := 0
 	if len(text) > 0 && text[0] == '-' {
-		i = 1
+		neg, i = true, 1
 	}
-	whole := digitsAt(text, i)
-	if i += len(whole); len(whole) == 0 || len(whole) > 1 && whole[0] == '0' {
-		return false
+	n := len(text) - i
+	if n == 0 || n > mantDigits || text[i] == '0' && n > 1 {
+		return false, 0, false
 	}
-	if i < len(text) && text[i] == '.' {
-		frac := digitsAt(text, i+1)
-		if i += 1 + len(frac); len(frac) == 0 {
-			return false
+	for _, c := range text[i:] {
+		d := c - '0'
+		if d > 9 {
+			return false, 0, false
 		}
+		mag = 10*mag + uint64(d)
 	}
-	_, ok := exponentAt(text, i)
-	return ok
+	return neg, mag, true
 }

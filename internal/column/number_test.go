@@ -118,7 +118,7 @@ func TestParseFloat(t *testing.T) {
 		{"1e39", 32, 0, ErrRange}, {"0.1", 32, float64(float32(0.1)), nil},
 		{"inf", 64, 0, ErrFormat}, {"nan", 64, 0, ErrFormat}, {"0x1p3", 64, 0, ErrFormat}, {"1_0", 64, 0, ErrFormat},
 	} {
-		got, err := ParseFloat([]byte(tc.text), tc.bits)
+		got, _, err := ParseFloat([]byte(tc.text), tc.bits)
 		if !errors.Is(err, tc.err) || err == nil && got != tc.want {
 			t.Errorf("ParseFloat(%s, %d) = %v, %v; want %v, %v", tc.text, tc.bits, got, err, tc.want, tc.err)
 		}

@@ -50,12 +50,12 @@ func put(t *testing.T, c Column, v any) {
 	}
 }
 
-// literal is the value as ClickHouse's own parser reads it.
-func literal(v any) string {
+// sqlLiteral is the value as ClickHouse's own parser reads it.
+func sqlLiteral(v any) string {
 	elems := func(vs []any) string {
 		out := make([]string, len(vs))
 		for i, e := range vs {
-			out[i] = literal(e)
+			out[i] = sqlLiteral(e)
 		}
 		return strings.Join(out, ", ")
 	}
@@ -160,7 +160,7 @@ func TestServer_RoundTripOfEveryType(t *testing.T) {
 					continue
 				}
 				put(t, b.Columns[1], v)
-				testenv.Exec(t, srv.HTTPAddr(), fmt.Sprintf("INSERT INTO %s SELECT %d, CAST(%s AS %s)", theirs, id, literal(v), tc.typ))
+				testenv.Exec(t, srv.HTTPAddr(), fmt.Sprintf("INSERT INTO %s SELECT %d, CAST(%s AS %s)", theirs, id, sqlLiteral(v), tc.typ))
 			}
 			in := b.Input()
 			if err := client.Do(t.Context(), ch.Query{Body: "INSERT INTO " + ours + " (id, v) VALUES", Input: in}); err != nil {

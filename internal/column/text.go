@@ -1,123 +1,132 @@
 package column
 
-import (
-	"fmt"
-	"math"
-)
+import "fmt"
 
-// AppendText appends one value given as text, the way a pipeline file writes a default: a number in
-// JSON's grammar, true or false, any text for a String, the name of an enum, a moment in the format f,
-// [] for an empty Array, {} for an empty Map, and "null" for NULL where the type has it (so a Nullable(String)
-// cannot have the default text "null"). exact is false if a moment lost digits. On an error, which
-// wraps ErrFormat, ErrRange or ErrFraction, nothing is appended.
+// AppendText appends one value given as text: what a JSON string holds, unescaped, and the way a pipeline file writes a
+// default. That is a number in JSON's grammar, true or false, any text for a String, the name of an enum, an address,
+// a moment in the format f; JSON for Array, Map, Tuple, JSON, Variant and Dynamic; and "null" for NULL where the
+// type has it (so a Nullable(String) cannot have the default text "null"). exact is false if digits were lost: of a
+// moment, or of a number as AppendNumber says. On an error, which wraps ErrFormat, ErrRange or ErrFraction, nothing is
+// appended.
 func AppendText(c Column, text []byte, f TimeFormat) (exact bool, err error) {
-	exact = true
 	switch c := c.(type) {
 	case *Nullable:
-		return appendNullableText(c, text, f)
+		if string(text) == "null" {
+			c.AppendNull()
+			return true, nil
+		}
+		if exact, err = AppendText(c.inner, text, f); err == nil {
+			c.EndRow()
+		}
+		return exact, err
 	case *LowCardinality:
 		if c.nullable && string(text) == "null" {
 			c.AppendNull()
 		} else {
 			c.Append(text)
 		}
+		return true, nil
+	case *LowCardinalityOf:
+		if c.CanNull() && string(text) == "null" {
+			c.AppendNull()
+			return true, nil
+		}
+		if exact, err = AppendText(c.value, text, f); err == nil {
+			c.EndRow()
+		}
+		return exact, err
+	case *Array, *Map, *Tuple, *JSON, *Variant:
+		return AppendJSON(c, text, f)
+	}
+	switch {
+	case isTime(c):
+		return AppendTime(c, text, f)
+	case kindsOf(c)&TakesNumber != 0:
+		return AppendNumber(c, text)
+	}
+	return true, appendScalar(c, text)
+}
+
+// appendScalar appends what is neither a number nor a moment nor made of other values.
+func appendScalar(c Column, text []byte) error {
+	switch c := c.(type) {
 	case *String:
 		c.Append(text)
+	case *FixedString:
+		return c.Append(text)
 	case *Bool:
 		if s := string(text); s != "true" && s != "false" {
-			return exact, fmt.Errorf("%w: Bool is true or false", ErrFormat)
+			return fmt.Errorf("%w: Bool is true or false", ErrFormat)
 		}
 		c.Append(text[0] == 't')
 	case *UUID:
 		v, err := ParseUUID(text)
 		if err != nil {
-			return exact, err
+			return err
+		}
+		c.Append(v)
+	case *IPv4:
+		v, err := ParseIPv4(text)
+		if err != nil {
+			return err
+		}
+		c.Append(v)
+	case *IPv6:
+		v, err := ParseIPv6(text)
+		if err != nil {
+			return err
 		}
 		c.Append(v)
 	case *Enum:
 		if !c.AppendName(text) {
-			return exact, fmt.Errorf("%w: %s has no such name", ErrRange, c.typ)
+			return fmt.Errorf("%w: %s has no such name", ErrRange, c.typ)
 		}
-	case *DateTime, *DateTime64:
-		return AppendTime(c, text, f)
-	case *Array:
-		if string(text) != "[]" {
-			return exact, fmt.Errorf("%w: only the empty array [] is supported here", ErrFormat)
-		}
-		c.EndRow()
-	case *Map:
-		if string(text) != "{}" {
-			return exact, fmt.Errorf("%w: only the empty map {} is supported here", ErrFormat)
-		}
-		c.EndRow()
 	default:
-		return exact, AppendNumber(c, text)
+		panic("column: a text appended to " + string(c.Type()))
 	}
-	return exact, nil
+	return nil
 }
 
-func appendNullableText(c *Nullable, text []byte, f TimeFormat) (exact bool, err error) {
-	if string(text) == "null" {
-		c.AppendNull()
-		return true, nil
-	}
-	exact, err = AppendText(c.inner, text, f)
-	if err == nil {
-		c.EndRow()
-	}
-	return exact, err
-}
-
-// AppendTime appends a moment to a DateTime or DateTime64 column; see ParseTime.
-func AppendTime(c Column, text []byte, f TimeFormat) (exact bool, err error) {
-	if c, ok := c.(*DateTime64); ok {
-		ticks, exact, err := ParseTime(text, f, c.precision)
-		if err == nil {
-			c.Append(ticks)
-		}
-		return exact, err
-	}
-	seconds, exact, err := ParseTime(text, f, 0)
-	if err == nil && (seconds < 0 || seconds > math.MaxUint32) {
-		err = fmt.Errorf("%w: DateTime does not reach that far", ErrRange)
-	}
-	if err == nil {
-		c.(*DateTime).Append(uint32(seconds))
-	}
-	return exact, err
-}
-
-// AppendNumber appends a number in JSON's grammar to an integer or float column. It is exact for integers.
-func AppendNumber(c Column, text []byte) error {
+// AppendNumber appends a number in JSON's grammar to a column of integers, Decimals or floats. exact is false if digits
+// were lost: of a Decimal with more places than its scale, which is rounded half to even, and of an integer (written
+// without fraction and exponent) that a float cannot hold. It never is for integer columns. Errors wrap ErrFormat, ErrRange
+// or ErrFraction, and nothing is appended.
+func AppendNumber(c Column, text []byte) (exact bool, err error) {
 	switch c := c.(type) {
 	case *Int8:
-		return appendInt(c, text)
+		return true, appendInt(c, text)
 	case *Int16:
-		return appendInt(c, text)
+		return true, appendInt(c, text)
 	case *Int32:
-		return appendInt(c, text)
+		return true, appendInt(c, text)
 	case *Int64:
-		return appendInt(c, text)
+		return true, appendInt(c, text)
 	case *UInt8:
-		return appendUint(c, text)
+		return true, appendUint(c, text)
 	case *UInt16:
-		return appendUint(c, text)
+		return true, appendUint(c, text)
 	case *UInt32:
-		return appendUint(c, text)
+		return true, appendUint(c, text)
 	case *UInt64:
-		return appendUint(c, text)
+		return true, appendUint(c, text)
+	case *WideInt:
+		return true, c.appendNumber(text)
+	case *Decimals:
+		return c.appendNumber(text)
+	case *BFloat16:
+		return c.appendNumber(text)
 	case *Float32:
-		v, err := ParseFloat(text, 32)
+		v, exact, err := ParseFloat(text, 32)
 		if err == nil {
 			c.Append(float32(v))
 		}
-		return err
+		return exact, err
 	case *Float64:
-		v, err := ParseFloat(text, 64)
+		v, exact, err := ParseFloat(text, 64)
 		if err == nil {
 			c.Append(v)
 		}
-		return err
+		return exact, err
 	}
 	panic("column: a number appended to " + string(c.Type()))
 }

@@ -17,7 +17,7 @@ func TestAppendText_RefusalsAppendNothing(t *testing.T) {
 		{"UUID", "{0112233-4455-6677-8899-aabbccddeef}", ErrFormat},
 		{"Enum8('a' = 1)", "b", ErrRange}, {"DateTime", "2106-02-07T06:28:16Z", ErrRange},
 		{"DateTime", "1969-12-31T23:59:59Z", ErrRange}, {"DateTime64(3)", "now", ErrFormat},
-		{"Array(UInt8)", "[1]", ErrFormat}, {"Map(String, String)", "", ErrFormat}, {"Float32", "1e39", ErrRange},
+		{"Array(UInt8)", "[1", ErrFormat}, {"Array(UInt8)", "[-1]", ErrRange}, {"Map(String, String)", "", ErrFormat}, {"Float32", "1e39", ErrRange},
 	} {
 		c := mustNew(t, tc.typ)
 		before := encoded(c)

@@ -59,7 +59,7 @@ func TestParseTime(t *testing.T) {
 	} {
 		got, exact, err := ParseTime([]byte(tc.text), tc.format, tc.precision)
 		if !errors.Is(err, tc.err) || err == nil && (got != tc.want || exact != tc.exact) {
-			t.Errorf("ParseTime(%q, %d, %d) = %d, %v, %v; want %d, %v, %v",
+			t.Errorf("ParseTime(%q, %s, %d) = %d, %v, %v; want %d, %v, %v",
 				tc.text, tc.format, tc.precision, got, exact, err, tc.want, tc.exact, tc.err)
 		}
 	}
@@ -98,10 +98,10 @@ func FuzzParseRFC3339(f *testing.F) {
 }
 
 func TestParseTimeFormat(t *testing.T) {
-	if _, err := ParseTimeFormat("iso"); err == nil {
+	if _, err := ParseTimeFormat("iso", ""); err == nil {
 		t.Error("an unknown format was taken")
 	}
-	if f, err := ParseTimeFormat(""); err != nil || f != RFC3339 {
+	if f, err := ParseTimeFormat("", ""); err != nil || f != RFC3339 {
 		t.Error("the default is not rfc3339")
 	}
 }

@@ -1,55 +1,108 @@
 package column
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 )
 
 // Type is a parsed ClickHouse type. Only types that have a column here can be parsed.
 type Type struct {
 	Name string // "UInt32", "DateTime64", "Array", ...
-	// Elems are the arguments of Nullable, LowCardinality and Array (one) and of Map (two).
+	// Elems are the arguments of Nullable, LowCardinality, Array and SimpleAggregateFunction (one), of Map (two), of Tuple,
+	// Nested and Variant (one or more; those of a Variant in the order of their texts, as the server numbers them).
 	Elems []Type
-	// Precision of DateTime64: decimal places of a second, 0 to 9.
+	// Names are those of the elements of a Nested or named Tuple; nil for an unnamed Tuple.
+	Names []string
+	// Precision of DateTime64 and Time64: decimal places of a second, 0 to 9. Of Decimal: digits, 1 to 76.
 	Precision int
+	// Scale of Decimal: decimal places, 0 to Precision.
+	Scale int
+	// Width of FixedString in bytes.
+	Width int
 	// Zone of DateTime and DateTime64; empty if the text names none.
 	Zone string
 	// Enum are the names of Enum8 and Enum16, ascending by value.
 	Enum []EnumName
+	// Args is what the parentheses of JSON and Dynamic hold, as it was written, and the function of a
+	// SimpleAggregateFunction.
+	Args string
 }
 
-// String is the type as DESCRIBE TABLE writes it.
+// String is the type as DESCRIBE TABLE writes it, on one line.
 func (t Type) String() string {
-	switch t.Name {
-	case "Nullable", "LowCardinality", "Array":
-		return t.Name + "(" + t.Elems[0].String() + ")"
-	case "Map":
-		return "Map(" + t.Elems[0].String() + ", " + t.Elems[1].String() + ")"
-	case "DateTime":
-		if t.Zone != "" {
-			return "DateTime(" + quote(t.Zone) + ")"
-		}
-	case "DateTime64":
-		if t.Zone != "" {
-			return fmt.Sprintf("DateTime64(%d, %s)", t.Precision, quote(t.Zone))
-		}
-		return fmt.Sprintf("DateTime64(%d)", t.Precision)
-	case "Enum8", "Enum16":
-		names := make([]string, len(t.Enum))
-		for i, n := range t.Enum {
-			names[i] = fmt.Sprintf("%s = %d", quote(n.Name), n.Value)
-		}
-		return t.Name + "(" + strings.Join(names, ", ") + ")"
+	args := t.args()
+	if len(args) == 0 {
+		return t.Name
 	}
-	return t.Name
+	return t.Name + "(" + strings.Join(args, ", ") + ")"
+}
+
+// args are what String puts in parentheses.
+func (t Type) args() []string {
+	var args []string
+	switch t.Name {
+	case "DateTime64", "Time64":
+		args = append(args, fmt.Sprint(t.Precision))
+	case "Decimal":
+		args = append(args, fmt.Sprint(t.Precision), fmt.Sprint(t.Scale))
+	case "FixedString":
+		args = append(args, fmt.Sprint(t.Width))
+	}
+	if t.Zone != "" {
+		args = append(args, quote(t.Zone))
+	}
+	if t.Args != "" {
+		args = append(args, t.Args)
+	}
+	for _, n := range t.Enum {
+		args = append(args, fmt.Sprintf("%s = %d", quote(n.Name), n.Value))
+	}
+	for i, e := range t.Elems {
+		arg := e.String()
+		if t.Names != nil {
+			arg = identifier(t.Names[i]) + " " + arg
+		}
+		args = append(args, arg)
+	}
+	return args
 }
 
 // CanNull reports whether a column of the type can hold NULL.
 func (t Type) CanNull() bool {
-	return t.Name == "Nullable" || t.Name == "LowCardinality" && t.Elems[0].Name == "Nullable"
+	switch t.Name {
+	case "Nullable", "Variant", "Dynamic":
+		return true
+	case "LowCardinality", "SimpleAggregateFunction":
+		return t.Elems[0].CanNull()
+	}
+	return false
+}
+
+// Nullable is the type that holds what t holds and NULL too: t itself if it can, Nullable(T), or
+// LowCardinality(Nullable(T)). ok is false if ClickHouse has no such type.
+func (t Type) Nullable() (n Type, ok bool) {
+	switch {
+	case t.CanNull():
+		return t, true
+	case t.Name == "LowCardinality":
+		return Type{Name: t.Name, Elems: []Type{{Name: "Nullable", Elems: t.Elems}}}, true
+	case t.Name == "SimpleAggregateFunction":
+		return t.Elems[0].Nullable()
+	case !t.insideNullable():
+		return t, false
+	}
+	return Type{Name: "Nullable", Elems: []Type{t}}, true
+}
+
+// insideNullable reports whether the server takes Nullable(t). (Of a Tuple it does so only by a setting.)
+func (t Type) insideNullable() bool {
+	switch t.Name {
+	case "Nullable", "LowCardinality", "Array", "Map", "Tuple", "Nested", "Variant", "Dynamic", "SimpleAggregateFunction":
+		return false
+	}
+	_, geo := geoTypes[t.Name]
+	return !geo
 }
 
 // Leaf is the type without Nullable and LowCardinality around it.
@@ -60,216 +113,80 @@ func (t Type) Leaf() Type {
 	return t
 }
 
+// geoTypes are the geometric types that are names for Tuples and Arrays.
+var geoTypes = map[string]Type{
+	"Point":           {Name: "Tuple", Elems: []Type{{Name: "Float64"}, {Name: "Float64"}}},
+	"Ring":            {Name: "Array", Elems: []Type{{Name: "Point"}}},
+	"LineString":      {Name: "Array", Elems: []Type{{Name: "Point"}}},
+	"MultiLineString": {Name: "Array", Elems: []Type{{Name: "LineString"}}},
+	"Polygon":         {Name: "Array", Elems: []Type{{Name: "Ring"}}},
+	"MultiPolygon":    {Name: "Array", Elems: []Type{{Name: "Polygon"}}},
+}
+
+// dynamic is what a Dynamic column is sent as: each value as one of these, whose type it keeps in the table.
+const dynamic = "Variant(Array(JSON), Array(Nullable(Bool)), Array(Nullable(Float64)), Array(Nullable(Int64)), " +
+	"Array(Nullable(String)), Bool, Float64, Int64, JSON, String, UInt64)"
+
+// Wire is the type that a column of type t is sent as. It is t itself but for Dynamic, which is sent as a Variant, and
+// for SimpleAggregateFunction(f, T), which is sent as T; the server converts them without loss.
+func (t Type) Wire() Type {
+	switch t.Name {
+	case "Dynamic":
+		w, err := ParseType(dynamic)
+		if err != nil {
+			panic("column: " + err.Error())
+		}
+		return w
+	case "SimpleAggregateFunction":
+		return t.Elems[0].Wire()
+	}
+	if t.Elems != nil {
+		elems := make([]Type, len(t.Elems))
+		for i, e := range t.Elems {
+			elems[i] = e.Wire()
+		}
+		t.Elems = elems
+	}
+	return t
+}
+
+// plain is the type by which it can be compared: Nested and geometric types as what they are names for,
+// SimpleAggregateFunction as the type of its values.
+func (t Type) plain() Type {
+	switch t.Name {
+	case "Nested":
+		return Type{Name: "Array", Elems: []Type{{Name: "Tuple", Elems: t.Elems, Names: t.Names}}}
+	case "SimpleAggregateFunction":
+		return t.Elems[0].plain()
+	}
+	if g, ok := geoTypes[t.Name]; ok {
+		return g
+	}
+	return t
+}
+
 // Accepts reports whether values of the contract's type want may be written to a table column of
-// type t: the types are the same, except that a want without a time zone fits any zone, since the
-// zone only says how the server shows an instant.
+// type t. The types are the same, except that want may leave out what only says how the server shows or
+// stores a value: a time zone, the names of a Tuple's elements, the arguments of JSON and Dynamic; and that
+// Nested, Point and the like, and SimpleAggregateFunction are what they stand for.
 func (t Type) Accepts(want Type) bool {
-	if t.Name != want.Name || t.Precision != want.Precision || !slices.Equal(t.Enum, want.Enum) {
+	t, want = t.plain(), want.plain()
+	if t.Name != want.Name || t.Precision != want.Precision || t.Scale != want.Scale || t.Width != want.Width ||
+		!slices.Equal(t.Enum, want.Enum) {
 		return false
 	}
-	if want.Zone != "" && want.Zone != t.Zone {
+	if want.Zone != "" && want.Zone != t.Zone || want.Args != "" && want.Args != t.Args ||
+		want.Names != nil && !slices.Equal(want.Names, t.Names) {
 		return false
 	}
 	return slices.EqualFunc(t.Elems, want.Elems, Type.Accepts)
 }
 
-// ParseType reads a ClickHouse type text. Blanks do not matter; names are spelt as ClickHouse does.
-func ParseType(text string) (Type, error) {
-	p := typeParser{text: text, rest: text}
-	t, err := p.parse()
-	if err == nil && strings.TrimSpace(p.rest) != "" {
-		err = p.fail("unexpected %q", p.rest)
-	}
-	return t, err
-}
-
-type typeParser struct{ text, rest string }
-
-func (p *typeParser) fail(format string, args ...any) error {
-	return fmt.Errorf("type %q: %s", p.text, fmt.Sprintf(format, args...))
-}
-
-// take consumes the given punctuation, after blanks.
-func (p *typeParser) take(mark string) bool {
-	rest, ok := strings.CutPrefix(strings.TrimLeft(p.rest, " \t\r\n"), mark)
-	if ok {
-		p.rest = rest
-	}
-	return ok
-}
-
-// word consumes a run of letters, digits and underscores, after blanks.
-func (p *typeParser) word() string {
-	p.rest = strings.TrimLeft(p.rest, " \t\r\n")
-	n := 0
-	for n < len(p.rest) && (isAlnum(p.rest[n]) || p.rest[n] == '_') {
-		n++
-	}
-	w := p.rest[:n]
-	p.rest = p.rest[n:]
-	return w
-}
-
-func isAlnum(c byte) bool {
-	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
-}
-
-func (p *typeParser) parse() (Type, error) {
-	t := Type{Name: p.word()}
+// HasTime reports whether a type is or contains a moment, a date or a time, which are written in a TimeFormat.
+func (t Type) HasTime() bool {
 	switch t.Name {
-	case "String", "Bool", "UUID", "Float32", "Float64",
-		"Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64":
-		return t, nil
-	case "DateTime":
-		return p.dateTime(t)
-	case "DateTime64":
-		return p.dateTime64(t)
-	case "Enum8", "Enum16":
-		return p.enum(t)
-	case "Nullable", "LowCardinality", "Array":
-		return p.nested(t, 1)
-	case "Map":
-		return p.nested(t, 2)
-	case "":
-		return t, p.fail("a type name is missing")
+	case "DateTime", "DateTime64", "Date", "Date32", "Time", "Time64":
+		return true
 	}
-	return t, p.fail("%s is not supported", t.Name)
-}
-
-// nested reads the arguments of a type of types and checks what may be inside what.
-func (p *typeParser) nested(t Type, n int) (Type, error) {
-	for i := range n {
-		if !p.take([]string{"(", ","}[min(i, 1)]) {
-			return t, p.fail("%s takes %d type(s) in parentheses", t.Name, n)
-		}
-		elem, err := p.parse()
-		if err != nil {
-			return t, err
-		}
-		t.Elems = append(t.Elems, elem)
-	}
-	if !p.take(")") {
-		return t, p.fail("%s has no closing parenthesis after %d type(s)", t.Name, n)
-	}
-	return t, p.checkNesting(t)
-}
-
-func (p *typeParser) checkNesting(t Type) error {
-	inner := t.Elems[0]
-	switch t.Name {
-	case "Nullable":
-		switch inner.Name {
-		case "Nullable", "LowCardinality", "Array", "Map":
-			return p.fail("%s cannot be inside Nullable", inner.Name)
-		}
-	case "LowCardinality":
-		if inner.Name != "String" && (inner.Name != "Nullable" || inner.Elems[0].Name != "String") {
-			return p.fail("LowCardinality(%s) is not supported, only of String and Nullable(String)", inner)
-		}
-	case "Map":
-		if s := inner.String(); s != "String" && s != "LowCardinality(String)" {
-			return p.fail("a Map with keys of %s is not supported, only String and LowCardinality(String)", s)
-		}
-	}
-	return nil
-}
-
-func (p *typeParser) dateTime(t Type) (Type, error) {
-	if !p.take("(") {
-		return t, nil
-	}
-	return p.zone(t)
-}
-
-func (p *typeParser) dateTime64(t Type) (Type, error) {
-	t.Precision = 3 // ClickHouse's own default
-	if !p.take("(") {
-		return t, nil
-	}
-	w := p.word()
-	n, err := strconv.Atoi(w)
-	if err != nil || n < 0 || n > 9 {
-		return t, p.fail("the precision of DateTime64 is a number from 0 to 9, not %q", w)
-	}
-	t.Precision = n
-	if p.take(",") {
-		return p.zone(t)
-	}
-	if !p.take(")") {
-		return t, p.fail("DateTime64 has no closing parenthesis")
-	}
-	return t, nil
-}
-
-// zone reads a quoted time zone and the closing parenthesis.
-func (p *typeParser) zone(t Type) (Type, error) {
-	zone, ok := p.quoted()
-	if !ok || zone == "" || !p.take(")") {
-		return t, p.fail("%s wants a time zone in single quotes", t.Name)
-	}
-	t.Zone = zone
-	return t, nil
-}
-
-func (p *typeParser) enum(t Type) (Type, error) {
-	bits := map[string]int{"Enum8": 8, "Enum16": 16}[t.Name]
-	for first := true; first || !p.take(")"); first = false {
-		if !p.take([]string{",", "("}[b2i(first)]) {
-			return t, p.fail("%s wants ('name' = number, ...)", t.Name)
-		}
-		name, ok := p.quoted()
-		if !ok || !p.take("=") {
-			return t, p.fail("%s wants ('name' = number, ...)", t.Name)
-		}
-		sign := ""
-		if p.take("-") {
-			sign = "-"
-		}
-		v, err := strconv.ParseInt(sign+p.word(), 10, bits)
-		if err != nil {
-			return t, p.fail("the value of %s is not a number of %d bits", quote(name), bits)
-		}
-		t.Enum = append(t.Enum, EnumName{name, int16(v)})
-	}
-	slices.SortFunc(t.Enum, func(a, b EnumName) int { return cmp.Compare(a.Value, b.Value) })
-	for i, n := range t.Enum {
-		for _, m := range t.Enum[:i] {
-			if n.Name == m.Name || n.Value == m.Value {
-				return t, p.fail("%s has %s or its value twice", t.Name, quote(n.Name))
-			}
-		}
-	}
-	return t, nil
-}
-
-func b2i(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
-
-// quoted consumes a string in single quotes with ClickHouse's escapes \' and \\ .
-func (p *typeParser) quoted() (string, bool) {
-	if !p.take("'") {
-		return "", false
-	}
-	var s []byte
-	for i := 0; i < len(p.rest); i++ {
-		switch c := p.rest[i]; {
-		case c == '\'':
-			p.rest = p.rest[i+1:]
-			return string(s), true
-		case c == '\\' && i+1 < len(p.rest) && (p.rest[i+1] == '\'' || p.rest[i+1] == '\\'):
-			i++
-			s = append(s, p.rest[i])
-		default:
-			s = append(s, c)
-		}
-	}
-	return "", false
-}
-
-func quote(s string) string {
-	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(s) + "'"
+	return slices.ContainsFunc(t.Elems, Type.HasTime)
 }

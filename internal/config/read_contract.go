@@ -33,11 +33,8 @@ func readColumns(v value) []contract.Column {
 	return out
 }
 
-// Words of a column's `as` and `format`. rfc3339 is the default of time columns.
-var (
-	asWords     = words("json")
-	formatWords = words("rfc3339", "unix", "unix_ms", "unix_us", "unix_ns")
-)
+// asWords are a column's ways to be taken as text.
+var asWords = words("json")
 
 // maxLength is the most elements that a contract may demand of an array.
 const maxLength = 1 << 20
@@ -55,7 +52,8 @@ func readColumn(e entry) contract.Column {
 		optional("kafka", intoText(&c.Kafka, notEmpty)),
 		optional("value", func(v value) { c.Value = readDefault(v) }),
 		optional("as", intoWord(&c.As, asWords)),
-		optional("format", intoWord(&c.Format, formatWords)),
+		optional("format", intoText(&c.Format, notEmpty)),
+		optional("timezone", intoText(&c.Zone, notEmpty)),
 		optional("length", intoInt(&c.Length, 1, maxLength)),
 		optional("required", intoBool(&c.Required)),
 		optional("default", func(v value) { c.Default = readDefault(v) }),

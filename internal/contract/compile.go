@@ -162,15 +162,18 @@ func recordSource(out *PlanColumn, text string) error {
 
 // values compiles what concerns the values of a column: how they are written, policies, the default.
 func (k *compiler) values(out *PlanColumn, c Column, want column.Type, bad func(bool, string, ...any)) {
-	format, err := column.ParseTimeFormat(c.Format)
+	format, err := column.ParseTimeFormat(c.Format, c.Zone)
+	if err == nil {
+		err = format.Check(want)
+	}
 	switch {
 	case err != nil:
 		bad(false, "%v", err)
 		return
 	case out.Source == SourceTimestamp && c.Format != "":
 		bad(false, "format: a record's timestamp needs none")
-	case hasTime(want) && c.As == "" && out.Source != SourceTimestamp:
-		out.Format = cmp.Or(c.Format, "rfc3339")
+	case want.HasTime() && c.As == "" && out.Source != SourceTimestamp:
+		out.Format, out.Zone = cmp.Or(c.Format, "rfc3339"), c.Zone
 	case c.Format != "":
 		bad(false, "format: only for columns of time, this one is %s", c.Type)
 	}
@@ -184,12 +187,13 @@ func (k *compiler) values(out *PlanColumn, c Column, want column.Type, bad func(
 		return
 	}
 	k.shape(out, c, want, bad)
-	tableDefault := k.defaultOf(c.Name) && canBeNullable(want)
+	wire, ok := sendsNull(out.Type, want)
+	tableDefault := ok && k.defaultOf(c.Name)
 	for _, p := range out.resolvePolicies(c, want.CanNull(), tableDefault) {
 		bad(p.table, "%s", p.message)
 	}
 	if out.uses(TableDefault) && tableDefault {
-		out.Wire = nullable(out.Type)
+		out.Wire = wire
 	}
 	if c.Default != nil {
 		fits("default", *c.Default, c, want, format, bad)
@@ -232,24 +236,15 @@ func (k *compiler) defaultOf(name string) bool {
 	return ok && in.DefaultKind == "DEFAULT"
 }
 
-// canBeNullable reports whether NULL can stand for "the column's DEFAULT" on the wire.
-func canBeNullable(t column.Type) bool {
-	if t.Name == "LowCardinality" {
-		t = t.Elems[0]
+// sendsNull is the type of a column in which NULL asks for the column's DEFAULT; ok is false if there is none,
+// or if NULL is a value of its own.
+func sendsNull(inTable string, want column.Type) (wire string, ok bool) {
+	t, err := column.ParseType(inTable)
+	if err != nil { // said already; the contract's type is as good for finding further problems
+		t = want
 	}
-	switch t.Name {
-	case "Nullable", "Array", "Map":
-		return false
-	}
-	return true
-}
-
-// nullable is a type, as DESCRIBE writes it, that can also hold NULL.
-func nullable(typ string) string {
-	if inner, ok := strings.CutPrefix(typ, "LowCardinality("); ok {
-		return "LowCardinality(Nullable(" + inner + ")"
-	}
-	return "Nullable(" + typ + ")"
+	n, ok := t.Nullable()
+	return n.String(), ok && !t.CanNull()
 }
 
 // typeInTable is the type that the table has for the column, in DESCRIBE's spelling.
@@ -276,11 +271,6 @@ func (k *compiler) typeInTable(c Column, want column.Type, parsed bool, bad func
 
 func (k *compiler) listed(name string) bool {
 	return slices.ContainsFunc(k.columns, func(c PlanColumn) bool { return c.Name == name })
-}
-
-// hasTime reports whether a type is or contains a moment.
-func hasTime(t column.Type) bool {
-	return t.Name == "DateTime" || t.Name == "DateTime64" || slices.ContainsFunc(t.Elems, hasTime)
 }
 
 // lineageColumns adds the columns that say where a row came from.

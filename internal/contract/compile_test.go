@@ -120,7 +120,7 @@ func TestCompile_EachProblem(t *testing.T) {
 		{"unknown column", Column{Name: "x", Type: "UInt8"}, "no such column", waybill.ClassSchema},
 		{"other type", Column{Name: "n", Type: "UInt64"}, "the contract says UInt64, the table has UInt32", waybill.ClassSchema},
 		{"table type unsupported", Column{Name: "dec", Type: "Float64"}, "the table has Decimal(9, 2)", waybill.ClassSchema},
-		{"unsupported", Column{Name: "n", Type: "Decimal(9, 2)"}, "Decimal is not supported", waybill.ClassConfig},
+		{"unsupported", Column{Name: "n", Type: "IntervalDay"}, "IntervalDay is not supported", waybill.ClassConfig},
 		{"materialized", Column{Name: "m", Type: "UInt8"}, "MATERIALIZED", waybill.ClassSchema},
 		{"alias", Column{Name: "al", Type: "UInt8"}, "ALIAS", waybill.ClassSchema},
 		{"null into not nullable", Column{Name: "n", Type: "UInt32", OnNull: Null}, "on_null: null needs a Nullable type", waybill.ClassConfig},
@@ -169,7 +169,7 @@ func TestCompile_ReportsAllProblemsAtOnce(t *testing.T) {
 	_, err := Compile(Contract{NewFields: "keep", Columns: []Column{
 		{Name: "n", Type: "UInt8", Default: text("x"), OnNull: Null, From: "."},
 		{Name: "n", Type: "UInt32"},
-		{Name: "gone", Type: "Tuple(UInt8)"},
+		{Name: "gone", Type: "QBit(Float32, 4)"},
 	}}, TableSchema{Columns: []TableColumn{{Name: "n", Type: "UInt32"}, {Name: "_topic", Type: "UInt8"}, {Name: "_offset", Type: "UInt64", DefaultKind: "ALIAS"}}},
 		Lineage{Topic: "_topic", Partition: "_partition", Offset: "_offset"}, 1)
 	if got := problems(t, err); len(got) != 11 {

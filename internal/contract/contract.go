@@ -46,8 +46,11 @@ type Column struct {
 	Value *string
 	// As is "" for an ordinary value or "json" for the subtree's text, exactly as it came.
 	As string
-	// Format of a time column: "" (default rfc3339), "rfc3339", "unix", "unix_ms", "unix_us", "unix_ns".
+	// Format of a time column: "" (rfc3339), "rfc3339", "unix", "unix_ms", "unix_us", "unix_ns", or a layout
+	// like "%Y-%m-%d %H:%M:%S".
 	Format string
+	// Zone is the IANA time zone of moments whose layout has no offset.
+	Zone string
 	// Length is the number of elements that an Array must have, as embeddings do; 0 is any.
 	Length int
 	// Required columns make a record without a value a dead letter; it is short for both policies below.

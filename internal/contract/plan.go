@@ -45,6 +45,7 @@ type PlanColumn struct {
 	Value   string `json:"value,omitempty"`  // text, of SourceConstant
 	As      string `json:"as,omitempty"`
 	Format  string `json:"format,omitempty"`
+	Zone    string `json:"zone,omitempty"`   // of moments whose format reads none
 	Length  int    `json:"length,omitempty"` // of an Array's rows; 0 is any
 	// Default is the text of the contract's default; nil is the type's zero value.
 	Default   *string `json:"default,omitempty"`

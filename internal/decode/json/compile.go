@@ -56,7 +56,7 @@ func (d *Decoder) compile(index int, c contract.PlanColumn) error {
 }
 
 func newField(index int, c contract.PlanColumn, col column.Column) (*field, error) {
-	format, err := column.ParseTimeFormat(c.Format)
+	format, err := column.ParseTimeFormat(c.Format, c.Zone)
 	if err != nil {
 		return nil, err
 	}

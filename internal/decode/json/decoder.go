@@ -46,6 +46,7 @@ type Decoder struct {
 	visit   uint64 // of an object, ever growing: what marks of members are compared with
 	rounded int
 	reject  *Reject
+	bail    bool   // a matter for the judge, whatever the policies say
 	scratch []byte // an unescaped string
 	keys    []span // of the map being filled
 	// strangers are the names, in quotes, that the objects being scanned have and no node knows.
@@ -117,6 +118,7 @@ func (d *Decoder) Decode(rec *waybill.Record, epoch waybill.Epoch, b *column.Blo
 // begin forgets what was noted of a record.
 func (d *Decoder) begin() {
 	d.record++
+	d.bail = false
 	d.rounded, d.reject, d.pending, d.strangers = 0, nil, d.pending[:0], d.strangers[:0]
 }
 

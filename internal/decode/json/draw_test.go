@@ -2,6 +2,7 @@ package json
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"pgregory.net/rapid"
@@ -19,7 +20,7 @@ func drawContract(t *rapid.T) contract.Contract {
 	types := oneOfEach()
 	for i := range rapid.IntRange(0, 8).Draw(t, "columns") {
 		path := rapid.SliceOfN(rapid.SampledFrom(names), 1, 3).Draw(t, "path")
-		col := contract.Column{Name: fmt.Sprintf("c%d", i), Type: rapid.SampledFrom(types).Draw(t, "type"), From: contract.FormatPath(path)}
+		col := contract.Column{Name: fmt.Sprintf("c%d", i), Type: rapid.SampledFrom(types).Draw(t, "type"), From: contract.Names(path...).String()}
 		c.Columns = append(c.Columns, drawPolicies(t, col))
 	}
 	return c
@@ -84,8 +85,9 @@ func (d *eventDrawer) object(path []string) string {
 	wanted := map[string]bool{}
 	var order []string
 	for _, c := range d.columns {
-		if len(c.Path) > len(path) && strings.Join(c.Path[:len(path)], "\x00") == strings.Join(path, "\x00") {
-			if name := c.Path[len(path)]; !wanted[name] && !d.chance(15) {
+		full, _ := contract.ParsePath(c.Path)
+		if len(full) > len(path) && slices.Equal(full[:len(path)], contract.Names(path...)) {
+			if name := full[len(path)].Name; !wanted[name] && !d.chance(15) {
 				wanted[name] = true
 				order = append(order, name)
 			}
@@ -116,8 +118,9 @@ func (d *eventDrawer) member(path []string) string {
 	var fits []contract.PlanColumn
 	leads := false
 	for _, c := range d.columns {
-		if len(c.Path) >= len(path) && strings.Join(c.Path[:len(path)], "\x00") == strings.Join(path, "\x00") {
-			if leads = leads || len(c.Path) > len(path); len(c.Path) == len(path) {
+		full, _ := contract.ParsePath(c.Path)
+		if len(full) >= len(path) && slices.Equal(full[:len(path)], contract.Names(path...)) {
+			if leads = leads || len(full) > len(path); len(full) == len(path) {
 				fits = append(fits, c)
 			}
 		}

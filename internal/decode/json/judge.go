@@ -28,8 +28,7 @@ func (d *Decoder) walkObject(n *node, i int) bool {
 		at := c.i
 		name := string(d.unquote(c.key()))
 		if seen[name] {
-			d.reject = &Reject{Code: DuplicateKey, Path: memberPath(n, name), ByteOffset: at, Message: "an object has two members of the same name"}
-			return false
+			return d.twice(append(slices.Clip(n.path), contract.Step{Name: name}), duplicate(at))
 		}
 		seen[name] = true
 		child := n.children[name]
@@ -150,7 +149,7 @@ func (d *Decoder) endCollect(e *each, at int) bool {
 // unreachable treats columns as invalid: the value at i is of no kind that their paths could go through.
 func (d *Decoder) unreachable(fields []*field, i int) bool {
 	for _, f := range fields {
-		fail := failure{WrongType, i, "the path leads through " + kindOf(d.text[i])}
+		fail := failure{code: WrongType, at: i, message: "the path leads through " + kindOf(d.text[i])}
 		if f.mark != d.record && !d.invalid(f, fail) {
 			return false
 		}
@@ -180,7 +179,12 @@ func (d *Decoder) put(f *field, start, end int) bool {
 	if fail.code == "" && f.length > 0 && !f.each && !f.hasLength() {
 		fail = wrongLength(f, start)
 	}
-	if fail.code != "" {
+	switch fail.code {
+	case "":
+	case DuplicateKey:
+		slices.Reverse(fail.inner)
+		return d.twice(slices.Concat(f.path, fail.inner), fail)
+	default:
 		d.rounded = before // what was rounded is not in the row
 		return d.invalid(f, fail)
 	}
@@ -193,10 +197,16 @@ func (d *Decoder) put(f *field, start, end int) bool {
 	return true
 }
 
+// twice rejects a record for a duplicate name: no policy helps, since nobody knows what the event says.
+func (d *Decoder) twice(path contract.Path, fail failure) bool {
+	d.reject = &Reject{Code: fail.code, Path: path.String(), ByteOffset: fail.at, Message: fail.message}
+	return false
+}
+
 // missing applies on_missing.
 func (d *Decoder) missing(f *field) bool {
 	return d.instead(f, f.onMissing, &f.filled.Missing,
-		failure{MissingRequired, -1, "the event has no such field"})
+		failure{code: MissingRequired, at: -1, message: "the event has no such field"})
 }
 
 // null applies on_null. NULL for null is no substitution.
@@ -210,7 +220,7 @@ func (d *Decoder) null(f *field, at int) bool {
 		f.mark = d.record
 		return true
 	}
-	return d.instead(f, f.onNull, &f.filled.Null, failure{NullRequired, at, "the field is null"})
+	return d.instead(f, f.onNull, &f.filled.Null, failure{code: NullRequired, at: at, message: "the field is null"})
 }
 
 // invalid applies on_invalid, after taking back what a half-written value left.

@@ -2,6 +2,8 @@ package json
 
 import (
 	"math"
+
+	"github.com/waybill-data/waybill/internal/column"
 )
 
 // maxShort is the number of digits that always fit an int64.
@@ -32,16 +34,26 @@ func (d *Decoder) scanInteger(text []byte, o *op, i int) int {
 	return i
 }
 
-// scanLong appends the number at i, whatever it looks like.
+// scanLong appends the number at i, whatever it looks like, or the string that holds one.
 func (d *Decoder) scanLong(text []byte, o *op, i int) int {
-	next := skipScalar(text, i)
-	if next < 0 || d.write(o.col, o.format, i, next).code != "" {
+	if text[i] == '"' {
+		return d.scanOther(text, o, i, 0)
+	}
+	next := number(text, i)
+	if next < 0 {
 		return -1
+	}
+	exact, err := column.AppendNumber(o.col, text[i:next])
+	if err != nil {
+		return -1
+	}
+	if !exact {
+		d.rounded++
 	}
 	return next
 }
 
-// exactFloat: integers up to 2^53 and these powers of ten are floats, so one division rounds once.
+// exactMantissa and exactPower: integers up to 2^53 and these powers of ten are floats, so one division rounds once.
 const exactMantissa = 1 << 53
 
 var exactPower = [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22}

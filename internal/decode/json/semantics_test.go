@@ -57,8 +57,8 @@ var semantics = []struct {
 	{`{"m":{"k":1,"k":2}}`, false, `duplicate_key of "" at "m.k", byte 12`},
 	{`{"m":{"k":1,"k":2}}`, true, `duplicate_key of "" at "m.k", byte 12`},
 	{`{"m":{"k":1,"\u006b":1}}`, false, `duplicate_key of "" at "m.k", byte 12`},
-	{`{"mm":[{"a":{}},{"a":{"b":1,"b":1}}]}`, false, `duplicate_key of "" at "mm.1.a.b", byte 28`},
-	{`{"mm":[{"a":{},"a":{}}]}`, true, `duplicate_key of "" at "mm.0.a", byte 15`},
+	{`{"mm":[{"a":{}},{"a":{"b":1,"b":1}}]}`, false, `duplicate_key of "" at "mm[1].a.b", byte 28`},
+	{`{"mm":[{"a":{},"a":{}}]}`, true, `duplicate_key of "" at "mm[0].a", byte 15`},
 	{`{"mm":[{"a":{"x":1}},{"a":{"x":1}}]}`, false, `mm=[{"a" {"x" "1"}} {"a" {"x" "1"}}]`},
 	// Not looked for: what is kept as text, what no column takes, what is no value of the column's type.
 	{`{"r":{"x":1,"x":2}}`, false, `raw="{\"x\":1,\"x\":2}"`},

@@ -19,6 +19,7 @@ const (
 	opLowCardinality
 	opInteger
 	opFloat
+	opNumber // a number of any other type
 	opBool
 	opUUID
 	opTime
@@ -60,6 +61,8 @@ func bindOp(c column.Column, format column.TimeFormat) op {
 		o.kind, o.integer = opInteger, c
 	case *column.Float64:
 		o.kind, o.float = opFloat, c
+	case *column.Float32, *column.BFloat16, *column.Decimals, *column.WideInt:
+		o.kind = opNumber
 	case *column.Bool:
 		o.kind, o.bools = opBool, c
 	case *column.UUID:
@@ -165,7 +168,7 @@ func (d *Decoder) nullElement(f *field) {
 // unfit applies on_invalid to the value at i, which may have been written half, or be broken text.
 func (d *Decoder) unfit(text []byte, f *field, i, depth int) int {
 	next := skip(text, i, depth)
-	if next < 0 || f.each || f.onInvalid == contract.DeadLetter {
+	if next < 0 || d.bail || f.each || f.onInvalid == contract.DeadLetter {
 		return -1
 	}
 	f.col.Truncate(d.row)
@@ -208,6 +211,8 @@ func (d *Decoder) scan(text []byte, o *op, i, depth int) int {
 		next = d.scanInteger(text, o, i)
 	case opFloat:
 		next = d.scanFloat(text, o, i)
+	case opNumber:
+		next = d.scanLong(text, o, i)
 	case opBool:
 		next = scanBool(text, o.bools, i)
 	case opUUID:
@@ -355,6 +360,7 @@ func (d *Decoder) endMap(text []byte, o *op, i, base int) int {
 	distinct := d.distinct(text, d.keys[base:])
 	d.keys = d.keys[:base]
 	if !distinct {
+		d.bail = true
 		return -1
 	}
 	o.pairs.EndRow()

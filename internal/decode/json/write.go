@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/waybill-data/waybill/internal/column"
+	"github.com/waybill-data/waybill/internal/contract"
 )
 
 // failure says why a value does not fit its column; the zero value is success.
@@ -12,6 +13,7 @@ type failure struct {
 	code    Code
 	at      int // offset in the record's value
 	message string
+	inner   contract.Path // of a DuplicateKey: from the column's value to the name, innermost step first
 }
 
 // write appends the value text[start:end] to c. On a failure c may be left half-written.
@@ -55,10 +57,16 @@ func (d *Decoder) write(c column.Column, f column.TimeFormat, start, end int) fa
 	case *column.Map:
 		return d.writeMap(c, f, start)
 	}
-	if raw[0] != '-' && (raw[0] < '0' || raw[0] > '9') {
-		return wrongType(raw, start, "a number")
+	return d.writeOther(c, f, raw, start)
+}
+
+// writeOther writes the types that have no case of their own in write.
+func (d *Decoder) writeOther(c column.Column, f column.TimeFormat, raw []byte, start int) failure {
+	exact, err := column.AppendJSON(c, raw, f)
+	if err == nil && !exact {
+		d.rounded++
 	}
-	return failed(column.AppendNumber(c, raw), start)
+	return failed(err, start)
 }
 
 func (d *Decoder) writeString(c column.Texter, raw []byte, start int) failure {
@@ -70,16 +78,13 @@ func (d *Decoder) writeString(c column.Texter, raw []byte, start int) failure {
 }
 
 func (d *Decoder) writeTime(c column.Column, f column.TimeFormat, raw []byte, start int) failure {
-	text := raw
-	if f == column.RFC3339 {
-		if raw[0] != '"' {
-			return wrongType(raw, start, "a string")
-		}
-		text = d.unquote(raw)
-	} else if raw[0] != '-' && (raw[0] < '0' || raw[0] > '9') {
-		return wrongType(raw, start, "a number")
+	if f != column.RFC3339 {
+		return d.writeOther(c, f, raw, start)
 	}
-	exact, err := column.AppendTime(c, text, f)
+	if raw[0] != '"' {
+		return wrongType(raw, start, "a string")
+	}
+	exact, err := column.AppendTime(c, d.unquote(raw), f)
 	if err == nil && !exact {
 		d.rounded++
 	}
@@ -90,11 +95,13 @@ func (d *Decoder) writeArray(c *column.Array, f column.TimeFormat, start int) fa
 	if d.text[start] != '[' {
 		return wrongType(d.text[start:], start, "an array")
 	}
+	index := 0
 	for cur := enter(d.text, start); !cur.done(); {
 		from, to := cur.value()
 		if fail := d.write(c.Elem(), f, from, to); fail.code != "" {
-			return fail
+			return fail.below(contract.Step{Kind: contract.Element, Index: index})
 		}
+		index++
 	}
 	c.EndRow()
 	return failure{}
@@ -107,23 +114,37 @@ func (d *Decoder) writeMap(c *column.Map, f column.TimeFormat, start int) failur
 	seen := map[string]bool{}
 	for cur := enter(d.text, start); !cur.done(); {
 		at := cur.i
-		key := d.unquote(cur.key())
-		if seen[string(key)] {
-			return failure{DuplicateKey, at, "an object has two members of the same name"}
+		key := string(d.unquote(cur.key()))
+		if seen[key] {
+			return duplicate(at).below(contract.Step{Name: key})
 		}
-		seen[string(key)] = true
-		c.Keys().Append(key)
+		seen[key] = true
+		if _, err := column.AppendText(c.Keys(), []byte(key), f); err != nil {
+			return failed(err, at)
+		}
 		from, to := cur.value()
 		if fail := d.write(c.Values(), f, from, to); fail.code != "" {
-			return fail
+			return fail.below(contract.Step{Name: key})
 		}
 	}
 	c.EndRow()
 	return failure{}
 }
 
+// below notes a step from a column's value to what is wrong in it.
+func (f failure) below(s contract.Step) failure {
+	if f.code == DuplicateKey {
+		f.inner = append(f.inner, s)
+	}
+	return f
+}
+
+func duplicate(at int) failure {
+	return failure{code: DuplicateKey, at: at, message: "an object has two members of the same name"}
+}
+
 func wrongType(raw []byte, at int, want string) failure {
-	return failure{WrongType, at, kindOf(raw[0]) + " where the column takes " + want}
+	return failure{code: WrongType, at: at, message: kindOf(raw[0]) + " where the column takes " + want}
 }
 
 // failed gives a parser's error its code.
@@ -132,11 +153,13 @@ func failed(err error, at int) failure {
 	case err == nil:
 		return failure{}
 	case errors.Is(err, column.ErrRange):
-		return failure{OutOfRange, at, err.Error()}
+		return failure{code: OutOfRange, at: at, message: err.Error()}
 	case errors.Is(err, column.ErrFraction):
-		return failure{NotAnInteger, at, err.Error()}
+		return failure{code: NotAnInteger, at: at, message: err.Error()}
+	case errors.Is(err, column.ErrKind):
+		return failure{code: WrongType, at: at, message: err.Error()}
 	}
-	return failure{BadFormat, at, err.Error()}
+	return failure{code: BadFormat, at: at, message: err.Error()}
 }
 
 // appendText appends to a column of String, however wrapped.
@@ -151,12 +174,12 @@ func appendText(c column.Column, text []byte) {
 
 func wrongLength(f *field, at int) failure {
 	first, next := f.list.Span(f.list.Rows() - 1)
-	return failure{WrongLength, at, fmt.Sprintf("the array has %d elements, the contract says %d", next-first, f.length)}
+	return failure{code: WrongLength, at: at, message: fmt.Sprintf("the array has %d elements, the contract says %d", next-first, f.length)}
 }
 
-// canNull reports whether a column can hold NULL.
+// canNull reports whether a column that has AppendNull takes it.
 func canNull(c column.Column) bool {
-	low, ok := c.(*column.LowCardinality)
+	low, ok := c.(interface{ CanNull() bool })
 	return !ok || low.CanNull()
 }
 

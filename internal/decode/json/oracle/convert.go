@@ -5,22 +5,23 @@ import (
 	"math/big"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
+
+	"github.com/waybill-data/waybill/internal/contract"
 )
 
 // failure says why a value does not fit; the zero value is success.
 type failure struct {
 	code string
 	at   int
-	path []string // of a duplicate name
+	path contract.Path // of a duplicate name
 }
 
 // converter turns JSON values into values of a column.
 type converter struct {
-	format  string   // of moments
-	strings bool     // wide integers and moments may be numbers in strings
-	path    []string // to the value at hand
+	format  string        // of moments
+	strings bool          // wide integers and moments may be numbers in strings
+	path    contract.Path // to the value at hand
 	rounded int
 }
 
@@ -49,7 +50,7 @@ func (k *converter) array(t Type, n node) (Value, failure) {
 	}
 	v := Value{Kind: KindList}
 	for i, elem := range n.elems {
-		e, fail := k.at(strconv.Itoa(i)).convert(t.Args[0], elem)
+		e, fail := k.at(contract.Step{Kind: contract.Element, Index: i}).convert(t.Args[0], elem)
 		if k.leave(); fail.code != "" {
 			return Value{}, fail
 		}
@@ -65,10 +66,10 @@ func (k *converter) mapping(t Type, n node) (Value, failure) {
 	v, seen := Value{Kind: KindMap}, map[string]bool{}
 	for _, m := range n.members {
 		if seen[m.name] {
-			return Value{}, failure{"duplicate_key", m.start, append(slices.Clone(k.path), m.name)}
+			return Value{}, failure{"duplicate_key", m.start, append(slices.Clone(k.path), contract.Step{Name: m.name})}
 		}
 		seen[m.name] = true
-		e, fail := k.at(m.name).convert(t.Args[1], m.node)
+		e, fail := k.at(contract.Step{Name: m.name}).convert(t.Args[1], m.node)
 		if k.leave(); fail.code != "" {
 			return Value{}, fail
 		}
@@ -78,8 +79,8 @@ func (k *converter) mapping(t Type, n node) (Value, failure) {
 }
 
 // at goes one step down.
-func (k *converter) at(name string) *converter {
-	k.path = append(k.path, name)
+func (k *converter) at(step contract.Step) *converter {
+	k.path = append(k.path, step)
 	return k
 }
 

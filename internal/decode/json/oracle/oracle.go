@@ -48,6 +48,7 @@ type Oracle struct {
 // planColumn is a column of the plan with its type parsed.
 type planColumn struct {
 	contract.PlanColumn
+	path  contract.Path
 	index int // in the plan
 	typ   Type
 }
@@ -57,7 +58,11 @@ func New(p *contract.Plan) *Oracle {
 	o := &Oracle{plan: p}
 	for i, c := range p.Columns() {
 		if c.Source == contract.SourceField {
-			o.columns = append(o.columns, planColumn{c, i, ParseType(c.Type)})
+			path, err := contract.ParsePath(c.Path)
+			if err != nil {
+				panic("oracle: " + err.Error())
+			}
+			o.columns = append(o.columns, planColumn{c, path, i, ParseType(c.Type)})
 		}
 	}
 	return o
@@ -111,10 +116,10 @@ func (w *walker) lineage(rec *waybill.Record, epoch waybill.Epoch) {
 }
 
 // below are the columns whose path begins with, and is longer than, the given one.
-func (o *Oracle) below(path []string) []planColumn {
+func (o *Oracle) below(path contract.Path) []planColumn {
 	var found []planColumn
 	for _, c := range o.columns {
-		if len(c.Path) > len(path) && slices.Equal(c.Path[:len(path)], path) {
+		if len(c.path) > len(path) && slices.Equal(c.path[:len(path)], path) {
 			found = append(found, c)
 		}
 	}
@@ -122,10 +127,10 @@ func (o *Oracle) below(path []string) []planColumn {
 }
 
 // at are the columns that take the value at a path.
-func (o *Oracle) at(path []string) []planColumn {
+func (o *Oracle) at(path contract.Path) []planColumn {
 	var found []planColumn
 	for _, c := range o.columns {
-		if slices.Equal(c.Path, path) {
+		if slices.Equal(c.path, path) {
 			found = append(found, c)
 		}
 	}

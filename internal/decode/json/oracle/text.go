@@ -8,8 +8,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
-
-	"github.com/waybill-data/waybill/internal/contract"
 )
 
 // MaxDepth is how many objects and arrays may lie in one another.
@@ -48,13 +46,6 @@ func judgeError(text []byte, err error) *Reject {
 		panic("oracle: jsontext fails with something else than a syntactic error: " + err.Error())
 	}
 	offset := min(int(syntactic.ByteOffset), len(text))
-	if errors.Is(err, jsontext.ErrDuplicateName) {
-		var path []string
-		for name := range syntactic.JSONPointer.Tokens() {
-			path = append(path, name)
-		}
-		return &Reject{Code: "duplicate_key", Path: contract.FormatPath(path), Offset: offset}
-	}
 	if at, deep := tooDeep(text[:offset]); deep {
 		return &Reject{Code: "too_deep", Offset: at}
 	}

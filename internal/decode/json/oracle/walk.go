@@ -21,12 +21,12 @@ func (w *walker) reject(r Reject) {
 }
 
 // object walks an object that a path leads to or through. taken is true if some column takes it whole.
-func (w *walker) object(n node, path []string, taken bool) {
+func (w *walker) object(n node, path contract.Path, taken bool) {
 	seen := map[string]bool{}
 	for _, m := range n.members {
-		at := append(slices.Clone(path), m.name)
+		at := append(slices.Clone(path), contract.Step{Name: m.name})
 		if seen[m.name] {
-			w.reject(Reject{Code: "duplicate_key", Path: contract.FormatPath(at), Offset: m.start})
+			w.reject(Reject{Code: "duplicate_key", Path: at.String(), Offset: m.start})
 		}
 		seen[m.name] = true
 		takers, below := w.oracle.at(at), w.oracle.below(at)
@@ -52,8 +52,8 @@ func (w *walker) object(n node, path []string, taken bool) {
 }
 
 // unmapped is a field that no column takes.
-func (w *walker) unmapped(path []string, at int) {
-	text := contract.FormatPath(path)
+func (w *walker) unmapped(path contract.Path, at int) {
+	text := path.String()
 	if w.oracle.plan.NewFields() == contract.Freeze {
 		w.reject(Reject{Code: "new_field", Path: text, Offset: at})
 	}
@@ -71,11 +71,11 @@ func (w *walker) take(c planColumn, n node) {
 		w.row[c.index] = &v
 		return
 	}
-	k := converter{format: c.Format, strings: w.oracle.plan.DecoderVersion() > 1, path: slices.Clone(c.Path)}
+	k := converter{format: c.Format, strings: w.oracle.plan.DecoderVersion() > 1, path: slices.Clone(c.path)}
 	v, fail := k.convert(c.typ, n)
 	switch {
 	case fail.code == "duplicate_key": // no policy helps: nobody knows what the event says
-		w.reject(Reject{Code: fail.code, Path: contract.FormatPath(fail.path), Offset: fail.at})
+		w.reject(Reject{Code: fail.code, Path: fail.path.String(), Offset: fail.at})
 	case fail.code != "":
 		w.invalid(c, fail)
 	default:
@@ -117,7 +117,7 @@ func (w *walker) substitute(c planColumn, p contract.Policy, fail failure, count
 	case contract.Default:
 		v = defaultOf(c)
 	default:
-		w.reject(Reject{Code: fail.code, Column: c.Name, Path: contract.FormatPath(c.Path), Offset: fail.at})
+		w.reject(Reject{Code: fail.code, Column: c.Name, Path: c.path.String(), Offset: fail.at})
 	}
 	w.row[c.index] = &v
 	sum := w.verdict.Defaulted[c.Name]
