@@ -78,7 +78,7 @@ const maxStrangers = 64
 // stranger scans a member whose name, at i, is not known and cannot be learnt.
 func (d *Decoder) stranger(text []byte, n *node, i, depth, base int) int {
 	end := skipString(text, i)
-	if end < 0 || len(d.strangers)-base >= maxStrangers {
+	if end < 0 || d.learnt < maxUnmapped || len(d.strangers)-base >= maxStrangers {
 		return -1
 	}
 	name := text[i:end]

@@ -2,6 +2,7 @@ package json
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/waybill-data/waybill/internal/column"
@@ -22,14 +23,20 @@ func oneOfEach() []string {
 		"Array(DateTime64(3))", "Array(Float32)", "Array(Bool)", "Array(Map(String, String))",
 		"Map(String, String)", "Map(LowCardinality(String), UInt64)", "Map(String, Array(String))",
 		"Map(String, Map(String, Nullable(Float64)))", "Map(String, LowCardinality(Nullable(String)))",
+		"Int128", "Int256", "UInt128", "UInt256", "Nullable(UInt256)", "Array(Int128)",
+		"Decimal(1, 0)", "Decimal(9, 2)", "Decimal(18, 18)", "Decimal(38, 10)", "Decimal(76, 5)", "Nullable(Decimal(20, 4))",
+		"IPv4", "IPv6", "Nullable(IPv4)", "FixedString(3)", "Nullable(FixedString(16))", "Date", "Date32", "Nullable(Date)",
+		"LowCardinality(UInt16)", "LowCardinality(Nullable(Date))", "LowCardinality(FixedString(2))", "Array(LowCardinality(Nullable(Float64)))",
 	}
-	known := types[:0]
-	for _, typ := range types {
-		if _, err := column.ParseType(typ); err == nil {
-			known = append(known, typ)
-		}
-	}
-	return known
+	return known(types)
+}
+
+// known are the types that this tree has columns for.
+func known(types []string) []string {
+	return slices.DeleteFunc(types, func(typ string) bool {
+		_, err := column.ParseType(typ)
+		return err != nil
+	})
 }
 
 // everyType are columns of all types over one path, moments in every format.
@@ -39,7 +46,7 @@ func everyType(path string, onInvalid contract.Policy) []contract.Column {
 		c := contract.Column{Name: fmt.Sprintf("%s c%d", path, i), Type: typ, From: path, OnInvalid: onInvalid}
 		columns = append(columns, c)
 	}
-	for i, typ := range []string{"DateTime", "DateTime64(0)", "DateTime64(3)", "DateTime64(9)", "Array(DateTime64(6))"} {
+	for i, typ := range known([]string{"DateTime", "DateTime64(0)", "DateTime64(3)", "DateTime64(9)", "Array(DateTime64(6))", "Date", "Date32"}) {
 		for _, format := range []string{"unix", "unix_ms", "unix_us", "unix_ns"} {
 			columns = append(columns, contract.Column{Name: fmt.Sprintf("%s %s%d", path, format, i), Type: typ,
 				From: path, Format: format, OnInvalid: onInvalid})

@@ -20,9 +20,9 @@ func special(w uint64) uint64 {
 	return ((q-lowBits*(' '+1))&^q | (b-lowBits)&^b) & highBits
 }
 
-// run is where the run of plain text that begins at start ends: the text's length if nothing ends it, -1 if it
+// plainEnd is where the run of plain text that begins at start ends: the text's length if nothing ends it, -1 if it
 // is not valid UTF-8.
-func run(text []byte, start int) int {
+func plainEnd(text []byte, start int) int {
 	i, high := start, uint64(0)
 	for ; i+16 <= len(text); i += 16 {
 		words := (*[16]byte)(text[i:])
@@ -35,11 +35,11 @@ func run(text []byte, start int) int {
 			return valid(text, start, i+8+bits.TrailingZeros64(m)>>3, high)
 		}
 	}
-	return runTail(text, start, i, high)
+	return plainTail(text, start, i, high)
 }
 
-// runTail is run for the last bytes of the text.
-func runTail(text []byte, start, i int, high uint64) int {
+// plainTail is plainEnd for the last bytes of the text.
+func plainTail(text []byte, start, i int, high uint64) int {
 	for ; i < len(text); i++ {
 		c := text[i]
 		if c == '"' || c == '\\' || c < ' ' {
@@ -95,7 +95,7 @@ func (d *Decoder) str(text []byte, i int) (s []byte, next int) {
 	if text[i] != '"' {
 		return nil, -1
 	}
-	end := run(text, i+1)
+	end := plainEnd(text, i+1)
 	if uint(end) >= uint(len(text)) {
 		return nil, -1
 	}
@@ -118,7 +118,7 @@ func (d *Decoder) unescape(text []byte, start, i int) (s []byte, next int) {
 			}
 			buf = utf8.AppendRune(buf, r)
 		}
-		end := run(text, i)
+		end := plainEnd(text, i)
 		if end < 0 {
 			return nil, -1
 		}

@@ -32,14 +32,14 @@ func skipScalar(text []byte, i int) int {
 
 // skipString steps over the string at i.
 func skipString(text []byte, i int) int {
-	i = run(text, i+1)
+	i = plainEnd(text, i+1)
 	for i >= 0 && i+1 < len(text) && text[i] == '\\' {
 		if simple[text[i+1]] != 0 {
 			i += 2
 		} else if _, i = unicode(text, i); i < 0 {
 			return -1
 		}
-		if i = run(text, i); i < 0 {
+		if i = plainEnd(text, i); i < 0 {
 			return -1
 		}
 	}

@@ -92,7 +92,7 @@ func (d *Decoder) take(text []byte, f *field, i, depth int) int {
 		if text[i] != '"' {
 			break
 		}
-		end := run(text, i+1)
+		end := plainEnd(text, i+1)
 		if uint(end) >= uint(len(text)) || text[end] != '"' {
 			break
 		}
@@ -246,7 +246,7 @@ func (d *Decoder) scanNull(text []byte, o *op, i int) int {
 	case o.low != nil && o.low.CanNull():
 		o.low.AppendNull()
 	default:
-		return -1
+		return d.scanOther(text, o, i, 0)
 	}
 	return next
 }
@@ -351,6 +351,7 @@ func (d *Decoder) scanMap(text []byte, o *op, i, depth int) int {
 		}
 		i = blanks(text, i+1)
 	}
+	d.bail = d.bail || !d.distinct(text, d.keys[base:]) // what came first counts
 	d.keys = d.keys[:base]
 	return -1
 }
@@ -370,7 +371,7 @@ func (d *Decoder) endMap(text []byte, o *op, i, base int) int {
 // element scans one of many values, which are mostly strings without escapes.
 func (d *Decoder) element(text []byte, o *op, i, depth int) int {
 	if uint(i) < uint(len(text)) && text[i] == '"' && o.null == nil && (o.kind == opString || o.kind == opLowCardinality) {
-		if end := run(text, i+1); uint(end) < uint(len(text)) && text[end] == '"' {
+		if end := plainEnd(text, i+1); uint(end) < uint(len(text)) && text[end] == '"' {
 			if o.kind == opString {
 				o.str.Append(text[i+1 : end])
 			} else {

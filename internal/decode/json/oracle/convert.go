@@ -5,6 +5,7 @@ import (
 	"math/big"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/waybill-data/waybill/internal/contract"
@@ -19,10 +20,10 @@ type failure struct {
 
 // converter turns JSON values into values of a column.
 type converter struct {
-	format  string        // of moments
-	strings bool          // wide integers and moments may be numbers in strings
-	path    contract.Path // to the value at hand
-	rounded int
+	format   string        // of moments
+	version2 bool          // wide integers and moments may be numbers in strings, rounding of floats is counted
+	path     contract.Path // to the value at hand
+	rounded  int
 }
 
 // convert is the value that n is in a column of type t.
@@ -100,10 +101,11 @@ func (k *converter) scalar(t Type, n node) (text, code string) {
 		}
 		return "", "wrong_type"
 	case "Float32", "Float64":
-		if n.kind != '0' {
-			return "", "wrong_type"
-		}
-		return floatBits(t, string(n.raw))
+		return k.float(t, n)
+	case "Decimal":
+		return k.decimal(t, n)
+	case "Date", "Date32":
+		return k.date(t, n)
 	}
 	if _, ok := integers[t.Name]; ok {
 		return k.integer(t, n)
@@ -116,6 +118,12 @@ func (k *converter) scalar(t Type, n node) (text, code string) {
 		return n.text, ""
 	case "UUID":
 		return uuid(n.text)
+	case "IPv4":
+		return ipv4(n.text)
+	case "IPv6":
+		return ipv6(n.text)
+	case "FixedString":
+		return fixedString(t, n.text)
 	case "Enum8", "Enum16":
 		names, numbers := t.enum()
 		if i := slices.Index(names, n.text); i >= 0 {
@@ -174,7 +182,7 @@ func defaultOf(c planColumn) Value {
 // isTextual reports whether values of the type are written as strings.
 func isTextual(t Type, format string) bool {
 	switch t.Name {
-	case "String", "UUID", "Enum8", "Enum16":
+	case "String", "UUID", "Enum8", "Enum16", "IPv4", "IPv6", "FixedString":
 		return true
 	}
 	return format == "rfc3339"
@@ -193,6 +201,10 @@ func zero(t Type) Value {
 		return Value{Kind: KindMap}
 	case "String":
 		return Scalar("")
+	case "FixedString":
+		return Scalar(strings.Repeat("\x00", int(t.number(0))))
+	case "Date32": // ClickHouse's default is its first day
+		return Scalar(strconv.FormatInt(daysOf("1900-01-01"), 10))
 	case "Enum8", "Enum16": // ascending by number
 		_, numbers := t.enum()
 		return Scalar(numbers[0])

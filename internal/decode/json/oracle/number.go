@@ -32,7 +32,7 @@ func numberText(n node, orString bool) (text, code string) {
 // integer is an exact integer. From 64 bits on it may come in a string: JavaScript would maim it otherwise.
 func (k *converter) integer(t Type, n node) (text, code string) {
 	size := integers[t.Name]
-	number, code := numberText(n, k.strings && max(size, -size) >= 64)
+	number, code := numberText(n, k.version2 && max(size, -size) >= 64)
 	if code != "" {
 		return "", code
 	}
@@ -105,15 +105,21 @@ func decimal(number string) (digits string, exp *big.Int, negative bool) {
 	return strings.TrimLeft(digits, "0"), exp, negative
 }
 
-// floatBits are the bits of the nearest float.
-func floatBits(t Type, number string) (text, code string) {
+// float is the bits of the nearest float.
+func (k *converter) float(t Type, n node) (text, code string) {
+	if n.kind != '0' {
+		return "", "wrong_type"
+	}
 	size := 64
 	if t.Name == "Float32" {
 		size = 32
 	}
-	v, err := strconv.ParseFloat(number, size)
+	v, err := strconv.ParseFloat(string(n.raw), size)
 	if err != nil {
 		return "", "out_of_range"
+	}
+	if k.version2 {
+		k.countRounding(string(n.raw), v)
 	}
 	if size == 32 {
 		return strconv.FormatUint(uint64(math.Float32bits(float32(v))), 10), ""

@@ -155,6 +155,10 @@ func (r *reader) scalar(t Type) string {
 	switch t.Name {
 	case "String":
 		return r.text()
+	case "FixedString":
+		return string(r.bytes(int(t.number(0))))
+	case "IPv6": // in network order
+		return new(big.Int).SetBytes(r.bytes(16)).String()
 	case "UUID": // two little-endian halves, the high one first
 		high, low := littleEndian(r.bytes(8)), littleEndian(r.bytes(8))
 		return high.Lsh(high, 64).Or(high, low).String()
@@ -178,8 +182,12 @@ func width(t Type) (bytes int, signed bool) {
 	switch t.Name {
 	case "Bool":
 		return 1, false
-	case "DateTime", "Float32":
+	case "Date":
+		return 2, false
+	case "DateTime", "Float32", "IPv4":
 		return 4, false
+	case "Date32":
+		return 4, true
 	case "Float64":
 		return 8, false
 	case "DateTime64":
@@ -191,8 +199,24 @@ func width(t Type) (bytes int, signed bool) {
 		}
 		return bits / 8, true
 	}
+	if t.Name == "Decimal" {
+		return decimalWidth(t.number(0)), true
+	}
 	if bits := integers[t.Name]; bits != 0 {
 		return max(bits, -bits) / 8, bits < 0
 	}
 	panic("oracle: no width for type " + t.Name)
+}
+
+// decimalWidth is how many bytes hold so many digits.
+func decimalWidth(precision int64) int {
+	switch {
+	case precision <= 9:
+		return 4
+	case precision <= 18:
+		return 8
+	case precision <= 38:
+		return 16
+	}
+	return 32
 }
