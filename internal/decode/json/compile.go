@@ -42,7 +42,8 @@ func (d *Decoder) compile(index int, c contract.PlanColumn) error {
 		return err
 	}
 	if c.Source != contract.SourceField {
-		d.others = append(d.others, &source{field: *f, source: c.Source, header: c.Header})
+		s := &source{field: *f, source: c.Source, header: c.Header}
+		d.others, d.counted = append(d.others, s), append(d.counted, &s.field)
 		return nil
 	}
 	path, err := contract.ParsePath(c.Path)
@@ -50,7 +51,7 @@ func (d *Decoder) compile(index int, c contract.PlanColumn) error {
 		return err
 	}
 	f.path, f.each = path, path.Each() >= 0
-	d.fields = append(d.fields, f)
+	d.fields, d.counted = append(d.fields, f), append(d.counted, f)
 	d.root.add(f)
 	return nil
 }

@@ -71,7 +71,7 @@ func (d *Decoder) Unmapped() map[string]int64 {
 // starts counting anew.
 func (d *Decoder) Rounded() map[string]int64 {
 	out := map[string]int64{}
-	for _, f := range d.fields {
+	for _, f := range d.counted {
 		if f.rounded > 0 {
 			out[f.name] = f.rounded
 			f.rounded = 0
@@ -83,7 +83,7 @@ func (d *Decoder) Rounded() map[string]int64 {
 // Defaulted are the columns that got values which the events did not have; it starts counting anew.
 func (d *Decoder) Defaulted() map[string]Defaults {
 	out := map[string]Defaults{}
-	for _, f := range d.fields {
+	for _, f := range d.counted {
 		if f.filled != (Defaults{}) {
 			out[f.name] = f.filled
 			f.filled = Defaults{}

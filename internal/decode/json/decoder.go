@@ -34,7 +34,9 @@ type Decoder struct {
 	fields []*field      // those that events fill, in plan order
 	root   *node
 	others []*source // columns that do not come from the event
-	freeze bool
+	// counted are the fields of both that have policies.
+	counted []*field
+	freeze  bool
 	validator
 	counters
 

@@ -1,0 +1,273 @@
+package json
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/column"
+	"github.com/waybill-data/waybill/internal/contract"
+)
+
+// judged decodes a record as if the scanner could take nothing.
+func judged(d *Decoder, rec *waybill.Record, epoch waybill.Epoch, b *column.Block) Outcome {
+	d.bind(b)
+	d.text, d.row = rec.Value, b.Columns[0].Rows()
+	d.begin()
+	if !d.judge() || !d.finish(rec, epoch) {
+		b.Truncate(d.row)
+		return Outcome{Kind: Rejected, Reject: d.reject}
+	}
+	d.commit()
+	return Outcome{Kind: Written, Rounded: d.rounded}
+}
+
+// row is what a record becomes, or what it is rejected for.
+func rowOf(out Outcome, b *column.Block, columns int) string {
+	if r := out.Reject; r != nil {
+		return fmt.Sprintf("%s %s %s@%d", r.Code, r.Column, r.Path, r.ByteOffset)
+	}
+	var row []string
+	for _, c := range b.Columns[:columns] {
+		row = append(row, show(c, 0))
+	}
+	return strings.Join(row, "|")
+}
+
+func TestDecode_ArrayPaths(t *testing.T) {
+	columns := []contract.Column{
+		{Name: "first", Type: "String", From: "messages[0].role"},
+		{Name: "second", Type: "Nullable(String)", From: "messages[1].content", As: "json"},
+		{Name: "all", Type: "Array(String)", From: "messages[*].role"},
+		{Name: "ids", Type: "Array(Nullable(UInt8))", From: "messages[*].id", OnInvalid: contract.Default},
+		{Name: "deep", Type: "UInt8", From: "m[1][0]"},
+		{Name: "v", Type: "Array(Float64)", From: "v", Length: 2, OnInvalid: contract.Default},
+	}
+	d := columnsDecoder(t, columns...)
+	for _, tc := range []struct{ text, want string }{
+		{`{}`, `|NULL|[]|[]|0|[]`},
+		{`{"messages":[]}`, `|NULL|[]|[]|0|[]`},
+		{`{"messages":null,"m":null}`, `|NULL|[]|[]|0|[]`},
+		{`{"messages":[{"role":"a","id":1},{"content":[1, 2]},{"role":null,"id":null,"x":1}],"m":[0,[7,8],9],"v":[1,2]}`, `a|[1, 2]|[a ]|[1 NULL NULL]|7|[1 2]`},
+		{`{ "messages" : [ { "role" : "a" } , { "role":"b","content" : {} } ] , "m" : [ [ ] , [ 3 ] ] }`, `a|{}|[a b]|[NULL NULL]|3|[]`},
+		{`{"messages":[{"role":"a","id":1},{"role":"b","id":"no"},{"role":"c","id":3}]}`, `a|NULL|[a b c]|[]|0|[]`},
+		{`{"messages":[{"role":1}]}`, `wrong_type all messages[*].role@21`},
+		{`{"messages":[{},{"role":1}]}`, `wrong_type all messages[*].role@24`},
+		{`{"messages":{"role":"a"}}`, `wrong_type first messages[0].role@12`},
+		{`{"messages":["a"]}`, `wrong_type all messages[*].role@13`},
+		{`{"messages":[{"role":"a","role":"b"}]}`, "duplicate_key  messages[*].role@25"},
+		{`{"m":[0,{}]}`, `wrong_type deep m[1][0]@8`},
+		{`{"v":[1]}`, `|NULL|[]|[]|0|[]`},
+		{`{"v":[1,2,3]}`, `|NULL|[]|[]|0|[]`},
+		{`{"v":[1,2`, `truncated  @9`},
+		{`{"messages":[{"role":"a"},]}`, `invalid_json  @26`},
+		{`{"messages":[{"role":"a"} {}]}`, `invalid_json  @26`},
+	} {
+		rec := &waybill.Record{Topic: "t", Value: []byte(tc.text)}
+		b := d.NewBlock()
+		got := rowOf(d.Decode(rec, 1, b), b, len(columns))
+		b = d.NewBlock()
+		byJudge := rowOf(judged(d, rec, 1, b), b, len(columns))
+		// What all takes of an empty string for a missing role is counted; show writes it as nothing.
+		if got = strings.ReplaceAll(got, "[a  ]", "[a ]"); got != strings.ReplaceAll(byJudge, "[a  ]", "[a ]") {
+			t.Errorf("%s:\nscanner %s\njudge   %s", tc.text, got, byJudge)
+		}
+		if got != tc.want {
+			t.Errorf("%s:\ngot  %s\nwant %s", tc.text, got, tc.want)
+		}
+	}
+}
+
+func TestDecode_ArrayPathsAreCounted(t *testing.T) {
+	d := columnsDecoder(t,
+		contract.Column{Name: "a", Type: "Array(UInt8)", From: "e[*].a"},
+		contract.Column{Name: "b", Type: "String", From: "e[0].b", Required: true})
+	if out, _ := decode(d, `{"e":[{"b":"x","new":1},{"a":null,"new":1},{"a":3,"other":{}}]}`); out.Kind != Written {
+		t.Fatal(out.Reject)
+	}
+	if got := d.Defaulted(); got["a"] != (Defaults{Missing: 1, Null: 1}) {
+		t.Errorf("defaulted %+v", got)
+	}
+	want := map[string]int64{"e[*].b": 1, "e[*].new": 2, "e[*].other": 1, "e[0].new": 1}
+	if got := d.Unmapped(); !maps.Equal(got, want) {
+		t.Errorf("unmapped %v, want %v", got, want)
+	}
+	if out, _ := decode(d, `{"e":[]}`); out.Reject == nil || out.Reject.Code != MissingRequired || out.Reject.Path != "e[0].b" {
+		t.Errorf("got %+v", out.Reject)
+	}
+}
+
+func TestDecode_SourcesBesideTheEvent(t *testing.T) {
+	value := "prod"
+	columns := []contract.Column{
+		{Name: "key", Type: "String", Kafka: "key"},
+		{Name: "id", Type: "Nullable(UUID)", Kafka: "header.id", OnInvalid: contract.Null},
+		{Name: "region", Type: "LowCardinality(String)", Kafka: "header.region", Required: true},
+		{Name: "at", Type: "DateTime64(3)", Kafka: "timestamp"},
+		{Name: "seconds", Type: "DateTime", Kafka: "timestamp"},
+		{Name: "topic", Type: "String", Kafka: "topic"},
+		{Name: "partition", Type: "UInt8", Kafka: "partition"},
+		{Name: "pos", Type: "Int64", Kafka: "offset"},
+		{Name: "env", Type: "LowCardinality(String)", Value: &value},
+	}
+	d := columnsDecoder(t, columns...)
+	rec := waybill.Record{Topic: "calls", Partition: 7, Offset: 42, Time: 1795358687123, Key: []byte("k\xff"), Value: []byte(`{}`),
+		Headers: []waybill.Header{{Key: "region", Value: []byte("eu")}, {Key: "id", Value: []byte("7f9c24e8-3b12-4fef-91e0-1d2b3c4d5e6f")}, {Key: "region", Value: []byte("us")}}}
+	for _, tc := range []struct {
+		name, want string
+		change     func(*waybill.Record)
+	}{
+		{"all", "k\xff|7f9c24e83b124fef91e01d2b3c4d5e6f|eu|1795358687123|1795358687|calls|7|42|prod", func(*waybill.Record) {}},
+		{"nothing", "|NULL|eu|1795358687123|1795358687|calls|7|42|prod", func(r *waybill.Record) { r.Key, r.Headers = nil, r.Headers[:1] }},
+		{"null and invalid", "|NULL|eu|1795358687123|1795358687|calls|7|42|prod", func(r *waybill.Record) {
+			r.Key, r.Headers = []byte{}, []waybill.Header{{Key: "region", Value: []byte("eu")}, {Key: "id", Value: []byte("x")}}
+		}},
+		{"no region", "missing_required region @-1", func(r *waybill.Record) { r.Headers = nil }},
+		{"null region", "null_required region @-1", func(r *waybill.Record) { r.Headers = []waybill.Header{{Key: "region"}} }},
+		{"partition", "out_of_range partition @-1", func(r *waybill.Record) { r.Partition = 256 }},
+	} {
+		r := rec
+		tc.change(&r)
+		b := d.NewBlock()
+		if got := rowOf(d.Decode(&r, 1, b), b, len(columns)); got != tc.want {
+			t.Errorf("%s:\ngot  %q\nwant %q", tc.name, got, tc.want)
+		}
+	}
+	if got := d.Rounded()["seconds"]; got != 3 {
+		t.Errorf("%d timestamps lost their milliseconds, want 3", got)
+	}
+	if got := d.Defaulted(); got["key"].Missing != 1 || got["id"] != (Defaults{Missing: 1, Invalid: 1}) {
+		t.Errorf("defaulted %+v", got)
+	}
+}
+
+func TestDecode_TableDefaultIsSentAsNull(t *testing.T) {
+	schema := contract.TableSchema{Database: "d", Table: "t", Columns: []contract.TableColumn{
+		{Name: "n", Type: "UInt32", DefaultKind: "DEFAULT", DefaultExpr: "7"},
+		{Name: "lc", Type: "LowCardinality(String)", DefaultKind: "DEFAULT", DefaultExpr: "'x'"},
+		{Name: "given", Type: "UInt32", DefaultKind: "DEFAULT", DefaultExpr: "7"},
+		{Name: "arr", Type: "Array(UInt8)", DefaultKind: "DEFAULT", DefaultExpr: "[1]"},
+		{Name: "_topic", Type: "String"}, {Name: "_partition", Type: "UInt32"}, {Name: "_offset", Type: "UInt64"}, {Name: "_epoch", Type: "UInt32"},
+	}}
+	nine := "9"
+	p, err := contract.Compile(contract.Contract{Columns: []contract.Column{{Name: "n", Type: "UInt32", OnInvalid: contract.TableDefault},
+		{Name: "lc", Type: "LowCardinality(String)"}, {Name: "given", Type: "UInt32", Default: &nine}, {Name: "arr", Type: "Array(UInt8)"}}},
+		schema, contract.DefaultLineage(), Version)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := New(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]string{
+		`{}`:                        "NULL|NULL|9|[]",
+		`{"n":null,"lc":null}`:      "NULL|NULL|9|[]",
+		`{"n":"no","lc":"a"}`:       "NULL|a|9|[]",
+		`{"n":0,"lc":"","arr":[2]}`: "0||9|[2]",
+	} {
+		out, b := decode(d, text)
+		if got := rowOf(out, b, 4); got != want {
+			t.Errorf("%s: got %s, want %s", text, got, want)
+		}
+	}
+	if types := fmt.Sprint(d.NewBlock().Columns[0].Type(), d.NewBlock().Columns[1].Type()); types != "Nullable(UInt32)LowCardinality(Nullable(String))" {
+		t.Errorf("sent as %s", types)
+	}
+	if got := d.Defaulted()["n"]; got != (Defaults{Missing: 1, Null: 1, Invalid: 1}) {
+		t.Errorf("counted %+v", got)
+	}
+}
+
+// Members that are not mapped and can no longer be learnt are counted together and still may not come twice.
+func TestDecode_Strangers(t *testing.T) {
+	d := columnsDecoder(t, contract.Column{Name: "n", Type: "UInt8", From: "a.n"})
+	for i := range maxUnmapped {
+		decode(d, fmt.Sprintf(`{"f%d":1}`, i))
+	}
+	for _, tc := range []struct {
+		text string
+		want Code
+	}{
+		{`{"s":1,"t":{"s":2},"a":{"s":1,"n":1},"u":[]}`, ""}, {`{"s":1,"s":1}`, DuplicateKey}, {`{"a":{"s":1,"t":1,"s":1}}`, DuplicateKey},
+		{`{"s":1,"\u0073":1}`, DuplicateKey}, {`{"\u0073":1,"x":1}`, ""}, {`{"s":1,"t":01}`, InvalidJSON},
+	} {
+		out, _ := decode(d, tc.text)
+		if got := out.Reject; (got == nil) != (tc.want == "") || got != nil && got.Code != tc.want {
+			t.Errorf("%s: got %v, want %s", tc.text, got, tc.want)
+		}
+	}
+	if got := d.Unmapped()[OtherPaths]; got != 6 {
+		t.Errorf("%d others, want 6", got)
+	}
+}
+
+// The scanner and the judge make the same of any event, under paths that the oracle does not know.
+func TestDecode_ScannerAndJudgeAgree(t *testing.T) {
+	names := []string{"a", "b", "c"}
+	value := rapid.Custom(func(rt *rapid.T) string { return drawValue(rt, names, 4) })
+	rapid.Check(t, func(rt *rapid.T) {
+		var columns []contract.Column
+		for i := range rapid.IntRange(1, 5).Draw(rt, "columns") {
+			path := contract.Names(rapid.SampledFrom(names).Draw(rt, "root"))
+			for range rapid.IntRange(0, 3).Draw(rt, "steps") {
+				path = append(path, drawStep(rt, names, path.Each() < 0))
+			}
+			c := contract.Column{Name: fmt.Sprintf("c%d", i), From: path.String(), Type: rapid.SampledFrom([]string{"UInt8", "Nullable(String)", "LowCardinality(String)", "Map(String, UInt8)"}).Draw(rt, "type"),
+				OnInvalid: rapid.SampledFrom([]contract.Policy{contract.DeadLetter, contract.Default}).Draw(rt, "policy")}
+			if path.Each() >= 0 || rapid.Bool().Draw(rt, "array") {
+				c.Type = "Array(" + c.Type + ")"
+				c.Length = rapid.SampledFrom([]int{0, 0, 2}).Draw(rt, "length")
+			}
+			columns = append(columns, c)
+		}
+		scanning, judging := columnsDecoder(t, columns...), columnsDecoder(t, columns...)
+		for range 4 {
+			rec := &waybill.Record{Topic: "t", Value: []byte(value.Draw(rt, "event"))}
+			sb, jb := scanning.NewBlock(), judging.NewBlock()
+			s, j := scanning.Decode(rec, 1, sb), judged(judging, rec, 1, jb)
+			if got, want := rowOf(s, sb, len(columns)), rowOf(j, jb, len(columns)); got != want || s.Rounded != j.Rounded {
+				rt.Fatalf("%s under %+v:\nscanner %s\njudge   %s", rec.Value, columns, got, want)
+			}
+		}
+		if got, want := scanning.Defaulted(), judging.Defaulted(); !maps.Equal(got, want) {
+			rt.Fatalf("under %+v:\nscanner counts %v\njudge   %v", columns, got, want)
+		}
+		if got, want := scanning.Unmapped(), judging.Unmapped(); !maps.Equal(got, want) {
+			rt.Fatalf("under %+v:\nscanner counts %v\njudge   %v", columns, got, want)
+		}
+	})
+}
+
+func drawStep(rt *rapid.T, names []string, each bool) contract.Step {
+	switch kind := rapid.IntRange(0, 3).Draw(rt, "step"); {
+	case kind == 0 && each:
+		return contract.Step{Kind: contract.Each}
+	case kind <= 1:
+		return contract.Step{Kind: contract.Element, Index: rapid.IntRange(0, 2).Draw(rt, "index")}
+	}
+	return contract.Step{Name: rapid.SampledFrom(names).Draw(rt, "name")}
+}
+
+// drawValue is an object at the outermost level and anything further in.
+func drawValue(rt *rapid.T, names []string, depth int) string {
+	kind := rapid.IntRange(0, 5).Draw(rt, "kind")
+	if depth == 4 || depth > 0 && kind < 3 && kind > 0 {
+		var members []string
+		for range rapid.IntRange(0, 3).Draw(rt, "members") {
+			members = append(members, fmt.Sprintf("%q: %s", rapid.SampledFrom(names).Draw(rt, "member"), drawValue(rt, names, depth-1)))
+		}
+		if kind == 1 && depth < 4 {
+			for i := range members {
+				_, members[i], _ = strings.Cut(members[i], ": ")
+			}
+			return "[" + strings.Join(members, ",") + "]"
+		}
+		return "{" + strings.Join(members, " ,") + "}"
+	}
+	return rapid.SampledFrom([]string{"1", "7", "300", "null", `"s"`, `"\u0041"`, "true", "-1"}).Draw(rt, "scalar")
+}
