@@ -84,6 +84,9 @@ func (f TimeFormat) Takes() Kinds {
 
 func (f TimeFormat) isUnix() bool { return unixFormat <= f.kind && f.kind <= unixNanoFormat }
 
+// Unix is the number of decimal places of a second in one unit; ok is false if the format is no Unix format.
+func (f TimeFormat) Unix() (decimals int, ok bool) { return f.decimals(), f.isUnix() }
+
 // decimals is the number of decimal places of a second in one unit of a Unix format.
 func (f TimeFormat) decimals() int { return 3 * int(f.kind-unixFormat) }
 

@@ -49,6 +49,7 @@ type Decoder struct {
 	rounded int
 	reject  *Reject
 	bail    bool   // a matter for the judge, whatever the policies say
+	padded  []byte // the memory of its text, see inputOf
 	scratch []byte // an unescaped string
 	keys    []span // of the map being filled
 	// strangers are the names, in quotes, that the objects being scanned have and no node knows.
@@ -126,14 +127,14 @@ func (d *Decoder) begin() {
 
 // scanRecord takes the whole text as one row's fields; false if it cannot.
 func (d *Decoder) scanRecord() bool {
-	i := blanks(d.text, 0)
-	if i >= len(d.text) || d.text[i] != '{' {
+	var t input
+	t, d.padded = inputOf(d.text, d.padded)
+	i := blanks(t, 0)
+	if t.at(i) != '{' {
 		return false
 	}
-	if i = d.object(d.text, d.root, i, 1); i < 0 {
-		return false
-	}
-	return blanks(d.text, i) == len(d.text)
+	i = d.object(t, d.root, i, 1)
+	return i >= 0 && blanks(t, i) == t.n
 }
 
 // finish fills the columns that the event has not filled; false if the record is rejected.

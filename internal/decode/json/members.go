@@ -18,11 +18,11 @@ type slot struct {
 // member is a spelling of a slot's name: its own, or one with escapes in it.
 type member struct {
 	slot *slot
-	// The spelling and the closing quote: the first 8 bytes as a number, under a mask if there are fewer, and
-	// the rest.
-	head, mask uint64
-	rest       string
-	size       int // in bytes, closing quote included
+	// The spelling as it stands in a text, quotes and a colon included: two words, under masks if they are
+	// not full, and the rest.
+	first, firstMask, second, secondMask uint64
+	rest                                 string
+	size                                 int // in bytes
 	// next are the members that have followed it, the last one first: producers write the same keys in the
 	// same order, give or take an optional one.
 	next [2]*member
@@ -30,14 +30,14 @@ type member struct {
 
 // members are the spellings known at a node, for finding them fast. The zero value is ready after learn.
 type members struct {
-	first member // of no name: what comes first in an object follows it
-	slots map[string]*slot
-	known []*member
-	table []*member // open addressing, linear probing, at most half full
+	before member // of no name: what comes first in an object follows it
+	slots  map[string]*slot
+	known  []*member
+	table  []*member // open addressing, linear probing, at most half full
 }
 
-// maxMember bounds the names that are learnt: a longer one is not looked up by its first bytes.
-const maxMember = 256
+// maxMember bounds the spellings that are kept, in bytes.
+const maxMember = 4096
 
 // learn starts anew with the mapped members.
 func (m *members) learn(children map[string]*node) {
@@ -63,13 +63,10 @@ func plain(name string) bool {
 
 // spell makes a spelling known. It is valid UTF-8 between quotes, so text that equals it needs no further check.
 func (m *members) spell(spelling string, s *slot) *member {
-	quoted := spelling + `"`
+	quoted := `"` + spelling + `":`
 	n := &member{slot: s, size: len(quoted)}
-	var head [8]byte
-	copied := copy(head[:], quoted)
-	n.head = binary.LittleEndian.Uint64(head[:])
-	n.mask = ^uint64(0) >> (64 - 8*copied)
-	n.rest = quoted[copied:]
+	n.first, n.firstMask, n.rest = cutWord(quoted)
+	n.second, n.secondMask, n.rest = cutWord(n.rest)
 	m.known = append(m.known, n)
 	if 2*len(m.known) > len(m.table) {
 		m.table = make([]*member, max(16, 2*len(m.table)))
@@ -82,53 +79,57 @@ func (m *members) spell(spelling string, s *slot) *member {
 	return n
 }
 
+// cutWord is the first 8 bytes of s as a number, with a mask of what there is, and what comes after them.
+func cutWord(s string) (word, mask uint64, rest string) {
+	var b [8]byte
+	n := copy(b[:], s)
+	if n > 0 {
+		mask = ^uint64(0) >> (64 - 8*n)
+	}
+	return binary.LittleEndian.Uint64(b[:]), mask, s[n:]
+}
+
 func (m *members) put(n *member) {
-	i := m.home(n.head, n.size)
+	i := m.home(n.first, n.size)
 	for m.table[i] != nil {
 		i = (i + 1) & (len(m.table) - 1)
 	}
 	m.table[i] = n
 }
 
-func (m *members) home(head uint64, size int) int {
-	h := (head ^ uint64(size)*0x9e3779b97f4a7c15) * 0xff51afd7ed558ccd
+func (m *members) home(first uint64, size int) int {
+	h := (first ^ uint64(size)*0x9e3779b97f4a7c15) * 0xff51afd7ed558ccd
 	return int(h>>32) & (len(m.table) - 1)
 }
 
-// at reports whether text has n's spelling, closing quote included, at i.
-func (n *member) at(text []byte, i int) bool {
-	if i+8 > len(text) || binary.LittleEndian.Uint64(text[i:])&n.mask != n.head {
+// at reports whether t has the member's spelling at i, followed by a colon.
+func (n *member) at(t input, i int) bool {
+	if (t.word(i)^n.first)&n.firstMask|(t.word(i+8)^n.second)&n.secondMask != 0 {
 		return false
 	}
-	return n.rest == "" || i+n.size <= len(text) && string(text[i+8:i+n.size]) == n.rest
+	return n.rest == "" || n.restAt(t, i)
 }
 
-// find is the member spelt text[i:end], the closing quote being at end; nil if it is not known.
-func (m *members) find(text []byte, i, end int) *member {
-	size := end + 1 - i
-	if len(m.table) == 0 || size > maxMember || i+8 > len(text) {
-		return m.scan(text, i, size)
+func (n *member) restAt(t input, i int) bool {
+	return i+n.size <= t.n && string(t.from(i+16, i+n.size)) == n.rest
+}
+
+// find is the member whose spelling, quotes included, is from i to before end in t; nil if it is not known.
+func (m *members) find(t input, i, end int) *member {
+	if len(m.table) == 0 {
+		return nil
 	}
-	head := binary.LittleEndian.Uint64(text[i:])
-	if size < 8 {
-		head &= 1<<(8*size) - 1
+	spelling := t.from(i, end)
+	var b [16]byte
+	copy(b[:], spelling)
+	if len(spelling) < len(b) {
+		b[len(spelling)] = ':'
 	}
-	for at := m.home(head, size); m.table[at] != nil; at = (at + 1) & (len(m.table) - 1) {
+	first, second := binary.LittleEndian.Uint64(b[:8]), binary.LittleEndian.Uint64(b[8:])
+	size := len(spelling) + 1
+	for at := m.home(first, size); m.table[at] != nil; at = (at + 1) & (len(m.table) - 1) {
 		n := m.table[at]
-		if n.head == head && n.size == size && (n.rest == "" || string(text[i+8:i+size]) == n.rest) {
-			return n
-		}
-	}
-	return nil
-}
-
-// scan is find near the end of the text.
-func (m *members) scan(text []byte, i, size int) *member {
-	var head [8]byte
-	copied := copy(head[:min(8, size)], text[i:])
-	word := binary.LittleEndian.Uint64(head[:])
-	for _, n := range m.known {
-		if n.size == size && n.head == word && string(text[i+copied:i+size]) == n.rest {
+		if n.first == first && n.second == second && n.size == size && (n.rest == "" || string(t.from(i+min(16, len(spelling)), end)) == n.rest[:len(n.rest)-1]) {
 			return n
 		}
 	}

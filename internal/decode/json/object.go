@@ -1,54 +1,56 @@
 package json
 
-import (
-	"bytes"
-	"unicode/utf8"
-)
+import "bytes"
 
 // The scanner's functions take the index where something begins in the text and return the index after it,
 // or -1 if they cannot take it: the text may be broken there, or it may be a matter for the judge.
 
 // object scans the object that opens at i, the depth-th container, and hands its members to their columns.
-func (d *Decoder) object(text []byte, n *node, i, depth int) int {
+func (d *Decoder) object(t input, n *node, i, depth int) int {
 	if depth > MaxDepth || len(n.inArray) > 0 {
 		return -1
 	}
 	d.visit++
-	visit, last, base := d.visit, &n.first, len(d.strangers)
-	if i = blanks(text, i+1); i < len(text) && text[i] == '}' {
+	visit, last, base := d.visit, &n.before, len(d.strangers)
+	if i = blanks(t, i+1); t.at(i) == '}' {
 		return i + 1
 	}
-	for uint(i) < uint(len(text)) && text[i] == '"' {
+	for {
 		m := last.next[0]
-		if m == nil || !m.at(text, i+1) {
-			m = d.lookup(text, n, last, i+1)
+		switch {
+		case m != nil && m.at(t, i):
+			i += m.size
+		case t.at(i) != '"':
+			return -1
+		default:
+			if m, i = d.lookup(t, n, last, i); i < 0 {
+				return -1
+			}
 		}
 		if m == nil {
-			i = d.stranger(text, n, i, depth, base)
+			i = d.stranger(t, n, i, depth, base)
 		} else {
 			s := m.slot
 			if s.seen == visit {
 				return -1 // twice in one object
 			}
 			s.seen, last = visit, m
-			if i += 1 + m.size; uint(i+1) < uint(len(text)) && text[i] == ':' && text[i+1] > ' ' {
-				i++
-			} else if i = colon(text, i); i < 0 {
-				return -1
+			if t.at(i) <= ' ' {
+				i = blanks(t, i)
 			}
 			if s.only != nil {
-				i = d.take(text, s.only, i, depth)
+				i = d.take(t, s.only, i, depth)
 			} else {
-				i = d.member(text, n, s, i, depth)
+				i = d.member(t, n, s, i, depth)
 			}
 		}
-		if uint(i) < uint(len(text)) && text[i] <= ' ' {
-			i = blanks(text, i)
-		}
-		if uint(i) >= uint(len(text)) {
+		if i < 0 {
 			return -1
 		}
-		c := text[i]
+		if t.at(i) <= ' ' {
+			i = blanks(t, i)
+		}
+		c := t.at(i)
 		i++
 		if c != ',' {
 			if c != '}' {
@@ -57,95 +59,90 @@ func (d *Decoder) object(text []byte, n *node, i, depth int) int {
 			d.strangers = d.strangers[:base]
 			return i
 		}
-		if uint(i) < uint(len(text)) && text[i] <= ' ' {
-			i = blanks(text, i)
+		if t.at(i) <= ' ' {
+			i = blanks(t, i)
 		}
 	}
-	return -1
 }
 
 // member scans the value of a member that is no column's alone.
-func (d *Decoder) member(text []byte, n *node, s *slot, i, depth int) int {
+func (d *Decoder) member(t input, n *node, s *slot, i, depth int) int {
 	if s.child != nil {
-		return d.value(text, s.child, i, depth)
+		return d.value(t, s.child, i, depth)
 	}
-	return d.ignore(text, n, &s.count, i, depth)
+	return d.ignore(t, n, &s.count, i, depth)
 }
 
 // maxStrangers bounds the members of one object that could not be learnt: they are compared pair by pair.
 const maxStrangers = 64
 
 // stranger scans a member whose name, at i, is not known and cannot be learnt.
-func (d *Decoder) stranger(text []byte, n *node, i, depth, base int) int {
-	end := skipString(text, i)
+func (d *Decoder) stranger(t input, n *node, i, depth, base int) int {
+	end := skipString(t, i)
 	if end < 0 || d.learnt < maxUnmapped || len(d.strangers)-base >= maxStrangers {
 		return -1
 	}
-	name := text[i:end]
+	name := t.from(i, end)
 	if bytes.IndexByte(name, '\\') >= 0 {
 		return -1
 	}
 	for _, s := range d.strangers[base:] {
-		if string(text[s.start:s.end]) == string(name) {
+		if string(t.from(s.start, s.end)) == string(name) {
 			return -1
 		}
 	}
 	d.strangers = append(d.strangers, span{i, end})
-	if i = colon(text, end); i < 0 {
+	if i = colon(t, end); i < 0 {
 		return -1
 	}
-	return d.ignore(text, n, &d.other, i, depth)
+	return d.ignore(t, n, &d.other, i, depth)
 }
 
 // colon steps over the colon at i and blanks around it.
-func colon(text []byte, i int) int {
-	if i = blanks(text, i); uint(i) < uint(len(text)) && text[i] == ':' {
-		return blanks(text, i+1)
+func colon(t input, i int) int {
+	if i = blanks(t, i); i < 0 || t.at(i) != ':' {
+		return -1
 	}
-	return -1
+	return blanks(t, i+1)
 }
 
-// lookup finds the member that is named at i and did not come as predicted.
-func (d *Decoder) lookup(text []byte, n *node, last *member, i int) *member {
-	m := last.next[1]
-	if m == nil || !m.at(text, i) {
-		if m = d.find(text, n, i); m == nil {
-			return nil
+// lookup finds the member that is named at i and did not come as predicted, and steps over its colon. It is nil,
+// and i stays, if it is not known and cannot be learnt.
+func (d *Decoder) lookup(t input, n *node, last *member, i int) (m *member, next int) {
+	if m = last.next[1]; m != nil && m.at(t, i) {
+		last.follows(m)
+		return m, i + m.size
+	}
+	end := skipString(t, i)
+	if end < 0 {
+		return nil, -1
+	}
+	if m = n.find(t, i, end); m == nil {
+		if m = d.learn(n, t.from(i, end)); m == nil {
+			return nil, i
 		}
 	}
 	last.follows(m)
-	return m
-}
-
-// find looks a member up, or learns it; nil if there is none that can be learnt.
-func (d *Decoder) find(text []byte, n *node, i int) *member {
-	end := skipString(text, i-1) - 1
-	if end < 0 {
-		return nil
-	}
-	if m := n.members.find(text, i, end); m != nil {
-		return m
-	}
-	return d.learn(n, text[i:end], i)
+	return m, colon(t, end)
 }
 
 // ignore counts and skips the value of a member that no column takes.
-func (d *Decoder) ignore(text []byte, n *node, count *int64, i, depth int) int {
+func (d *Decoder) ignore(t input, n *node, count *int64, i, depth int) int {
 	if !n.taken {
 		if d.freeze {
 			return -1
 		}
 		d.pending = append(d.pending, count)
 	}
-	return skip(text, i, depth)
+	return skip(t, i, depth)
 }
 
-// learn makes a spelling known at n.
-func (d *Decoder) learn(n *node, spelling []byte, i int) *member {
-	if !utf8.Valid(spelling) || len(spelling) >= maxMember {
+// learn makes a spelling, quotes included, known at n; nil if there are too many already.
+func (d *Decoder) learn(n *node, quoted []byte) *member {
+	if len(quoted) > maxMember {
 		return nil
 	}
-	name := string(d.unquote(d.text[i-1 : i+len(spelling)+1]))
+	name := string(d.unquote(quoted))
 	s := n.slots[name]
 	if s == nil {
 		if s = d.newSlot(n, name); s == nil {
@@ -154,61 +151,58 @@ func (d *Decoder) learn(n *node, spelling []byte, i int) *member {
 	} else if len(n.known) > 4*len(n.slots)+16 {
 		return nil // a producer that spells one name in ever new ways
 	}
-	return n.spell(string(spelling), s)
+	return n.spell(string(quoted[1:len(quoted)-1]), s)
 }
 
 // value hands the value at i to the columns that take it and goes on to those that take parts of it.
-func (d *Decoder) value(text []byte, n *node, i, depth int) int {
-	if i >= len(text) {
-		return -1
-	}
+func (d *Decoder) value(t input, n *node, i, depth int) int {
 	if n.only != nil {
-		return d.take(text, n.only, i, depth)
+		return d.take(t, n.only, i, depth)
 	}
 	end := -1
 	for _, f := range n.takers {
-		if end = d.take(text, f, i, depth); end < 0 {
+		if end = d.take(t, f, i, depth); end < 0 {
 			return -1
 		}
 	}
 	if n.isLeaf() {
 		return end
 	}
-	switch text[i] {
+	switch t.at(i) {
 	case 'n':
-		return literal(text, i, "null")
+		return literal(t, i, "null")
 	case '{':
-		return d.object(text, n, i, depth+1)
+		return d.object(t, n, i, depth+1)
 	case '[':
-		return d.array(text, n, i, depth+1)
+		return d.array(t, n, i, depth+1)
 	}
 	return -1 // the columns below have a value of the wrong type
 }
 
 // array scans the array that opens at i, of which columns take parts.
-func (d *Decoder) array(text []byte, n *node, i, depth int) int {
+func (d *Decoder) array(t input, n *node, i, depth int) int {
 	if depth > MaxDepth || len(n.inObject) > 0 {
 		return -1
 	}
 	elements := n.elements
 	next := i
 	for index := 0; ; index++ {
-		if next = nextElement(text, next, index); next < 0 || text[next] == ']' {
+		if next = nextElement(t, next, index); next < 0 || t.at(next) == ']' {
 			break
 		}
 		start := next
 		next = -1
 		if n.each != nil {
-			if next = d.eachOf(text, n.each, start, depth); next < 0 {
+			if next = d.eachOf(t, n.each, start, depth); next < 0 {
 				return -1
 			}
 		}
 		switch {
 		case len(elements) > 0 && elements[0].index == index:
-			next = d.value(text, elements[0].node, start, depth)
+			next = d.value(t, elements[0].node, start, depth)
 			elements = elements[1:]
 		case n.each == nil:
-			next = skip(text, start, depth)
+			next = skip(t, start, depth)
 		}
 		if next < 0 {
 			return -1
@@ -222,31 +216,28 @@ func (d *Decoder) array(text []byte, n *node, i, depth int) int {
 
 // nextElement is where an array's next element begins, or its closing bracket: i is at the opening bracket
 // if index is 0, else after the element before.
-func nextElement(text []byte, i, index int) int {
+func nextElement(t input, i, index int) int {
 	if index == 0 {
-		i = blanks(text, i+1)
-		if i >= len(text) {
-			return -1
-		}
+		return blanks(t, i+1)
+	}
+	i = blanks(t, i)
+	switch t.at(i) {
+	case ']':
 		return i
-	}
-	if i = blanks(text, i); i >= len(text) || text[i] != ',' && text[i] != ']' {
-		return -1
-	}
-	if text[i] == ',' {
-		if i = blanks(text, i+1); i >= len(text) || text[i] == ']' {
-			return -1
+	case ',':
+		if i = blanks(t, i+1); t.at(i) != ']' {
+			return i
 		}
 	}
-	return i
+	return -1
 }
 
 // eachOf lets columns take their part of one element.
-func (d *Decoder) eachOf(text []byte, e *each, i, depth int) int {
+func (d *Decoder) eachOf(t input, e *each, i, depth int) int {
 	for _, f := range e.fields {
 		f.before = f.list.Elem().Rows()
 	}
-	end := d.value(text, e.node, i, depth)
+	end := d.value(t, e.node, i, depth)
 	if end < 0 {
 		return -1
 	}

@@ -10,20 +10,20 @@ import (
 const maxShort = 18
 
 // scanInteger appends the integer at i.
-func (d *Decoder) scanInteger(text []byte, o *op, i int) int {
+func (d *Decoder) scanInteger(t input, o *op, i int) int {
 	start := i
-	neg := text[i] == '-'
+	neg := t.at(i) == '-'
 	if neg {
 		i++
 	}
 	first, v := i, uint64(0)
-	for i < len(text) && text[i]-'0' <= 9 {
-		v = 10*v + uint64(text[i]-'0')
+	for c := t.at(i) - '0'; c <= 9; c = t.at(i) - '0' {
+		v = 10*v + uint64(c)
 		i++
 	}
 	n := i - first
-	if n == 0 || n > maxShort || text[first] == '0' && n > 1 || i < len(text) && (text[i] == '.' || text[i]|0x20 == 'e') {
-		return d.scanLong(text, o, start)
+	if n == 0 || n > maxShort || t.at(first) == '0' && n > 1 || t.at(i) == '.' || t.at(i)|0x20 == 'e' {
+		return d.scanLong(t, o, start)
 	}
 	if neg {
 		v = -v
@@ -35,15 +35,15 @@ func (d *Decoder) scanInteger(text []byte, o *op, i int) int {
 }
 
 // scanLong appends the number at i, whatever it looks like, or the string that holds one.
-func (d *Decoder) scanLong(text []byte, o *op, i int) int {
-	if text[i] == '"' {
-		return d.scanOther(text, o, i, 0)
+func (d *Decoder) scanLong(t input, o *op, i int) int {
+	if t.at(i) == '"' {
+		return d.scanOther(t, o, i, 0)
 	}
-	next := number(text, i)
+	next := number(t, i)
 	if next < 0 {
 		return -1
 	}
-	exact, err := column.AppendNumber(o.col, text[i:next])
+	exact, err := column.AppendNumber(o.col, t.from(i, next))
 	if err != nil {
 		return -1
 	}
@@ -59,37 +59,58 @@ const exactMantissa = 1 << 53
 var exactPower = [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22}
 
 // scanFloat appends the number at i to a Float64 column.
-func (d *Decoder) scanFloat(text []byte, o *op, i int) int {
+func (d *Decoder) scanFloat(t input, o *op, i int) int {
 	start := i
-	neg := text[i] == '-'
+	neg := t.at(i) == '-'
 	if neg {
 		i++
 	}
 	whole, v := i, uint64(0)
-	for i < len(text) && text[i]-'0' <= 9 {
-		v = 10*v + uint64(text[i]-'0')
+	for c := t.at(i) - '0'; c <= 9; c = t.at(i) - '0' {
+		v = 10*v + uint64(c)
 		i++
 	}
 	digits, frac := i-whole, 0
-	if digits == 0 || text[whole] == '0' && digits > 1 {
-		return d.scanLong(text, o, start)
+	if digits == 0 || t.at(whole) == '0' && digits > 1 {
+		return d.scanLong(t, o, start)
 	}
-	if i < len(text) && text[i] == '.' {
+	if t.at(i) == '.' {
 		point := i
-		for i++; i < len(text) && text[i]-'0' <= 9; i++ {
-			v = 10*v + uint64(text[i]-'0')
+		i++
+		for c := t.at(i) - '0'; c <= 9; c = t.at(i) - '0' {
+			v = 10*v + uint64(c)
+			i++
 		}
 		if frac = i - point - 1; frac == 0 {
 			return -1
 		}
 	}
-	if digits+frac > maxShort || v > exactMantissa || i < len(text) && text[i]|0x20 == 'e' {
-		return d.scanLong(text, o, start)
+	if digits+frac > maxShort || v > exactMantissa || t.at(i)|0x20 == 'e' {
+		return d.scanLong(t, o, start)
 	}
 	f := float64(v) / exactPower[frac]
 	if neg {
 		f = math.Copysign(f, -1)
 	}
 	o.float.Append(f)
+	return i
+}
+
+// scanUnix appends the moment at i, written as a number of units since the Unix epoch.
+func (d *Decoder) scanUnix(t input, o *op, i, depth int) int {
+	first, v := i, int64(0)
+	for c := t.at(i) - '0'; c <= 9; c = t.at(i) - '0' {
+		v = 10*v + int64(c)
+		i++
+	}
+	n := i - first
+	if n == 0 || n > maxShort || v > o.limit || t.at(first) == '0' && n > 1 || t.at(i) == '.' || t.at(i)|0x20 == 'e' {
+		return d.scanOther(t, o, first, depth)
+	}
+	v *= o.ticks
+	if !column.InDateTime64Range(v, o.time.Precision()) {
+		return -1
+	}
+	o.time.Append(v)
 	return i
 }

@@ -1,83 +1,75 @@
 package json
 
 // skip steps over the value at i, strictly, which is in depth containers.
-func skip(text []byte, i, depth int) int {
-	if uint(i) >= uint(len(text)) {
-		return -1
-	}
-	switch text[i] {
+func skip(t input, i, depth int) int {
+	switch t.at(i) {
 	case '"':
-		return skipString(text, i)
+		return skipString(t, i)
 	case '{', '[':
-		return skipContainer(text, i, depth)
+		return skipContainer(t, i, depth)
 	}
-	return skipScalar(text, i)
+	return skipScalar(t, i)
 }
 
 // skipScalar steps over a number, true, false or null.
-func skipScalar(text []byte, i int) int {
-	if uint(i) >= uint(len(text)) {
-		return -1
-	}
-	switch text[i] {
+func skipScalar(t input, i int) int {
+	switch t.at(i) {
 	case 't':
-		return literal(text, i, "true")
+		return literal(t, i, "true")
 	case 'f':
-		return literal(text, i, "false")
+		return literal(t, i, "false")
 	case 'n':
-		return literal(text, i, "null")
+		return literal(t, i, "null")
 	}
-	return number(text, i)
+	return number(t, i)
 }
 
 // skipString steps over the string at i.
-func skipString(text []byte, i int) int {
-	i = plainEnd(text, i+1)
-	for i >= 0 && i+1 < len(text) && text[i] == '\\' {
-		if simple[text[i+1]] != 0 {
+func skipString(t input, i int) int {
+	i = plainEnd(t, i+1)
+	for i >= 0 && t.at(i) == '\\' {
+		if simple[t.at(i+1)] != 0 {
 			i += 2
-		} else if _, i = unicode(text, i); i < 0 {
+		} else if _, i = unicode(t, i); i < 0 {
 			return -1
 		}
-		if i = plainEnd(text, i); i < 0 {
-			return -1
-		}
+		i = plainEnd(t, i)
 	}
-	if uint(i) >= uint(len(text)) || text[i] != '"' {
+	if i < 0 || t.at(i) != '"' {
 		return -1
 	}
 	return i + 1
 }
 
 // number steps over a number.
-func number(text []byte, i int) int {
-	if i < len(text) && text[i] == '-' {
+func number(t input, i int) int {
+	if t.at(i) == '-' {
 		i++
 	}
 	start := i
-	i = digits(text, i)
-	if i == start || text[start] == '0' && i > start+1 {
+	i = digits(t, i)
+	if i == start || t.at(start) == '0' && i > start+1 {
 		return -1
 	}
-	if i < len(text) && text[i] == '.' {
-		if start, i = i+1, digits(text, i+1); i == start {
+	if t.at(i) == '.' {
+		if start, i = i+1, digits(t, i+1); i == start {
 			return -1
 		}
 	}
-	if i < len(text) && text[i]|0x20 == 'e' {
+	if t.at(i)|0x20 == 'e' {
 		i++
-		if i < len(text) && (text[i] == '+' || text[i] == '-') {
+		if t.at(i) == '+' || t.at(i) == '-' {
 			i++
 		}
-		if start, i = i, digits(text, i); i == start {
+		if start, i = i, digits(t, i); i == start {
 			return -1
 		}
 	}
 	return i
 }
 
-func digits(text []byte, i int) int {
-	for i < len(text) && text[i]-'0' <= 9 {
+func digits(t input, i int) int {
+	for t.at(i)-'0' <= 9 {
 		i++
 	}
 	return i
@@ -102,62 +94,58 @@ func (s *nesting) push(object bool) {
 func (s *nesting) object() bool { return s.bits[(s.n-1)>>6]>>((s.n-1)&63)&1 != 0 }
 
 // skipContainer steps over the object or array at i.
-func skipContainer(text []byte, i, depth int) int {
+func skipContainer(t input, i, depth int) int {
 	var around nesting
 	for {
-		// A value begins at i.
-		if uint(i) >= uint(len(text)) {
+		if i < 0 {
 			return -1
 		}
-		switch c := text[i]; c {
+		switch c := t.at(i); c { // a value begins here
 		case '{', '[':
 			if depth+around.n >= MaxDepth {
 				return -1
 			}
 			around.push(c == '{')
-			if i = blanks(text, i+1); i >= len(text) {
-				return -1
-			}
-			if text[i] == c+2 { // the closing bracket is two on from the opening one
+			if i = blanks(t, i+1); t.at(i) == c+2 { // the closing bracket is two on from the opening one
 				around.n--
 				i++
 				break
 			}
 			if c == '{' {
-				i = name(text, i)
+				i = name(t, i)
 			}
 			continue
 		case '"':
-			i = skipString(text, i)
+			i = skipString(t, i)
 		default:
-			i = skipScalar(text, i)
+			i = skipScalar(t, i)
 		}
-		if i = closing(text, i, &around); i < 0 || around.n == 0 {
+		if i = closing(t, i, &around); i < 0 || around.n == 0 {
 			return i
 		}
 	}
 }
 
 // name steps over a member's name and colon.
-func name(text []byte, i int) int {
-	if i >= len(text) || text[i] != '"' {
+func name(t input, i int) int {
+	if t.at(i) != '"' {
 		return -1
 	}
-	return colon(text, skipString(text, i))
+	return colon(t, skipString(t, i))
 }
 
 // closing steps from the end of a value over brackets that close after it to where the next value begins,
 // or to the end of the outermost container.
-func closing(text []byte, i int, around *nesting) int {
+func closing(t input, i int, around *nesting) int {
 	for around.n > 0 {
-		if i = blanks(text, i); i < 0 || i >= len(text) {
+		if i = blanks(t, i); i < 0 {
 			return -1
 		}
 		object := around.object()
-		switch c := text[i]; {
+		switch c := t.at(i); {
 		case c == ',':
-			if i = blanks(text, i+1); object {
-				return name(text, i)
+			if i = blanks(t, i+1); object {
+				return name(t, i)
 			}
 			return i
 		case c == '}' && object, c == ']' && !object:

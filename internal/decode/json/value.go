@@ -2,6 +2,7 @@ package json
 
 import (
 	"bytes"
+	"math"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -22,28 +23,31 @@ const (
 	opNumber // a number of any other type
 	opBool
 	opUUID
-	opTime
+	opTime // written as RFC 3339
+	opUnix // written as a number
 	opArray
 	opMap
 )
 
 // op is how values are scanned into a column of one block.
 type op struct {
-	kind      opKind
-	format    column.TimeFormat
-	col       column.Column
-	null      *column.Nullable // around col, if it is Nullable
-	text      column.Texter    // col, of opRaw, opString
-	str       *column.String   // likewise
-	low       *column.LowCardinality
-	integer   column.Word // col, of opInteger
-	float     *column.Float64
-	bools     *column.Bool
-	uuid      *column.UUID
-	time      *column.DateTime64
-	array     *column.Array
-	pairs     *column.Map
-	key, elem *op // of opMap; elem also of opArray
+	kind    opKind
+	format  column.TimeFormat
+	col     column.Column
+	null    *column.Nullable // around col, if it is Nullable
+	text    column.Texter    // col, of opRaw, opString
+	str     *column.String   // likewise
+	low     *column.LowCardinality
+	integer column.Word // col, of opInteger
+	float   *column.Float64
+	bools   *column.Bool
+	uuid    *column.UUID
+	time    *column.DateTime64
+	// ticks of the column in a unit of opUnix, and the most units whose ticks fit an int64.
+	ticks, limit int64
+	array        *column.Array
+	pairs        *column.Map
+	key, elem    *op // of opMap; elem also of opArray
 }
 
 // bindOp is the op for a column.
@@ -68,8 +72,14 @@ func bindOp(c column.Column, format column.TimeFormat) op {
 	case *column.UUID:
 		o.kind, o.uuid = opUUID, c
 	case *column.DateTime64:
-		if format == column.RFC3339 {
-			o.kind, o.time = opTime, c
+		o.time = c
+		decimals, unix := format.Unix()
+		switch {
+		case format == column.RFC3339:
+			o.kind = opTime
+		case unix && c.Precision() >= decimals:
+			o.kind, o.ticks = opUnix, int64(math.Pow10(c.Precision()-decimals))
+			o.limit = math.MaxInt64 / o.ticks
 		}
 	case *column.Array:
 		elem := bindOp(c.Elem(), format)
@@ -83,52 +93,54 @@ func bindOp(c column.Column, format column.TimeFormat) op {
 
 // take scans the value at i into f's column, by its policies. The values that events are mostly made of have
 // a short way here.
-func (d *Decoder) take(text []byte, f *field, i, depth int) int {
-	if uint(i) >= uint(len(text)) {
-		return -1
-	}
+func (d *Decoder) take(t input, f *field, i, depth int) int {
 	switch f.short {
-	case opString, opLowCardinality:
-		if text[i] != '"' {
+	case opString:
+		if t.at(i) != '"' {
 			break
 		}
-		end := plainEnd(text, i+1)
-		if uint(end) >= uint(len(text)) || text[end] != '"' {
+		if end := plainEnd(t, i+1); end >= 0 && t.at(end) == '"' {
+			f.op.str.Append(t.from(i+1, end))
+			f.mark = d.record
+			return end + 1
+		}
+	case opLowCardinality:
+		if t.at(i) != '"' {
 			break
 		}
-		if f.short == opString {
-			f.op.str.Append(text[i+1 : end])
-		} else {
-			f.op.low.Append(text[i+1 : end])
+		if end := plainEnd(t, i+1); end >= 0 && t.at(end) == '"' {
+			f.op.low.Append(t.from(i+1, end))
+			f.mark = d.record
+			return end + 1
 		}
-		f.mark = d.record
-		return end + 1
 	case opInteger:
-		if next := d.scanInteger(text, &f.op, i); next >= 0 {
+		if t.at(i)-'0' > 9 {
+			break
+		}
+		if next := d.scanInteger(t, &f.op, i); next >= 0 {
 			f.mark = d.record
 			return next
 		}
-		f.col.Truncate(d.row)
 	}
-	if text[i] == 'n' {
-		return d.takeNull(text, f, i)
+	if t.at(i) == 'n' {
+		return d.takeNull(t, f, i)
 	}
-	return d.takeAny(text, f, i, depth)
+	return d.takeAny(t, f, i, depth)
 }
 
 // takeAny is take for every kind of value but null.
-func (d *Decoder) takeAny(text []byte, f *field, i, depth int) int {
+func (d *Decoder) takeAny(t input, f *field, i, depth int) int {
 	o, before := &f.op, d.rounded
 	if f.each {
 		o = f.op.elem
 	}
-	next := d.scan(text, o, i, depth)
+	next := d.scan(t, o, i, depth)
 	if next >= 0 && f.length > 0 && !f.each && !f.hasLength() {
 		next = -1
 	}
 	if next < 0 {
 		d.rounded = before // what was rounded is not in the row
-		return d.unfit(text, f, i, depth)
+		return d.unfit(t, f, i, depth)
 	}
 	for range d.rounded - before {
 		d.pending = append(d.pending, &f.rounded)
@@ -140,8 +152,8 @@ func (d *Decoder) takeAny(text []byte, f *field, i, depth int) int {
 }
 
 // takeNull applies on_null. NULL for null is no substitution.
-func (d *Decoder) takeNull(text []byte, f *field, i int) int {
-	next := literal(text, i, "null")
+func (d *Decoder) takeNull(t input, f *field, i int) int {
+	next := literal(t, i, "null")
 	switch {
 	case next < 0:
 	case f.each:
@@ -166,8 +178,8 @@ func (d *Decoder) nullElement(f *field) {
 }
 
 // unfit applies on_invalid to the value at i, which may have been written half, or be broken text.
-func (d *Decoder) unfit(text []byte, f *field, i, depth int) int {
-	next := skip(text, i, depth)
+func (d *Decoder) unfit(t input, f *field, i, depth int) int {
+	next := skip(t, i, depth)
 	if next < 0 || d.bail || f.each || f.onInvalid == contract.DeadLetter {
 		return -1
 	}
@@ -192,43 +204,42 @@ func (d *Decoder) substitute(f *field, p contract.Policy, count *int64) bool {
 }
 
 // scan appends the value at i to o's column. If it cannot, the column may be left half-written.
-func (d *Decoder) scan(text []byte, o *op, i, depth int) int {
-	if uint(i) >= uint(len(text)) {
-		return -1
-	}
-	if text[i] == 'n' {
-		return d.scanNull(text, o, i)
+func (d *Decoder) scan(t input, o *op, i, depth int) int {
+	if t.at(i) == 'n' {
+		return d.scanNull(t, o, i)
 	}
 	next := -1
 	switch o.kind {
 	case opString:
-		next = d.scanText(text, o.text, i)
+		next = d.scanText(t, o.text, i)
 	case opLowCardinality:
-		if next = d.scanText(text, o.text, i); o.null == nil {
+		if next = d.scanText(t, o.text, i); o.null == nil {
 			return next
 		}
 	case opInteger:
-		next = d.scanInteger(text, o, i)
+		next = d.scanInteger(t, o, i)
 	case opFloat:
-		next = d.scanFloat(text, o, i)
+		next = d.scanFloat(t, o, i)
 	case opNumber:
-		next = d.scanLong(text, o, i)
+		next = d.scanLong(t, o, i)
 	case opBool:
-		next = scanBool(text, o.bools, i)
+		next = scanBool(t, o.bools, i)
 	case opUUID:
-		next = d.scanUUID(text, o, i, depth)
+		next = d.scanUUID(t, o, i, depth)
 	case opTime:
-		next = d.scanTime(text, o, i)
+		next = d.scanTime(t, o, i)
+	case opUnix:
+		next = d.scanUnix(t, o, i, depth)
 	case opArray:
-		next = d.scanArray(text, o, i, depth+1)
+		next = d.scanArray(t, o, i, depth+1)
 	case opMap:
-		next = d.scanMap(text, o, i, depth+1)
+		next = d.scanMap(t, o, i, depth+1)
 	case opRaw:
-		if next = skip(text, i, depth); next >= 0 {
-			o.text.Append(text[i:next])
+		if next = skip(t, i, depth); next >= 0 {
+			o.text.Append(t.from(i, next))
 		}
 	default:
-		next = d.scanOther(text, o, i, depth)
+		next = d.scanOther(t, o, i, depth)
 	}
 	if o.null != nil && next >= 0 {
 		o.null.EndRow()
@@ -237,8 +248,8 @@ func (d *Decoder) scan(text []byte, o *op, i, depth int) int {
 }
 
 // scanNull appends NULL where the type has it.
-func (d *Decoder) scanNull(text []byte, o *op, i int) int {
-	next := literal(text, i, "null")
+func (d *Decoder) scanNull(t input, o *op, i int) int {
+	next := literal(t, i, "null")
 	switch {
 	case next < 0:
 	case o.null != nil:
@@ -246,26 +257,26 @@ func (d *Decoder) scanNull(text []byte, o *op, i int) int {
 	case o.low != nil && o.low.CanNull():
 		o.low.AppendNull()
 	default:
-		return d.scanOther(text, o, i, 0)
+		return d.scanOther(t, o, i, 0)
 	}
 	return next
 }
 
-func (d *Decoder) scanText(text []byte, c column.Texter, i int) int {
-	s, next := d.str(text, i)
+func (d *Decoder) scanText(t input, c column.Texter, i int) int {
+	s, next := d.str(t, i)
 	if next >= 0 {
 		c.Append(s)
 	}
 	return next
 }
 
-func scanBool(text []byte, c *column.Bool, i int) int {
-	next := literal(text, i, "true")
+func scanBool(t input, c *column.Bool, i int) int {
+	next := literal(t, i, "true")
 	if next < 0 {
-		next = literal(text, i, "false")
+		next = literal(t, i, "false")
 	}
 	if next >= 0 {
-		c.Append(text[i] == 't')
+		c.Append(t.at(i) == 't')
 	}
 	return next
 }
@@ -273,20 +284,20 @@ func scanBool(text []byte, c *column.Bool, i int) int {
 // uuidText is the length of a UUID in quotes.
 const uuidText = 38
 
-func (d *Decoder) scanUUID(text []byte, o *op, i, depth int) int {
-	if i+uuidText > len(text) || text[i] != '"' || text[i+uuidText-1] != '"' {
-		return d.scanOther(text, o, i, depth)
+func (d *Decoder) scanUUID(t input, o *op, i, depth int) int {
+	if t.at(i) != '"' || t.at(i+uuidText-1) != '"' {
+		return d.scanOther(t, o, i, depth)
 	}
-	v, ok := column.UUIDOf(text[i+1 : i+uuidText-1])
+	v, ok := column.UUIDOf(t.from(i+1, i+uuidText-1))
 	if !ok {
-		return d.scanOther(text, o, i, depth)
+		return d.scanOther(t, o, i, depth)
 	}
 	o.uuid.Append(v)
 	return i + uuidText
 }
 
-func (d *Decoder) scanTime(text []byte, o *op, i int) int {
-	s, next := d.str(text, i)
+func (d *Decoder) scanTime(t input, o *op, i int) int {
+	s, next := d.str(t, i)
 	if next < 0 {
 		return -1
 	}
@@ -301,64 +312,61 @@ func (d *Decoder) scanTime(text []byte, o *op, i int) int {
 	return next
 }
 
-func (d *Decoder) scanArray(text []byte, o *op, i, depth int) int {
-	if text[i] != '[' || depth > MaxDepth {
+func (d *Decoder) scanArray(t input, o *op, i, depth int) int {
+	if t.at(i) != '[' || depth > MaxDepth {
 		return -1
 	}
 	for index := 0; ; index++ {
-		if i = nextElement(text, i, index); i < 0 {
+		if i = nextElement(t, i, index); i < 0 {
 			return -1
 		}
-		if text[i] == ']' {
+		if t.at(i) == ']' {
 			o.array.EndRow()
 			return i + 1
 		}
-		if i = d.element(text, o.elem, i, depth); i < 0 {
+		if i = d.element(t, o.elem, i, depth); i < 0 {
 			return -1
 		}
 	}
 }
 
-func (d *Decoder) scanMap(text []byte, o *op, i, depth int) int {
-	if text[i] != '{' || depth > MaxDepth {
+func (d *Decoder) scanMap(t input, o *op, i, depth int) int {
+	if t.at(i) != '{' || depth > MaxDepth {
 		return -1
 	}
 	base := len(d.keys)
-	if i = blanks(text, i+1); i < len(text) && text[i] == '}' {
+	if i = blanks(t, i+1); t.at(i) == '}' {
 		o.pairs.EndRow()
 		return i + 1
 	}
-	for uint(i) < uint(len(text)) && text[i] == '"' {
+	for t.at(i) == '"' {
 		start := i
-		if i = d.element(text, o.key, i, depth); i < 0 {
+		if i = d.element(t, o.key, i, depth); i < 0 {
 			break
 		}
 		d.keys = append(d.keys, span{start, i})
-		if i = colon(text, i); i < 0 {
+		if i = colon(t, i); i < 0 {
 			break
 		}
-		if i = d.element(text, o.elem, i, depth); i < 0 {
+		if i = d.element(t, o.elem, i, depth); i < 0 {
 			break
 		}
-		if i = blanks(text, i); i >= len(text) {
+		if i = blanks(t, i); t.at(i) == '}' {
+			return d.endMap(t, o, i, base)
+		}
+		if t.at(i) != ',' {
 			break
 		}
-		if text[i] == '}' {
-			return d.endMap(text, o, i, base)
-		}
-		if text[i] != ',' {
-			break
-		}
-		i = blanks(text, i+1)
+		i = blanks(t, i+1)
 	}
-	d.bail = d.bail || !d.distinct(text, d.keys[base:]) // what came first counts
+	d.bail = d.bail || !d.distinct(t, d.keys[base:]) // what came first counts
 	d.keys = d.keys[:base]
 	return -1
 }
 
 // endMap finishes a map's row at its closing bracket, unless a key came twice.
-func (d *Decoder) endMap(text []byte, o *op, i, base int) int {
-	distinct := d.distinct(text, d.keys[base:])
+func (d *Decoder) endMap(t input, o *op, i, base int) int {
+	distinct := d.distinct(t, d.keys[base:])
 	d.keys = d.keys[:base]
 	if !distinct {
 		d.bail = true
@@ -369,18 +377,18 @@ func (d *Decoder) endMap(text []byte, o *op, i, base int) int {
 }
 
 // element scans one of many values, which are mostly strings without escapes.
-func (d *Decoder) element(text []byte, o *op, i, depth int) int {
-	if uint(i) < uint(len(text)) && text[i] == '"' && o.null == nil && (o.kind == opString || o.kind == opLowCardinality) {
-		if end := plainEnd(text, i+1); uint(end) < uint(len(text)) && text[end] == '"' {
+func (d *Decoder) element(t input, o *op, i, depth int) int {
+	if t.at(i) == '"' && o.null == nil && (o.kind == opString || o.kind == opLowCardinality) {
+		if end := plainEnd(t, i+1); end >= 0 && t.at(end) == '"' {
 			if o.kind == opString {
-				o.str.Append(text[i+1 : end])
+				o.str.Append(t.from(i+1, end))
 			} else {
-				o.low.Append(text[i+1 : end])
+				o.low.Append(t.from(i+1, end))
 			}
 			return end + 1
 		}
 	}
-	return d.scan(text, o, i, depth)
+	return d.scan(t, o, i, depth)
 }
 
 // few keys are compared pair by pair.
@@ -388,9 +396,9 @@ const few = 12
 
 // distinct reports whether the keys, quoted spans of the text, certainly differ: keys with escapes may not
 // although their spellings do.
-func (d *Decoder) distinct(text []byte, keys []span) bool {
+func (d *Decoder) distinct(t input, keys []span) bool {
 	for i, k := range keys {
-		key := text[k.start:k.end]
+		key := t.from(k.start, k.end)
 		if len(keys) > 1 && bytes.IndexByte(key, '\\') >= 0 {
 			return false
 		}
@@ -398,18 +406,18 @@ func (d *Decoder) distinct(text []byte, keys []span) bool {
 			continue
 		}
 		for _, o := range keys[:i] {
-			if o.end-o.start == len(key) && string(text[o.start:o.end]) == string(key) {
+			if o.end-o.start == len(key) && string(t.from(o.start, o.end)) == string(key) {
 				return false
 			}
 		}
 	}
-	return len(keys) <= few || d.distinctHashes(text, keys)
+	return len(keys) <= few || d.distinctHashes(t, keys)
 }
 
-func (d *Decoder) distinctHashes(text []byte, keys []span) bool {
+func (d *Decoder) distinctHashes(t input, keys []span) bool {
 	d.hashes.begin(len(keys))
 	for _, k := range keys {
-		if h := xxhash.Sum64(text[k.start:k.end]); h == 0 || !d.hashes.add(h) {
+		if h := xxhash.Sum64(t.from(k.start, k.end)); h == 0 || !d.hashes.add(h) {
 			return false
 		}
 	}
@@ -417,8 +425,8 @@ func (d *Decoder) distinctHashes(text []byte, keys []span) bool {
 }
 
 // scanOther finds the value's end, which makes it valid text, and writes it as the judge does.
-func (d *Decoder) scanOther(text []byte, o *op, i, depth int) int {
-	next := skip(text, i, depth)
+func (d *Decoder) scanOther(t input, o *op, i, depth int) int {
+	next := skip(t, i, depth)
 	if next < 0 {
 		return -1
 	}
