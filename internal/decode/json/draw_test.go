@@ -172,7 +172,18 @@ func (d *eventDrawer) value(t oracle.Type, format string) string {
 		return d.quoted(fmt.Sprintf("%08x-%04X-4abc-8DEF-0123456789ab", rapid.Uint32().Draw(d.t, "uuid"), rapid.Uint16().Draw(d.t, "uuid")))
 	case "Enum8", "Enum16":
 		return rapid.SampledFrom([]string{`"x"`, `"y z"`, `"it's"`, `"a"`, `"\u0078"`}).Draw(d.t, "enum")
-	case "DateTime", "DateTime64":
+	case "IPv4", "IPv6":
+		return d.quoted(rapid.SampledFrom([]string{"0.0.0.0", "255.255.255.255", "10.1.2.3", "010.1.2.3", "1.2.3", "::", "::1", "fe80::1%eth0",
+			"2001:DB8::ff00:42:8329", "::ffff:10.1.2.3", "1:2:3:4:5:6:7:8", "1::2::3", "", "1.2.3.256"}).Draw(d.t, "address"))
+	case "FixedString":
+		return d.quoted(rapid.StringN(0, 3, -1).Draw(d.t, "fixed"))
+	case "Date", "Date32":
+		if format == "rfc3339" && d.chance(50) {
+			return d.quoted(d.moment()[:10])
+		}
+	}
+	switch t.Name {
+	case "DateTime", "DateTime64", "Date", "Date32":
 		if format == "rfc3339" {
 			return d.quoted(d.moment())
 		}

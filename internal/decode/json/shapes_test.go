@@ -73,7 +73,7 @@ func TestShapes_PairsOfSpecialBytes(t *testing.T) {
 
 // longTexts are regular texts that are too long to be written down.
 func longTexts() map[string]string {
-	open := func(s string, n int) string { return strings.Repeat(s, n) }
+	open := strings.Repeat
 	many := func(n int, format string) string {
 		var b strings.Builder
 		for i := range n {
