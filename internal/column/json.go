@@ -11,9 +11,15 @@ type JSON struct {
 // jsonAsText is the version of the serialization, the column's state prefix.
 const jsonAsText = 1
 
-// Append adds one object, given as its text. The caller has made sure that it is one, and that no object in it has a name
-// twice: the server would refuse the whole block.
-func (c *JSON) Append(object []byte) { c.text.Append(object) }
+// AppendJSON adds one object, given as its text. The caller has made sure that it is valid JSON and that no object in it
+// has a name twice: the server would refuse the whole block. The format is not used.
+func (c *JSON) AppendJSON(text []byte, _ TimeFormat) (exact bool, err error) {
+	if kind := kindOf(text); kind != TakesObject {
+		return true, kindError{kind, TakesObject}
+	}
+	c.text.Append(text)
+	return true, nil
+}
 
 // AppendZero adds the empty object.
 func (c *JSON) AppendZero() { c.text.AppendString("{}") }
