@@ -6,7 +6,7 @@
 // the rows: a DateTime64(6) sent into a DateTime64(3) column then lands in the year 9999.
 package column
 
-//go:generate go test -run TestDocument_IsCurrent -update .
+//go:generate go test -run ^(TestDocument_IsCurrent|TestGoldenBlocks)$ -update .
 
 import (
 	"fmt"
