@@ -35,13 +35,12 @@ func appendValue(c Column, text []byte, f TimeFormat) (exact bool, err error) {
 			c.EndRow()
 		}
 		return exact, err
-	case *LowCardinalityOf:
-		exact, err = appendValue(c.value, text, f)
-		if err == nil {
-			c.EndRow()
+	case *JSON:
+		if !jsontext.Value(text).IsValid() {
+			return true, errNotJSON
 		}
-		return exact, err
-	case *Variant:
+		return c.AppendJSON(text, f)
+	case JSONTaker:
 		return c.AppendJSON(text, f)
 	}
 	kind := kindOf(text)
@@ -69,11 +68,6 @@ func appendNull(c Column) error {
 	switch c := c.(type) {
 	case *LowCardinality:
 		if c.nullable {
-			c.AppendNull()
-			return nil
-		}
-	case *LowCardinalityOf:
-		if c.CanNull() {
 			c.AppendNull()
 			return nil
 		}
@@ -133,13 +127,6 @@ func isPlain(text []byte) bool {
 }
 
 func appendContainer(c Column, text []byte, f TimeFormat) (exact bool, err error) {
-	if c, ok := c.(*JSON); ok {
-		if !jsontext.Value(text).IsValid() {
-			return true, errNotJSON
-		}
-		c.Append(text)
-		return true, nil
-	}
 	dec := jsontext.NewDecoder(bytes.NewBuffer(text))
 	if _, err := dec.ReadToken(); err != nil {
 		return true, errNotJSON

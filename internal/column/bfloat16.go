@@ -29,37 +29,54 @@ func (c *BFloat16) appendNumber(text []byte) (exact bool, err error) {
 	if err != nil {
 		return exact, err
 	}
-	// The last place of v in BFloat16, of a subnormal too.
-	_, exp := math.Frexp(v)
-	unit := max(exp-1, -126) - 7
-	scaled := math.Ldexp(v, -unit) // exact
-	rounded := math.RoundToEven(scaled)
-	if half := scaled - math.Trunc(scaled); math.Abs(half) == 0.5 {
-		rounded = c.breakTie(text, v, scaled, rounded)
+	rounded, tie := roundBFloat16(v)
+	if tie {
+		rounded = breakTie(text, v, rounded)
 	}
-	if rounded = math.Ldexp(rounded, unit); math.Abs(rounded) > maxBFloat16 {
+	if math.Abs(rounded) > maxBFloat16 {
 		return exact, ErrRange
 	}
-	if l, _ := scanNumber(text); l.integral && rounded != v {
+	if rounded != v && isIntegral(text) {
 		exact = false
 	}
-	c.AppendBits(uint16(math.Float32bits(float32(math.Copysign(rounded, v))) >> 16))
+	c.AppendBits(uint16(math.Float32bits(float32(rounded)) >> 16))
 	return exact, nil
 }
 
-// breakTie decides where v, the float64 next to the text, lies in the middle of two values: text may be a little above or
-// below v.
-func (c *BFloat16) breakTie(text []byte, v, scaled, even float64) float64 {
+// roundBFloat16 is the nearest BFloat16 to v, the even one if v lies in the middle of two, and says whether it does.
+func roundBFloat16(v float64) (rounded float64, tie bool) {
+	const below = 52 - 7 // bits of mantissa that BFloat16 has not
+	bits, half := math.Float64bits(v), uint64(1)<<(below-1)
+	if math.Abs(v) >= 0x1p-126 || v == 0 {
+		up := bits + half - 1 + bits>>below&1
+		return math.Float64frombits(up >> below << below), bits&(1<<below-1) == half
+	}
+	scaled := math.Ldexp(v, 133) // subnormals are multiples of 2^-133
+	rounded = math.RoundToEven(scaled)
+	return math.Copysign(math.Ldexp(rounded, -133), v), math.Abs(scaled-math.Trunc(scaled)) == 0.5
+}
+
+// isIntegral reports whether a number is written without fraction and exponent.
+func isIntegral(text []byte) bool {
+	for _, c := range text {
+		if c == '.' || c|0x20 == 'e' {
+			return false
+		}
+	}
+	return true
+}
+
+// breakTie decides where v, the float64 next to the text, lies in the middle of two values: text may be a little more or
+// less than v, and even, which is one of the two, may not be the nearer.
+func breakTie(text []byte, v, even float64) float64 {
 	var scratch [128]byte
 	d, err := ParseDecimal(text, scratch[:])
 	if err != nil {
 		return even
 	}
-	switch d.compare(v) {
-	case +1:
-		return math.Copysign(math.Trunc(math.Abs(scaled))+1, v)
-	case -1:
-		return math.Trunc(scaled)
+	more, further := d.compare(v), math.Abs(even) > math.Abs(v)
+	if more > 0 && !further || more < 0 && further {
+		return v + (v - even) // the other one
 	}
 	return even
 }

@@ -6,6 +6,8 @@
 // the rows: a DateTime64(6) sent into a DateTime64(3) column then lands in the year 9999.
 package column
 
+//go:generate go test -run ^(TestDocument_IsCurrent|TestGoldenBlocks)$ -update .
+
 import (
 	"fmt"
 
@@ -47,6 +49,14 @@ type Texter interface {
 	AppendString(v string)
 }
 
+// JSONTaker is a column whose values are taken as JSON texts, of whatever kind: JSON, Variant and Dynamic.
+type JSONTaker interface {
+	Column
+	// AppendJSON appends a value, given as valid JSON text without blanks around it. exact is false if digits were lost.
+	// On an error, which wraps ErrKind, ErrFormat, ErrRange or ErrFraction, nothing is appended.
+	AppendJSON(text []byte, f TimeFormat) (exact bool, err error)
+}
+
 // New makes an empty column of a ClickHouse type, given as text ("Map(String, UInt64)").
 // A type that is misspelt or not supported is an error that names it.
 func New(typeText string) (Column, error) {
@@ -72,14 +82,7 @@ func (t Type) New() Column {
 	case "JSON":
 		return &JSON{typ: typ}
 	case "LowCardinality":
-		value, nullable := t.Elems[0], t.CanNull()
-		if nullable {
-			value = value.Elems[0]
-		}
-		if value.Name == "String" {
-			return newLowCardinality(typ, nullable)
-		}
-		return newLowCardinalityOf(typ, nullable, value.New().(fixedWidth))
+		return newLowCardinality(typ, t.CanNull())
 	case "Nullable":
 		return &Nullable{typ: typ, inner: t.Elems[0].New()}
 	case "Array":
@@ -88,10 +91,10 @@ func (t Type) New() Column {
 		return &Map{typ: typ, keys: t.Elems[0].New(), values: t.Elems[1].New()}
 	case "Tuple":
 		return &Tuple{typ: typ, names: t.Names, elems: newAll(t.Elems)}
-	case "Nested":
-		return &Array{typ: typ, elem: t.plain().Elems[0].New()}
 	case "Variant":
 		return newVariant(typ, newAll(t.Elems))
+	case "Dynamic":
+		return newDynamic()
 	}
 	return t.newGeo(typ)
 }

@@ -2,29 +2,36 @@ package column
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
 
 	"github.com/ClickHouse/ch-go/proto"
 	"pgregory.net/rapid"
 )
 
-// everyType is one text for each type and each way of nesting that matters.
-var everyType = []string{
-	"String", "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64",
-	"Float32", "Float64", "Bool", "UUID", "DateTime", "DateTime('UTC')",
-	"DateTime64(0)", "DateTime64(3)", "DateTime64(6, 'Europe/Berlin')", "DateTime64(9, 'UTC')",
-	`Enum8('ok' = 1, 'it\'s' = -5)`, "Enum16('a' = 300, 'b' = -300)",
-	"LowCardinality(String)", "LowCardinality(Nullable(String))",
-	"Nullable(String)", "Nullable(Int64)", "Nullable(UUID)", "Nullable(DateTime64(3))", "Nullable(Bool)",
-	"Array(String)", "Array(UInt16)", "Array(Nullable(Float64))", "Array(LowCardinality(String))",
-	"Array(LowCardinality(Nullable(String)))", "Array(Array(LowCardinality(String)))",
-	"Map(String, String)", "Map(LowCardinality(String), String)",
-	"Map(LowCardinality(String), LowCardinality(Nullable(String)))", "Map(String, Array(LowCardinality(String)))",
-	"Array(Map(LowCardinality(String), UInt64))", "Map(String, Map(LowCardinality(String), Nullable(Int8)))",
-}
+// everyType is one text for each type of the catalogue, and each way of nesting that matters.
+var everyType = func() []string {
+	types := []string{
+		"DateTime", "DateTime64(0)", "DateTime64(6, 'Europe/Berlin')", "Time64(9)", `Enum8('ok' = 1, 'it\'s' = -5)`,
+		"Nullable(String)", "Nullable(UUID)", "Nullable(DateTime64(3))", "Nullable(Bool)", "Nullable(Decimal(38, 2))",
+		"Nullable(FixedString(3))", "Nullable(Date32)",
+		"Array(String)", "Array(UInt16)", "Array(Nullable(Float64))", "Array(LowCardinality(String))",
+		"Array(LowCardinality(Nullable(String)))", "Array(Array(LowCardinality(String)))",
+		"Map(String, String)", "Map(LowCardinality(String), String)",
+		"Map(LowCardinality(String), LowCardinality(Nullable(String)))", "Map(String, Array(LowCardinality(String)))",
+		"Array(Map(LowCardinality(String), UInt64))", "Map(String, Map(LowCardinality(String), Nullable(Int8)))",
+		"Map(Int128, FixedString(2))", "Tuple(a LowCardinality(String), b Array(Tuple(String, Nullable(Int8))))",
+		"Map(String, Tuple(Int8, JSON))", "Array(Variant(LowCardinality(String), UInt8))", "Tuple(Dynamic, Array(Dynamic))",
+	}
+	for _, e := range catalogue {
+		types = append(types, e.typ)
+	}
+	return types
+}()
 
 // draw draws one value of a type and returns what appends it.
 func draw(rt *rapid.T, t Type) func(Column) {
+	t = t.Wire().plain()
 	switch t.Name {
 	case "String":
 		v := drawText(rt)
@@ -50,11 +57,50 @@ func draw(rt *rapid.T, t Type) func(Column) {
 	case "Enum8", "Enum16":
 		v := rapid.SampledFrom(t.Enum).Draw(rt, "enum").Name
 		return func(c Column) { c.(*Enum).AppendName([]byte(v)) }
-	case "Nullable", "LowCardinality", "Array", "Map":
+	case "FixedString":
+		v := rapid.SliceOfN(rapid.Byte(), 0, t.Width).Draw(rt, "bytes")
+		return func(c Column) { _ = c.(*FixedString).Append(v) }
+	case "JSON":
+		v := fmt.Sprintf(`{"a":%d}`, rapid.Uint8().Draw(rt, "number"))
+		return func(c Column) { mustAppend(c, v) }
+	case "Variant":
+		return drawVariant(rt, t)
+	case "Dynamic":
+		v := rapid.SampledFrom([]string{"null", "1", "1.5", `"x"`, "true", "[1]", `{"a":1}`, `[{"a":1}]`, "[]", "[null,0.5]", "18446744073709551615"}).Draw(rt, "dynamic")
+		return func(c Column) { mustAppend(c, v) }
+	case "Nullable", "LowCardinality", "Array", "Map", "Tuple":
 		return drawNested(rt, t)
+	case "Int128", "Int256", "UInt128", "UInt256", "Decimal", "IPv4", "IPv6", "Date", "Date32", "Time", "Time64", "BFloat16":
+		v := rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(rt, "bits")
+		return func(c Column) { appendWire(c, v) }
 	}
 	v := rapid.Uint64().Draw(rt, "bits")
 	return func(c Column) { appendBits(c, v) }
+}
+
+// mustAppend appends a JSON value that the column takes.
+func mustAppend(c Column, json string) {
+	if _, err := AppendJSON(c, []byte(json), RFC3339); err != nil {
+		panic(err)
+	}
+}
+
+// appendWire appends a row of given bytes to a column of fixed width.
+func appendWire(c Column, bits []byte) {
+	f := c.(interface{ base() *fixed }).base()
+	f.buf = append(f.buf, bits[:1<<f.shift]...)
+}
+
+func drawVariant(rt *rapid.T, t Type) func(Column) {
+	member := rapid.IntRange(-1, len(t.Elems)-1).Draw(rt, "member")
+	if member < 0 {
+		return func(c Column) { c.(Nuller).AppendNull() }
+	}
+	value := draw(rt, t.Elems[member])
+	return func(c Column) {
+		value(c.(*Variant).Members()[member])
+		c.(*Variant).EndRow(member)
+	}
 }
 
 // drawText draws few distinct short texts and, now and then, a long one.
@@ -78,6 +124,17 @@ func drawNested(rt *rapid.T, t Type) func(Column) {
 		}
 	}
 	var elems []func(Column)
+	if t.Name == "Tuple" {
+		for _, e := range t.Elems {
+			elems = append(elems, draw(rt, e))
+		}
+		return func(c Column) {
+			for i, e := range elems {
+				e(c.(*Tuple).Elems()[i])
+			}
+			c.(*Tuple).EndRow()
+		}
+	}
 	for range rapid.IntRange(0, 3).Draw(rt, "length") {
 		for _, e := range t.Elems {
 			elems = append(elems, draw(rt, e))
@@ -136,6 +193,14 @@ func halfRow(c Column) {
 		c.Keys().Truncate(c.Keys().Rows())
 		c.Keys().AppendZero()
 		halfRow(c.Values())
+	case *Tuple:
+		c.Elems()[0].AppendZero()
+		halfRow(c.Elems()[len(c.Elems())-1])
+	case *Variant:
+		c.Members()[0].AppendZero()
+		halfRow(c.Members()[len(c.Members())-1])
+	case *Dynamic:
+		halfRow(&c.Variant)
 	}
 }
 

@@ -46,8 +46,6 @@ func (c *FixedString) AppendFrom(src Column, row int) {
 // Row is the value of one row with its padding; it aliases the column's memory until the next append.
 func (c *FixedString) Row(row int) []byte { return c.buf[row*c.width : (row+1)*c.width] }
 
-func (c *FixedString) wire(row int) []byte { return c.Row(row) }
-
 // Type is the ClickHouse type; it never changes.
 func (c *FixedString) Type() proto.ColumnType { return c.typ }
 

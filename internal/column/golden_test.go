@@ -3,6 +3,8 @@ package column
 import (
 	"bytes"
 	"encoding/hex"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -39,6 +41,28 @@ func TestGoldenWire(t *testing.T) {
 		{"LowCardinality(Nullable(String))", []string{"null", "", "null"},
 			"0100000000000000 0006000000000000 0200000000000000 00 00 0300000000000000 00 01 00"},
 		{"LowCardinality(String)", nil, "0100000000000000"},
+		{"Int128", []string{"-2", "18446744073709551616"}, "feffffffffffffff ffffffffffffffff 0000000000000000 0100000000000000"},
+		{"UInt256", []string{"258"}, "0201000000000000 0000000000000000 0000000000000000 0000000000000000"},
+		{"BFloat16", []string{"1.5", "-0"}, "c03f 0080"},
+		{"Decimal(9, 2)", []string{"1.5", "-0.01"}, "96000000 ffffffff"},
+		{"Decimal(18, 2)", []string{"1.5"}, "9600000000000000"},
+		{"Decimal(38, 0)", []string{"-1"}, "ffffffffffffffff ffffffffffffffff"},
+		{"Decimal(76, 1)", []string{"0.1"}, "0100000000000000 0000000000000000 0000000000000000 0000000000000000"},
+		{"FixedString(3)", []string{"ab", "abc"}, "616200 616263"},
+		{"IPv4", []string{"1.2.3.4"}, "04030201"},
+		{"IPv6", []string{"1:2::3"}, "00010002000000000000000000000003"},
+		{"Date", []string{"1970-01-03"}, "0200"},
+		{"Date32", []string{"1969-12-31"}, "ffffffff"},
+		{"Time", []string{"00:01:00", "-00:00:01"}, "3c000000 ffffffff"},
+		{"Time64(3)", []string{"00:00:01.5"}, "dc05000000000000"},
+		{"Tuple(n Int8, s LowCardinality(String))", []string{`[1, "a"]`, `{"s": "a", "n": 2}`},
+			"0100000000000000 01 02 0006000000000000 0100000000000000 0161 0200000000000000 00 00"},
+		{"Array(Tuple(UInt8, UInt8))", []string{"[[1, 2], [3, 4]]", "[]"}, "0200000000000000 0200000000000000 01 03 02 04"},
+		{"JSON", []string{"{}"}, "0100000000000000 02 7b7d"},
+		{"Variant(Array(UInt8), String)", []string{`"a"`, "null", "[5]", `"b"`},
+			"0000000000000000 01 ff 00 01 0100000000000000 05 0161 0162"},
+		{"Dynamic", []string{"true", `"a"`, "null", "false"},
+			"0100000000000000 20 02 04426f6f6c 06537472696e67 0000000000000000 00 02 ff 00 01 00 0161"},
 		{"Array(String)", []string{"[]"}, "0000000000000000"},
 		{"Map(LowCardinality(String), LowCardinality(String))", []string{"{}"},
 			"0100000000000000 0100000000000000 0000000000000000"},
@@ -91,5 +115,45 @@ func TestNestedWire_AgreesWithChGo(t *testing.T) {
 	}
 	if ours.Type() != theirs.Type() {
 		t.Errorf("ours %s, ch-go's %s", ours.Type(), theirs.Type())
+	}
+}
+
+// The examples of each type as one block, column names and types included, as it is sent: raw for tools, and in
+// hexadecimal for people. A server has shown what is in them (TestServer_ShowsTheExamples).
+func TestGoldenBlocks(t *testing.T) {
+	for _, e := range catalogue {
+		b, _ := e.block(t)
+		var raw proto.Buffer
+		block := proto.Block{Columns: len(b.Columns), Rows: b.Rows()}
+		if err := block.EncodeRawBlock(&raw, 54451, b.Input()); err != nil {
+			t.Fatal(err)
+		}
+		name := filepath.Join("testdata", "blocks", fileName(e.typ))
+		golden(t, name+".raw", raw.Buf)
+		golden(t, name+".hex", []byte(hex.Dump(raw.Buf)))
+	}
+}
+
+// fileName is a type's text in characters that file names have.
+func fileName(typ string) string {
+	words := strings.FieldsFunc(typ, func(r rune) bool { return !isAlnum(byte(r)) || r > 127 })
+	return strings.ToLower(strings.Join(words, "_"))
+}
+
+// golden compares content with a file, or writes the file if -update is given.
+func golden(t *testing.T, name string, content []byte) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(name, content, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(want, content) {
+		t.Errorf("%s differs from what is sent now (go generate ./internal/column writes it)", name)
 	}
 }

@@ -24,8 +24,6 @@ func kindsOf(c Column) Kinds {
 	switch c := c.(type) {
 	case *Nullable:
 		return kindsOf(c.inner)
-	case *LowCardinalityOf:
-		return kindsOf(c.value)
 	case *Int64, *UInt64, *WideInt, *Decimals, *DateTime, *DateTime64, *Date, *Date32, *Time, *Time64:
 		return TakesString | TakesNumber
 	case *Int8, *Int16, *Int32, *UInt8, *UInt16, *UInt32, *Float32, *Float64, *BFloat16:
@@ -42,11 +40,9 @@ func kindsOf(c Column) Kinds {
 		}
 		return TakesArray | TakesObject
 	case *Variant:
-		var all Kinds
-		for _, k := range c.kinds {
-			all |= k
-		}
-		return all
+		return c.takes()
+	case *Dynamic:
+		return c.takes()
 	}
 	return TakesString
 }

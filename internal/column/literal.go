@@ -62,12 +62,9 @@ func (l *literal) digits(text []byte, i int) int {
 	return i
 }
 
-// Powers of ten that a float holds exactly.
-var (
-	floats64 = [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
-		1e17, 1e18, 1e19, 1e20, 1e21, 1e22}
-	floats32 = [...]float32{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10}
-)
+// floats64 are the powers of ten that a float64 holds exactly.
+var floats64 = [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
+	1e17, 1e18, 1e19, 1e20, 1e21, 1e22}
 
 // float64 is the nearest float64 where one multiplication or division of exact floats gives it, which is then rounded
 // once, as it must be (Clinger's fast path).
@@ -87,21 +84,16 @@ func (l literal) float64() (v float64, ok bool) {
 	return v, true
 }
 
-// float32 is the same for float32.
+// float32 is the nearest float32 where the nearest float64 tells it: unless that lies in the middle of two of them, where
+// the digits that it lacks would decide. (The middle is a float64, so no other value can have been rounded across it.)
 func (l literal) float32() (v float32, ok bool) {
-	if l.cut || l.mant >= 1<<24 || l.exp > 10 || l.exp < -10 {
+	long, ok := l.float64()
+	const below = 52 - 23 // bits of mantissa that float32 has not
+	if !ok || math.Float64bits(long)&(1<<below-1) == 1<<(below-1) || math.Abs(long) < 0x1p-126 && long != 0 {
 		return 0, false
 	}
-	v = float32(l.mant)
-	if l.exp < 0 {
-		v /= floats32[-l.exp]
-	} else {
-		v *= floats32[l.exp]
-	}
-	if l.neg {
-		v = -v
-	}
-	return v, true
+	v = float32(long)
+	return v, !math.IsInf(float64(v), 0)
 }
 
 // ParseFloat reads a number in JSON's grammar as the nearest float of the given number of bits, 32 or 64. A number too
@@ -113,13 +105,14 @@ func ParseFloat(text []byte, bitSize int) (v float64, exact bool, err error) {
 		return 0, false, errNotANumber
 	}
 	if bitSize == 32 {
-		short, ok := l.float32()
+		var short float32
+		short, ok = l.float32()
 		v = float64(short)
-		if ok {
-			return v, true, nil
-		}
-	} else if v, ok = l.float64(); ok {
-		return v, true, nil
+	} else {
+		v, ok = l.float64()
+	}
+	if ok {
+		return v, !l.integral || isInteger(v, text, l), nil
 	}
 	v, err = strconv.ParseFloat(unsafe.String(unsafe.SliceData(text), len(text)), bitSize)
 	if err != nil {

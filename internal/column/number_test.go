@@ -2,8 +2,10 @@ package column
 
 import (
 	"errors"
+	"math"
 	"math/big"
 	"strconv"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -121,6 +123,174 @@ func TestParseFloat(t *testing.T) {
 		got, _, err := ParseFloat([]byte(tc.text), tc.bits)
 		if !errors.Is(err, tc.err) || err == nil && got != tc.want {
 			t.Errorf("ParseFloat(%s, %d) = %v, %v; want %v, %v", tc.text, tc.bits, got, err, tc.want, tc.err)
+		}
+	}
+}
+
+// jsonNumber draws numbers as JSON writes them, short ones more often.
+var jsonNumber = rapid.OneOf(
+	rapid.StringMatching(`-?(0|[1-9][0-9]{0,5})(\.[0-9]{1,4})?`),
+	rapid.StringMatching(`-?(0|[1-9][0-9]{0,25})(\.[0-9]{1,25})?([eE][+-]?[0-9]{1,2})?`),
+	rapid.StringMatching(`-?[1-9][0-9]{14,21}([eE][+-]?[0-9]{1,3})?`),
+)
+
+// The fast paths agree with strconv, to the bit, and exact says whether an integer survived.
+func TestParseFloat_AgreesWithStrconv(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		text := jsonNumber.Draw(rt, "number")
+		for _, bits := range []int{32, 64} {
+			want, wantErr := strconv.ParseFloat(text, bits)
+			got, exact, err := ParseFloat([]byte(text), bits)
+			if (err != nil) != (wantErr != nil) {
+				rt.Fatalf("%s in %d bits: %v, strconv says %v", text, bits, err, wantErr)
+			}
+			if err != nil {
+				continue
+			}
+			if math.Float64bits(got) != math.Float64bits(want) {
+				rt.Fatalf("%s in %d bits: %v, strconv says %v", text, bits, got, want)
+			}
+			written, isInt := new(big.Int).SetString(text, 10)
+			lost := isInt && new(big.Rat).SetInt(written).Cmp(new(big.Rat).SetFloat64(got)) != 0
+			if exact == lost {
+				rt.Fatalf("%s in %d bits is %v: exact %v", text, bits, got, exact)
+			}
+		}
+	})
+}
+
+// big.Float, rounding once to 8 bits of mantissa, is the second opinion (subnormals apart: it has none).
+func TestBFloat16_IsNearest(t *testing.T) {
+	nearTie := rapid.Custom(func(rt *rapid.T) string {
+		odd := 2*rapid.Int64Range(128, 255).Draw(rt, "mantissa") + 1 // a tie at 9 bits
+		exact := new(big.Rat).SetFrac64(odd, 512)
+		return exact.FloatString(12) + rapid.StringMatching(`[09]{0,20}[0-9]?`).Draw(rt, "tail")
+	})
+	rapid.Check(t, func(rt *rapid.T) {
+		text := rapid.OneOf(nearTie, jsonNumber).Draw(rt, "number")
+		c := mustNew(t, "BFloat16").(*BFloat16)
+		_, err := AppendNumber(c, []byte(text))
+		want, _, parseErr := big.ParseFloat(text, 10, 8, big.ToNearestEven)
+		if parseErr != nil {
+			rt.Fatal(parseErr)
+		}
+		f, _ := want.Float64()
+		switch {
+		case math.Abs(f) > maxBFloat16:
+			if !errors.Is(err, ErrRange) {
+				rt.Fatalf("%s: %v, want ErrRange", text, err)
+			}
+		case err != nil:
+			rt.Fatalf("%s: %v", text, err)
+		case math.Abs(f) >= 0x1p-126 && float64(c.Row(0)) != f:
+			rt.Fatalf("%s: %v, want %v", text, c.Row(0), f)
+		}
+	})
+}
+
+// Integers and Decimals of every width agree with exact arithmetic.
+func TestWide_IsExact(t *testing.T) {
+	for _, typ := range []string{"Int128", "Int256", "UInt128", "UInt256", "Decimal(9, 2)", "Decimal(18, 0)", "Decimal(38, 37)", "Decimal(76, 20)"} {
+		parsed, err := ParseType(typ)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Run(typ, func(t *testing.T) {
+			rapid.Check(t, func(rt *rapid.T) {
+				text := rapid.OneOf(jsonNumber, rapid.StringMatching(`-?[1-9][0-9]{30,80}(\.[0-9]{1,3})?`)).Draw(rt, "number")
+				c := parsed.New()
+				exact, err := AppendNumber(c, []byte(text))
+				checkWide(rt, parsed, c, text, exact, err)
+			})
+		})
+	}
+}
+
+func checkWide(rt *rapid.T, typ Type, c Column, text string, exact bool, err error) {
+	written, _ := new(big.Rat).SetString(text)
+	scaled := new(big.Rat).Mul(written, new(big.Rat).SetInt(new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(typ.Scale)), nil)))
+	want, whole := halfEven(scaled), scaled.IsInt()
+	least, most := bounds(typ)
+	switch {
+	case typ.Name != "Decimal" && !whole:
+		if !errors.Is(err, ErrFraction) {
+			rt.Fatalf("%s: %v, want ErrFraction", text, err)
+		}
+	case want.Cmp(least) < 0 || want.Cmp(most) > 0:
+		if !errors.Is(err, ErrRange) || c.Rows() != 0 {
+			rt.Fatalf("%s: %v, want ErrRange", text, err)
+		}
+	case err != nil || exact != whole:
+		rt.Fatalf("%s: exact %v, %v", text, exact, err)
+	default:
+		if got := wideValue(c); got.Cmp(want) != 0 {
+			rt.Fatalf("%s: %s, want %s", text, got, want)
+		}
+	}
+}
+
+// halfEven rounds by comparing twice the remainder with the divisor.
+func halfEven(r *big.Rat) *big.Int {
+	q, m := new(big.Int).DivMod(r.Num(), r.Denom(), new(big.Int))
+	twice := m.Lsh(m, 1).Cmp(r.Denom())
+	if twice > 0 || twice == 0 && q.Bit(0) == 1 {
+		q.Add(q, big.NewInt(1))
+	}
+	return q
+}
+
+func bounds(typ Type) (least, most *big.Int) {
+	one := big.NewInt(1)
+	if typ.Name == "Decimal" {
+		most = new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(typ.Precision)), nil)
+		return new(big.Int).Sub(one, most), most.Sub(most, one)
+	}
+	bits, err := strconv.Atoi(typ.Name[len(typ.Name)-3:])
+	if err != nil {
+		panic(err)
+	}
+	if typ.Name[0] == 'U' {
+		return new(big.Int), new(big.Int).Sub(new(big.Int).Lsh(one, uint(bits)), one)
+	}
+	half := new(big.Int).Lsh(one, uint(bits-1))
+	return new(big.Int).Neg(half), new(big.Int).Sub(half, one)
+}
+
+// wideValue is the first row, read byte by byte.
+func wideValue(c Column) *big.Int {
+	f := c.(interface{ base() *fixed }).base()
+	v := new(big.Int)
+	wire := f.wire(0)
+	for i := len(wire) - 1; i >= 0; i-- {
+		v.Lsh(v, 8).Or(v, big.NewInt(int64(wire[i])))
+	}
+	if w, isInt := c.(*WideInt); wire[len(wire)-1]&0x80 != 0 && (!isInt || w.signed) {
+		v.Sub(v, new(big.Int).Lsh(big.NewInt(1), uint(8*len(wire))))
+	}
+	return v
+}
+
+// What is too long for any type is refused, or rounded, at once.
+func TestNumbers_Hostile(t *testing.T) {
+	long := strings.Repeat("9", 1_000_000)
+	for _, tc := range []struct {
+		typ, text string
+		exact     bool
+		err       error
+	}{
+		{"Float64", "0." + strings.Repeat("0", 2_000_000) + "1e2000001", true, nil}, // 1
+		{"Int64", "0." + strings.Repeat("0", 2_000_000) + "1e2000001", true, nil},
+		{"Decimal(9, 2)", "0." + strings.Repeat("0", 2_000_000) + "1e2000001", true, nil},
+		{"BFloat16", "1.01171875" + long, true, nil},
+		{"Decimal(76, 2)", "1." + long, false, nil},
+		{"Int256", long, true, ErrRange}, {"Float64", long, true, ErrRange}, {"BFloat16", long, true, ErrRange},
+		{"UInt256", "1e1000000000", true, ErrRange}, {"Decimal(76, 76)", "1e-1000000000", false, nil},
+		{"JSON", `{"a":` + long + `}`, true, ErrRange},
+	} {
+		c := mustNew(t, tc.typ)
+		exact, err := AppendText(c, []byte(tc.text), RFC3339)
+		if !errors.Is(err, tc.err) || err == nil && exact != tc.exact {
+			t.Errorf("%s %.20s...: exact %v, %v; want %v, %v", tc.typ, tc.text, exact, err, tc.exact, tc.err)
 		}
 	}
 }

@@ -26,16 +26,7 @@ func AppendText(c Column, text []byte, f TimeFormat) (exact bool, err error) {
 			c.Append(text)
 		}
 		return true, nil
-	case *LowCardinalityOf:
-		if c.CanNull() && string(text) == "null" {
-			c.AppendNull()
-			return true, nil
-		}
-		if exact, err = AppendText(c.value, text, f); err == nil {
-			c.EndRow()
-		}
-		return exact, err
-	case *Array, *Map, *Tuple, *JSON, *Variant:
+	case *Array, *Map, *Tuple, *JSON, *Variant, *Dynamic:
 		return AppendJSON(c, text, f)
 	}
 	switch {

@@ -123,22 +123,22 @@ var geoTypes = map[string]Type{
 	"MultiPolygon":    {Name: "Array", Elems: []Type{{Name: "Polygon"}}},
 }
 
-// dynamic is what a Dynamic column is sent as: each value as one of these, whose type it keeps in the table.
-const dynamic = "Variant(Array(JSON), Array(Nullable(Bool)), Array(Nullable(Float64)), Array(Nullable(Int64)), " +
-	"Array(Nullable(String)), Bool, Float64, Int64, JSON, String, UInt64)"
-
-// Wire is the type that a column of type t is sent as. It is t itself but for Dynamic, which is sent as a Variant, and
-// for SimpleAggregateFunction(f, T), which is sent as T; the server converts them without loss.
+// Wire is the type that a column of type t is sent as. It is t itself but for these, which the server converts without loss:
+// SimpleAggregateFunction(f, T) is sent as T; LowCardinality of anything but strings without its dictionary, as under
+// that name the server would want a setting for each INSERT; Nested as an Array of Tuples, as input() would take a
+// Nested apart and leave the column empty; and Dynamic without its arguments.
 func (t Type) Wire() Type {
 	switch t.Name {
 	case "Dynamic":
-		w, err := ParseType(dynamic)
-		if err != nil {
-			panic("column: " + err.Error())
-		}
-		return w
+		return Type{Name: "Dynamic"}
 	case "SimpleAggregateFunction":
 		return t.Elems[0].Wire()
+	case "Nested":
+		return t.plain().Wire()
+	case "LowCardinality":
+		if t.Leaf().Name != "String" {
+			return t.Elems[0].Wire()
+		}
 	}
 	if t.Elems != nil {
 		elems := make([]Type, len(t.Elems))

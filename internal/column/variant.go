@@ -8,7 +8,7 @@ import (
 )
 
 // Variant is a column of Variant(...): each row is NULL or a value of one member. To add a value, append it to a member and
-// call EndRow with the member's number. A Dynamic column is a Variant of dynamic's members.
+// call EndRow with the member's number.
 type Variant struct {
 	typ     proto.ColumnType
 	which   []byte   // per row, the member that holds it, or nullMember
@@ -53,6 +53,14 @@ func rank(c Column) int {
 		return rank(c.inner)
 	}
 	return 4
+}
+
+// takes are the kinds of values that some member takes.
+func (c *Variant) takes() (all Kinds) {
+	for _, k := range c.kinds {
+		all |= k
+	}
+	return all
 }
 
 // Members are the columns of the members, in the order of their types' texts.
@@ -103,7 +111,7 @@ func (c *Variant) AppendJSON(text []byte, f TimeFormat) (exact bool, err error) 
 		}
 	}
 	if rounds < 0 {
-		return true, cmp.Or(err, error(kindError{kind, kindsOf(c)}))
+		return true, cmp.Or(err, error(kindError{kind, c.takes()}))
 	}
 	_, err = AppendJSON(c.members[rounds], text, f)
 	c.EndRow(rounds)
