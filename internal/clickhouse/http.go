@@ -90,34 +90,43 @@ func (h *httpConn) do(_ context.Context, st *statement) error {
 		return h.abandon(err, sent)
 	}
 	h.keepAlive(resp)
-	return <-sent
+	return sent.wait()
 }
 
-// abandon ends the connection, and with it a body that is still being sent.
-func (h *httpConn) abandon(err error, sent <-chan error) error {
+// sending is a request on its way.
+type sending struct {
+	done chan struct{}
+	err  error // once done is closed
+}
+
+func (s *sending) wait() error {
+	<-s.done
+	return s.err
+}
+
+// abandon ends the connection. What becomes of a body that is still being sent does not matter any more, but its memory is not
+// given back before it is let go of.
+func (h *httpConn) abandon(err error, sent *sending) error {
 	h.closed = true
 	_ = h.raw.Close()
-	<-sent // what became of the rest of the body does not matter any more
+	<-sent.done
 	return err
 }
 
 // exchange sends a request and reads the head of its response, at the same time: a server that refuses in the middle of a
-// body says so and closes. sent tells how the sending ended.
-func (h *httpConn) exchange(st *statement, body *spool) (resp *http.Response, sent <-chan error, err error) {
-	head := requestHead(h.cfg, st, h.method, body.size)
-	message := append(net.Buffers{head}, body.parts...)
-	done := make(chan error, 1)
+// body says so and closes.
+func (h *httpConn) exchange(st *statement, body *spool) (*http.Response, *sending, error) {
+	message := append(net.Buffers{requestHead(h.cfg, st, h.method, body.size)}, body.parts...)
+	s := &sending{done: make(chan struct{})}
 	go func() {
-		_, err := message.WriteTo(h.wire)
-		done <- err
+		defer close(s.done)
+		_, s.err = message.WriteTo(h.wire)
 	}()
-	resp, err = http.ReadResponse(h.r, &http.Request{Method: http.MethodPost})
+	resp, err := http.ReadResponse(h.r, &http.Request{Method: http.MethodPost})
 	if err != nil {
-		h.closed = true
-		_ = h.raw.Close()
-		return nil, nil, errors.Join(fmt.Errorf("read the response: %w", err), <-done)
+		return nil, nil, errors.Join(h.abandon(fmt.Errorf("read the response: %w", err), s), s.err)
 	}
-	return resp, done, nil
+	return resp, s, nil
 }
 
 // keepAlive notes whether and for how long the server keeps the connection.
@@ -137,7 +146,8 @@ func (h *httpConn) keepAlive(resp *http.Response) {
 func (h *httpConn) body(st *statement) (*spool, error) {
 	s := new(spool)
 	if st.input == nil {
-		return s, s.keep([]byte(st.body))
+		s.keep([]byte(st.body))
+		return s, nil
 	}
 	if h.method == methodNone {
 		return s, h.chain(proto.NewWriter(keeper{s}, &h.buf), st)

@@ -2,15 +2,16 @@ package clickhouse
 
 import "sync"
 
-// spool is a request's body: slices that are written one after the other. What is kept by reference must stay as it is until
-// the request is over; what is written is copied into chunks that go from one request to the next.
+// spool is a request's body: slices that are written one after the other, with their length known before the first of them
+// goes out. It is filled either by keep, whose slices must stay as they are until the request is over, or by Write, which
+// copies into chunks that go from one request to the next.
 type spool struct {
 	parts [][]byte
 	size  int
 	own   []*chunk
 }
 
-// chunk is as long as a frame: a compressed block is held as a list of them, since its length must be known before it is sent.
+// chunk is as long as a frame before compression.
 type chunk struct {
 	bytes [frameBytes]byte
 	used  int
@@ -19,10 +20,9 @@ type chunk struct {
 var idleChunks = sync.Pool{New: func() any { return new(chunk) }}
 
 // keep adds p by reference.
-func (s *spool) keep(p []byte) error {
+func (s *spool) keep(p []byte) {
 	s.parts = append(s.parts, p)
 	s.size += len(p)
-	return nil
 }
 
 // Write adds a copy of p.
@@ -64,4 +64,7 @@ func (s *spool) release() {
 // before the next statement.
 type keeper struct{ *spool }
 
-func (k keeper) Write(p []byte) (int, error) { return len(p), k.keep(p) }
+func (k keeper) Write(p []byte) (int, error) {
+	k.keep(p)
+	return len(p), nil
+}

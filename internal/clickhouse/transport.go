@@ -12,6 +12,7 @@ import (
 // Protocol is what is spoken over the connection. What is said is the same: the same statements, settings, blocks and errors.
 type Protocol uint8
 
+// Protocols.
 const (
 	Native Protocol = iota // ClickHouse's own protocol over TCP; the server says whether it deduplicated
 	HTTP                   // FORMAT Native over HTTP/1.1; it does not say, so that every INSERT is proven by a read-back
