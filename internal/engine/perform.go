@@ -274,6 +274,8 @@ func insertOutcome(a clickhouse.Answer) telemetry.InsertOutcome {
 		return telemetry.InsertLate
 	case a.Outcome == clickhouse.Landed:
 		return telemetry.InsertLanded
+	case a.Outcome == clickhouse.Deduplicated && !a.Duplicated:
+		return telemetry.InsertAnswered
 	case a.Outcome == clickhouse.Deduplicated:
 		return telemetry.InsertDeduplicated
 	case a.Outcome == clickhouse.Refused:
