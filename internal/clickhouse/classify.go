@@ -19,8 +19,13 @@ func Classify(op string, err error) *waybill.Error {
 	e := &waybill.Error{Op: op, Class: waybill.ClassRetryable, Err: err}
 	ex, ok := ch.AsException(err)
 	if !ok {
-		if errors.Is(err, errPoolClosed) {
+		var stranger *strangerError
+		switch {
+		case errors.Is(err, errPoolClosed):
 			e.Class = waybill.ClassBug
+		case errors.As(err, &stranger):
+			rule := stranger.rule()
+			e.Class, e.Hint = rule.class, rule.hint
 		}
 		return e
 	}

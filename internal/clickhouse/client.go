@@ -1,5 +1,5 @@
-// Package clickhouse is the adapter over ch-go: the only place that knows ClickHouse's native protocol, its settings
-// and its error codes.
+// Package clickhouse is the adapter to ClickHouse, over its native protocol (by ch-go) or over HTTP: the only place that knows
+// what is on the wire, the server's settings and its error codes.
 //
 // What it answers with are facts, not decisions: an [Answer] says what the server said about one INSERT, [Client.Present]
 // says which offsets a table holds. What follows from them is package delivery's to decide.
@@ -35,19 +35,20 @@ const (
 
 // Config says where the server is and how long it may take.
 type Config struct {
-	Addr     string // host:port of the native protocol, as in "localhost:9000"
+	Addr     string // host:port where Protocol is spoken, as in "localhost:9000"
+	Protocol Protocol
 	User     string // empty: "default"
 	Password string
 	Database string      // the session's database; empty: "default"
-	TLS      *tls.Config // nil: plain TCP
+	TLS      *tls.Config // nil: no TLS
 
 	DialTimeout   time.Duration // connect and handshake; 0: DefaultDialTimeout
 	InsertTimeout time.Duration // one INSERT, from acquiring the connection to the answer; 0: DefaultInsertTimeout
 	QueryTimeout  time.Duration // any other statement; 0: DefaultQueryTimeout
 	Connections   int           // at most this many at once; 0: DefaultConnections
 
-	// Compress sends blocks as LZ4: fewer bytes on the wire for more CPU on both sides.
-	Compress bool
+	// Compression of blocks on their way to the server; empty: CompressionAuto.
+	Compression Compression
 }
 
 // Deps is what the client needs from its surroundings.
@@ -117,10 +118,13 @@ func newClient(cfg Config, deps Deps) *Client {
 }
 
 func (c *Client) start(ctx context.Context) error {
+	if err := c.cfg.Compression.check(); err != nil {
+		return &waybill.Error{Op: "clickhouse.open", Class: waybill.ClassConfig, Err: err}
+	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.DialTimeout)
 	defer cancel()
-	return c.withConn(ctx, "clickhouse.open", func(cn *conn) error {
-		hello := cn.ch.ServerInfo()
+	return c.withConn(ctx, "clickhouse.open", func(ctx context.Context, cn *conn) error {
+		hello := cn.hello()
 		c.server = Server{
 			Version:  fmt.Sprintf("%d.%d.%d", hello.Major, hello.Minor, hello.Patch),
 			Timezone: hello.Timezone,
@@ -154,7 +158,7 @@ func (c *Client) Close() { c.pool.close() }
 
 // withConn runs f on a connection and gives the connection back if f succeeded. After any error it is closed: what is still
 // on the wire of a failed statement must not be read as the answer to the next one.
-func (c *Client) withConn(ctx context.Context, op string, f func(*conn) error) error {
+func (c *Client) withConn(ctx context.Context, op string, f func(context.Context, *conn) error) error {
 	cn, err := c.pool.get(ctx)
 	if err != nil {
 		return opError(op, err)

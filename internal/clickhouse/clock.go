@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ClickHouse/ch-go"
 	"github.com/ClickHouse/ch-go/proto"
 )
 
@@ -39,7 +38,7 @@ func (c *Client) ClockMargin() time.Duration {
 func (c *Client) MeasureClock(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.QueryTimeout)
 	defer cancel()
-	return c.withConn(ctx, "clickhouse.clock", func(cn *conn) error { return c.measure(ctx, cn) })
+	return c.withConn(ctx, "clickhouse.clock", c.measure)
 }
 
 // measure asks twice, because the first query on a connection is slower, and keeps the quicker round trip.
@@ -65,14 +64,12 @@ func (c *Client) measure(ctx context.Context, cn *conn) error {
 func serverMicros(ctx context.Context, cn *conn) (int64, error) {
 	var column proto.ColInt64
 	answer, got := int64(0), false
-	err := cn.ch.Do(ctx, ch.Query{
-		Body:     "SELECT toUnixTimestamp64Micro(now64(6)) AS t",
-		Settings: readSettings,
-		Result:   proto.Results{{Name: "t", Data: &column}},
-		OnResult: func(_ context.Context, b proto.Block) error {
-			if b.Rows > 0 {
-				answer, got = column.Row(0), true
-			}
+	err := cn.do(ctx, &statement{
+		body:     "SELECT toUnixTimestamp64Micro(now64(6)) AS t",
+		settings: readSettings,
+		result:   proto.Results{{Name: "t", Data: &column}},
+		onRows: func(int) error {
+			answer, got = column.Row(0), true
 			return nil
 		},
 	})

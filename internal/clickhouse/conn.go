@@ -6,14 +6,13 @@ import (
 	"errors"
 	"net"
 	"time"
-
-	"github.com/ClickHouse/ch-go"
 )
 
 // conn is one connection to the server. It belongs to one statement at a time.
 type conn struct {
-	ch  *ch.Client
-	raw net.Conn // the TCP socket under a possible TLS layer
+	transport
+	raw  net.Conn // the TCP socket under a possible TLS layer
+	wire net.Conn // that layer, or raw
 }
 
 func (c *Client) dial(ctx context.Context) (*conn, error) {
@@ -27,38 +26,28 @@ func (c *Client) dial(ctx context.Context) (*conn, error) {
 	if err != nil {
 		return nil, &notSentError{err}
 	}
-	session := raw
+	cn := &conn{raw: raw, wire: raw}
 	if c.cfg.TLS != nil {
-		session = tls.Client(raw, tlsConfig(c.cfg))
+		cn.wire = tls.Client(raw, tlsConfig(c.cfg))
 	}
-	stop := context.AfterFunc(ctx, func() { _ = raw.Close() }) // ch-go's handshake may sit in a read
-	client, err := ch.Connect(ctx, session, c.options())
-	if !stop() && err == nil {
-		err = context.Cause(ctx)
-	}
-	if err == nil {
-		err = checkVersion(client.ServerInfo())
-	}
-	if err != nil {
-		_ = raw.Close()
+	if err := cn.run(ctx, c.handshake); err != nil {
+		cn.close()
 		return nil, &notSentError{err}
 	}
-	return &conn{ch: client, raw: raw}, nil
+	return cn, nil
 }
 
-func (c *Client) options() ch.Options {
-	o := ch.Options{
-		User:             c.cfg.User,
-		Password:         c.cfg.Password,
-		Database:         c.cfg.Database,
-		ClientName:       "waybill",
-		HandshakeTimeout: c.cfg.DialTimeout,
-		ReadTimeout:      ch.NoTimeout, // run closes the socket when its context ends
+// handshake makes the connection ready for statements and refuses a server that is too old.
+func (c *Client) handshake(ctx context.Context, cn *conn) (err error) {
+	if c.cfg.Protocol == HTTP {
+		cn.transport, err = dialHTTP(ctx, cn.raw, cn.wire, c.cfg, c.now)
+	} else {
+		cn.transport, err = dialNative(ctx, cn.raw, cn.wire, c.cfg)
 	}
-	if c.cfg.Compress {
-		o.Compression = ch.CompressionLZ4
+	if err != nil {
+		return err
 	}
-	return o
+	return checkVersion(cn.hello())
 }
 
 func tlsConfig(cfg Config) *tls.Config {
@@ -69,19 +58,22 @@ func tlsConfig(cfg Config) *tls.Config {
 	return t
 }
 
-// run runs f and closes the socket when ctx ends first. ch-go arms a read deadline only for the first byte of a packet, so a
-// server that stops in the middle of one would hold the caller for ever.
-func (cn *conn) run(ctx context.Context, f func(*conn) error) error {
+// run runs f and closes the socket when ctx ends first: neither transport looks at ctx while it reads or writes. (ch-go arms a
+// read deadline, but only for the first byte of a packet.)
+func (cn *conn) run(ctx context.Context, f func(context.Context, *conn) error) error {
 	stop := context.AfterFunc(ctx, func() { _ = cn.raw.Close() })
-	err := f(cn)
+	err := f(ctx, cn)
 	if !stop() {
 		return errors.Join(context.Cause(ctx), err)
 	}
 	return err
 }
 
+// usable reports whether an idle connection may carry another statement.
+func (cn *conn) usable() bool { return cn.reusable() && alive(cn.raw) }
+
 func (cn *conn) close() {
-	_ = cn.ch.Close()
+	_ = cn.wire.Close()
 	_ = cn.raw.Close()
 }
 

@@ -8,8 +8,10 @@ import (
 	"github.com/waybill-data/waybill/internal/contract"
 )
 
-func TestDescribe(t *testing.T) {
-	w := newWorld(t)
+func TestDescribe(t *testing.T) { overBoth(t, testDescribe) }
+
+func testDescribe(t *testing.T, over wire) {
+	w := newWorld(t, over)
 	w.table("t", ", d UInt32 DEFAULT 7, m UInt64 MATERIALIZED v + 1, "+ProjectionDDL(testLineage), "PARTITION BY _partition "+window100)
 	w.table("fed", "", "SETTINGS non_replicated_deduplication_window = 5, index_granularity = 1024")
 	w.table("`a.b\\`c`", "", "")
@@ -47,7 +49,11 @@ func TestDescribe(t *testing.T) {
 }
 
 func TestDescribe_MissingTableIsASchemaError(t *testing.T) {
-	w := newWorld(t)
+	overBoth(t, testDescribe_MissingTableIsASchemaError)
+}
+
+func testDescribe_MissingTableIsASchemaError(t *testing.T, over wire) {
+	w := newWorld(t, over)
 	_, _, err := w.c.Describe(t.Context(), w.db, "nope", testLineage)
 	wantCode(t, err, waybill.ClassSchema, 60)
 }

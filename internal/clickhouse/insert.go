@@ -32,7 +32,8 @@ const (
 	Unknown Outcome = iota
 	// Landed: acknowledged, and no block of it was deduplicated anywhere: every row is there.
 	Landed
-	// Deduplicated: acknowledged, but some block was taken for one that is already there, or the server did not say.
+	// Deduplicated: acknowledged, but some block was taken for one that is already there, or the server did not say, as over
+	// HTTP it never does.
 	Deduplicated
 	// Refused: the server answered with an exception. Rows may be there all the same (table partitions commit one by one,
 	// and views run after their source).
@@ -56,7 +57,7 @@ type Answer struct {
 	NotSent    bool           // no byte of the statement left: nothing can land
 	Err        *waybill.Error // nil for Landed and Deduplicated
 	Rows       int            // rows sent
-	Parts      int64          // data parts that were written, views' included, as the server counted
+	Parts      int64          // data parts that were written, views' included, as the server counted; 0 over HTTP
 	Wall       time.Duration  // from acquiring a connection to the answer
 }
 
@@ -85,16 +86,14 @@ func (c *Client) Insert(ctx context.Context, in Insert) Answer {
 
 // checkInsert refuses what must never go out.
 func (c *Client) checkInsert(in Insert) error {
-	bug := func(msg string) error {
-		return &waybill.Error{Op: "clickhouse.insert", Class: waybill.ClassBug, Err: errors.New(msg)}
+	bug := func(err error) error {
+		return &waybill.Error{Op: "clickhouse.insert", Class: waybill.ClassBug, Err: err}
 	}
-	switch {
-	case in.Token == "":
-		return bug("an insert without a token")
-	case len(in.Input) == 0:
-		return bug("an insert without columns")
-	case in.Input[0].Data.Rows() == 0:
-		return bug("an insert without rows")
+	if in.Token == "" {
+		return bug(errors.New("an insert without a token"))
+	}
+	if err := checkBlock(in.Input); err != nil {
+		return bug(err)
 	}
 	return nil
 }
@@ -108,14 +107,14 @@ func (c *Client) sendInsert(ctx context.Context, in Insert, a *Answer) error {
 		return err
 	}
 	if !in.Deadline.IsZero() {
-		if err := cn.run(ctx, func(cn *conn) error { return c.refreshClock(ctx, cn) }); err != nil {
+		if err := cn.run(ctx, c.refreshClock); err != nil {
 			c.pool.put(cn, false)
 			a.NotSent = true
 			return err
 		}
 	}
 	var events insertEvents
-	err = cn.run(ctx, func(cn *conn) error { return cn.ch.Do(ctx, c.insertQuery(in, &events)) })
+	err = cn.run(ctx, func(ctx context.Context, cn *conn) error { return cn.do(ctx, c.insertRequest(in, &events)) })
 	c.pool.put(cn, err == nil)
 	if err != nil {
 		return err
@@ -124,44 +123,41 @@ func (c *Client) sendInsert(ctx context.Context, in Insert, a *Answer) error {
 	return nil
 }
 
-func (c *Client) insertQuery(in Insert, events *insertEvents) ch.Query {
-	q := ch.Query{
-		Body:    insertStatement(in),
-		QueryID: in.QueryID,
-		Input:   pinTypes(in.Input),
-		Settings: c.settings.with(
+func (c *Client) insertRequest(in Insert, events *insertEvents) *statement {
+	return &statement{
+		body:    insertStatement(in),
+		queryID: in.QueryID,
+		input:   in.Input,
+		settings: c.settings.with(
 			ch.Setting{Key: "insert_deduplication_token", Value: string(in.Token), Important: true},
 			// The second bound: it limits how long the server works on the block once it has it.
 			ch.Setting{Key: "max_execution_time", Value: fmt.Sprintf("%.3f", c.cfg.InsertTimeout.Seconds()), Important: true},
 			ch.Setting{Key: "receive_timeout", Value: fmt.Sprintf("%.3f", c.cfg.InsertTimeout.Seconds()), Important: true},
 		),
-		OnProfileEvents: func(_ context.Context, batch []ch.ProfileEvent) error {
-			events.add(batch)
-			return nil
-		},
+		onEvents: events.add,
 	}
-	return q
 }
 
-// insertStatement builds the INSERT; its column list is the block's.
+// insertStatement builds the INSERT; its column list is the block's. It always goes by input(): only there is NULL for a column
+// that is not Nullable its DEFAULT on both transports, and nothing is cast before the table's types are known.
 func insertStatement(in Insert) string {
-	names := make([]string, len(in.Input))
+	names, structure := make([]string, len(in.Input)), make([]string, len(in.Input))
 	for i, col := range in.Input {
 		names[i] = Ident(col.Name)
-	}
-	list := strings.Join(names, ", ")
-	into := "INSERT INTO " + Table(in.Database, in.Table) + " (" + list + ")"
-	if in.Deadline.IsZero() {
-		return into + " FORMAT Native"
-	}
-	structure := make([]string, len(in.Input))
-	for i, col := range in.Input {
 		structure[i] = names[i] + " " + string(col.Data.Type())
 	}
-	// nowInBlock64 is evaluated when the block is processed; now64 would be a constant of the query's analysis, before the
-	// block has arrived.
-	return fmt.Sprintf("%s SELECT %s FROM input(%s) WHERE throwIf(nowInBlock64(3) > fromUnixTimestamp64Milli(%d), %s) = 0 FORMAT Native",
-		into, list, Literal(strings.Join(structure, ", ")), in.Deadline.UnixMilli(), Literal(lateMessage))
+	list := strings.Join(names, ", ")
+	return fmt.Sprintf("INSERT INTO %s (%s) SELECT %s FROM input(%s)%s FORMAT Native",
+		Table(in.Database, in.Table), list, list, Literal(strings.Join(structure, ", ")), deadlineClause(in.Deadline))
+}
+
+// deadlineClause has the server refuse a late block. nowInBlock64 is evaluated when the block is processed; now64 would be a
+// constant of the query's analysis, before the block has arrived.
+func deadlineClause(deadline time.Time) string {
+	if deadline.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf(" WHERE throwIf(nowInBlock64(3) > fromUnixTimestamp64Milli(%d), %s) = 0", deadline.UnixMilli(), Literal(lateMessage))
 }
 
 // settleError fills a from a failed insert.
@@ -209,30 +205,4 @@ func (e *insertEvents) outcome() Outcome {
 		return Landed
 	}
 	return Deduplicated
-}
-
-// pinTypes hides what ch-go would do to a column after the server has sent its header: columns that can infer are retyped to
-// the table's type while their values stay, which turns microseconds into milliseconds.
-func pinTypes(in proto.Input) proto.Input {
-	out := make(proto.Input, len(in))
-	for i, col := range in {
-		out[i] = proto.InputColumn{Name: col.Name, Data: pinned{col.Data}}
-	}
-	return out
-}
-
-type pinned struct{ proto.ColInput }
-
-// Prepare and EncodeState belong to the optional interfaces that ch-go asks a column for.
-func (p pinned) Prepare() error {
-	if c, ok := p.ColInput.(proto.Preparable); ok {
-		return c.Prepare()
-	}
-	return nil
-}
-
-func (p pinned) EncodeState(b *proto.Buffer) {
-	if c, ok := p.ColInput.(proto.StateEncoder); ok {
-		c.EncodeState(b)
-	}
 }

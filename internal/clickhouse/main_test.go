@@ -25,18 +25,50 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// wire is a way to speak to the server.
+type wire struct {
+	name        string
+	protocol    Protocol
+	compression Compression
+}
+
+// overBoth runs a test over both transports.
+func overBoth(t *testing.T, test func(*testing.T, wire)) {
+	for _, over := range []wire{{name: "native"}, {name: "http", protocol: HTTP}} {
+		t.Run(over.name, func(t *testing.T) { test(t, over) })
+	}
+}
+
+// addr is where the server speaks it.
+func (over wire) addr(srv *chserver.Server) string {
+	if over.protocol == HTTP {
+		return srv.HTTPAddr()
+	}
+	return srv.TCPAddr()
+}
+
+// on completes a configuration for a server.
+func (over wire) on(srv *chserver.Server, cfg Config) Config { return over.at(over.addr(srv), cfg) }
+
+// at completes a configuration for an address.
+func (over wire) at(addr string, cfg Config) Config {
+	cfg.Addr, cfg.Protocol, cfg.Compression = addr, over.protocol, over.compression
+	return cfg
+}
+
 // world is a database of the test's own and a client on it.
 type world struct {
 	*testing.T
-	srv *chserver.Server
-	db  string
-	c   *Client
+	over wire
+	srv  *chserver.Server
+	db   string
+	c    *Client
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, over wire) *world {
 	t.Helper()
 	srv := testenv.SharedClickHouse(t)
-	return &world{t, srv, testenv.Database(t, srv), open(t, Config{Addr: srv.TCPAddr()})}
+	return &world{t, over, srv, testenv.Database(t, srv), open(t, over.on(srv, Config{}))}
 }
 
 func open(t *testing.T, cfg Config) *Client {
@@ -91,6 +123,36 @@ func (w *world) insert(table string, token waybill.Token, in proto.Input) Answer
 
 // soon is a deadline that a healthy insert meets.
 func (w *world) soon() time.Time { return w.c.ServerNow(time.Now()).Add(time.Minute) }
+
+// wantLanded: over HTTP nobody says that nothing was deduplicated, and the answer must not claim it.
+func (w *world) wantLanded(a Answer) {
+	w.Helper()
+	want := Landed
+	if w.over.protocol == HTTP {
+		want = Deduplicated
+	}
+	wantOutcome(w.T, a, want)
+	if a.Duplicated {
+		w.Fatalf("some block was deduplicated: %+v", a)
+	}
+}
+
+// wantDeduplicated: over HTTP the server does not say it.
+func (w *world) wantDeduplicated(a Answer) {
+	w.Helper()
+	wantOutcome(w.T, a, Deduplicated)
+	if native := w.over.protocol == Native; a.Duplicated != native {
+		w.Fatalf("duplicated %v over %s: %+v", a.Duplicated, w.over.name, a)
+	}
+}
+
+// parts is how many data parts an answer tells of: over HTTP, none.
+func (w *world) parts(n int64) int64 {
+	if w.over.protocol == HTTP {
+		return 0
+	}
+	return n
+}
 
 func wantOutcome(t *testing.T, a Answer, want Outcome) {
 	t.Helper()

@@ -20,8 +20,10 @@ type (
 	chserverUser    = chserver.User
 )
 
-func TestOpen_SaysWhatTheServerIs(t *testing.T) {
-	w := newWorld(t)
+func TestOpen_SaysWhatTheServerIs(t *testing.T) { overBoth(t, testOpen_SaysWhatTheServerIs) }
+
+func testOpen_SaysWhatTheServerIs(t *testing.T, over wire) {
+	w := newWorld(t, over)
 	if !strings.HasPrefix(w.c.Server().Version, "2") || w.c.Server().Timezone == "" {
 		t.Errorf("server %+v", w.c.Server())
 	}
@@ -31,10 +33,12 @@ func TestOpen_SaysWhatTheServerIs(t *testing.T) {
 }
 
 // A local clock that is an hour behind: deadlines go by the server's.
-func TestOpen_MeasuresTheServersClock(t *testing.T) {
+func TestOpen_MeasuresTheServersClock(t *testing.T) { overBoth(t, testOpen_MeasuresTheServersClock) }
+
+func testOpen_MeasuresTheServersClock(t *testing.T, over wire) {
 	srv := testenv.SharedClickHouse(t)
 	behind := func() time.Time { return time.Now().Add(-time.Hour) }
-	c, err := Open(t.Context(), Config{Addr: srv.TCPAddr()}, Deps{Clock: behind})
+	c, err := Open(t.Context(), over.on(srv, Config{}), Deps{Clock: behind})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,8 +64,10 @@ func TestOpen_OldServerIsRefusedInOneSentence(t *testing.T) {
 	}
 }
 
-func TestOpen_NobodyAnswers(t *testing.T) {
-	_, err := Open(t.Context(), Config{Addr: "127.0.0.1:1"}, Deps{})
+func TestOpen_NobodyAnswers(t *testing.T) { overBoth(t, testOpen_NobodyAnswers) }
+
+func testOpen_NobodyAnswers(t *testing.T, over wire) {
+	_, err := Open(t.Context(), over.at("127.0.0.1:1", Config{}), Deps{})
 	if waybill.ClassOf(err) != waybill.ClassRetryable {
 		t.Errorf("class %v of %v, want retryable", waybill.ClassOf(err), err)
 	}
@@ -69,6 +75,10 @@ func TestOpen_NobodyAnswers(t *testing.T) {
 
 // One server with users that lack what exactly-once inserts need.
 func TestOpen_UsersThatCannotInsertExactlyOnce(t *testing.T) {
+	overBoth(t, testOpen_UsersThatCannotInsertExactlyOnce)
+}
+
+func testOpen_UsersThatCannotInsertExactlyOnce(t *testing.T, over wire) {
 	srv := testenv.ClickHouse(t, func(o *chserverOptions) {
 		o.Users = []chserverUser{
 			{Name: "readonly", Settings: map[string]string{"readonly": "1"}},
@@ -80,7 +90,7 @@ func TestOpen_UsersThatCannotInsertExactlyOnce(t *testing.T) {
 	testenv.Exec(t, srv.HTTPAddr(), "CREATE TABLE "+db+".t ("+lineageColumns+") ENGINE = MergeTree ORDER BY v "+window100)
 
 	t.Run("read-only profile", func(t *testing.T) {
-		_, err := Open(t.Context(), Config{Addr: srv.TCPAddr(), User: "readonly"}, Deps{})
+		_, err := Open(t.Context(), over.on(srv, Config{User: "readonly"}), Deps{})
 		wantCode(t, err, waybill.ClassConfig, 164)
 		var e *waybill.Error
 		if errors.As(err, &e) && !strings.Contains(e.Hint, "change settings") {
@@ -88,19 +98,21 @@ func TestOpen_UsersThatCannotInsertExactlyOnce(t *testing.T) {
 		}
 	})
 	t.Run("no INSERT grant", func(t *testing.T) {
-		c := open(t, Config{Addr: srv.TCPAddr(), User: "reader"})
+		c := open(t, over.on(srv, Config{User: "reader"}))
 		a := c.Insert(t.Context(), Insert{Database: db, Table: "t", Token: "a", Input: rows(0, 1)})
 		wantOutcome(t, a, Refused)
 		wantCode(t, a.Err, waybill.ClassConfig, 497)
 	})
 	t.Run("wrong password", func(t *testing.T) {
-		_, err := Open(t.Context(), Config{Addr: srv.TCPAddr(), User: "secret", Password: "wrong"}, Deps{})
+		_, err := Open(t.Context(), over.on(srv, Config{User: "secret", Password: "wrong"}), Deps{})
 		wantCode(t, err, waybill.ClassConfig, 516)
 	})
 }
 
 // A constraint of the profile vetoes one setting; the error names it.
-func TestOpen_ConstraintVetoesASetting(t *testing.T) {
+func TestOpen_ConstraintVetoesASetting(t *testing.T) { overBoth(t, testOpen_ConstraintVetoesASetting) }
+
+func testOpen_ConstraintVetoesASetting(t *testing.T, over wire) {
 	dir := t.TempDir()
 	write := func(name, text string) string {
 		path := filepath.Join(dir, name)
@@ -117,8 +129,8 @@ func TestOpen_ConstraintVetoesASetting(t *testing.T) {
 </users></clickhouse>`)
 	config := write("config.xml", `<clickhouse><users_config>`+users+`</users_config></clickhouse>`)
 	srv := testenv.ClickHouse(t, func(o *chserverOptions) { o.ConfigFile = config })
-	open(t, Config{Addr: srv.TCPAddr()})
-	_, err := Open(t.Context(), Config{Addr: srv.TCPAddr(), User: "strict"}, Deps{})
+	open(t, over.on(srv, Config{}))
+	_, err := Open(t.Context(), over.on(srv, Config{User: "strict"}), Deps{})
 	wantCode(t, err, waybill.ClassConfig, 452)
 	if want := "let this user's settings profile change async_insert"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("%v\nlacks %q", err, want)

@@ -38,7 +38,7 @@ func (p *pool) get(ctx context.Context) (*conn, error) {
 		if cn == nil {
 			break
 		}
-		if alive(cn.raw) {
+		if cn.usable() {
 			return cn, nil
 		}
 		cn.close()
@@ -69,7 +69,7 @@ func (p *pool) popIdle() (*conn, error) {
 // put gives a connection back; one that is not reusable is closed.
 func (p *pool) put(cn *conn, reusable bool) {
 	p.mu.Lock()
-	keep := reusable && !p.closed && !cn.ch.IsClosed()
+	keep := reusable && !p.closed && cn.reusable()
 	if keep {
 		p.idle = append(p.idle, cn)
 	}

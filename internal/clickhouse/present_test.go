@@ -11,8 +11,10 @@ import (
 )
 
 // Random offsets, in clusters around bucket borders, with and without the projection, against a plain query.
-func TestPresent_AgreesWithBruteForce(t *testing.T) {
-	w := newWorld(t)
+func TestPresent_AgreesWithBruteForce(t *testing.T) { overBoth(t, testPresent_AgreesWithBruteForce) }
+
+func testPresent_AgreesWithBruteForce(t *testing.T, over wire) {
+	w := newWorld(t, over)
 	rng := rand.New(rand.NewPCG(3, 4))
 	w.table("plain", "", window100)
 	w.table("projected", ", "+ProjectionDDL(testLineage), window100)
@@ -27,7 +29,7 @@ func TestPresent_AgreesWithBruteForce(t *testing.T) {
 			}
 		}
 		for _, table := range []string{"plain", "projected"} {
-			wantOutcome(t, w.insert(table, waybill.Token(fmt.Sprint(i)), rows(int32(i%3), offsets...)), Landed)
+			w.wantLanded(w.insert(table, waybill.Token(fmt.Sprint(i)), rows(int32(i%3), offsets...)))
 		}
 	}
 	for range 40 {
@@ -75,12 +77,14 @@ func (w *world) presentByHand(table string, spans []PartitionSpan) map[waybill.T
 	return out
 }
 
-func TestPresentPast(t *testing.T) {
-	w := newWorld(t)
+func TestPresentPast(t *testing.T) { overBoth(t, testPresentPast) }
+
+func testPresentPast(t *testing.T, over wire) {
+	w := newWorld(t, over)
 	w.table("plain", "", window100)
 	w.table("projected", ", "+ProjectionDDL(testLineage), window100)
 	for _, table := range []string{"plain", "projected"} {
-		wantOutcome(t, w.insert(table, "a", rows(0, 5, 10, 11, 70000)), Landed)
+		w.wantLanded(w.insert(table, "a", rows(0, 5, 10, 11, 70000)))
 		p := Presence{Database: w.db, Table: table, Lineage: testLineage, HasProjection: table == "projected"}
 		for from, want := range map[int64]string{0: "[5,6) [10,12) [70000,70001)", 11: "[11,12) [70000,70001)", 70001: "{}"} {
 			got, err := w.c.PresentPast(t.Context(), p, waybill.TopicPartition{Topic: "t"}, from)
@@ -92,8 +96,10 @@ func TestPresentPast(t *testing.T) {
 }
 
 // A whole run answers with two numbers per bucket, and the projection is what is read.
-func TestPresent_ReadsTheProjection(t *testing.T) {
-	w := newWorld(t)
+func TestPresent_ReadsTheProjection(t *testing.T) { overBoth(t, testPresent_ReadsTheProjection) }
+
+func testPresent_ReadsTheProjection(t *testing.T, over wire) {
+	w := newWorld(t, over)
 	w.table("t", ", "+ProjectionDDL(testLineage), window100)
 	w.exec("INSERT INTO " + w.db + ".t SELECT 't', 0, number, number FROM numbers(300000)")
 	p := Presence{
@@ -118,11 +124,15 @@ func TestPresent_ReadsTheProjection(t *testing.T) {
 
 // Parts that are older than the projection do not have it; the answer is the same.
 func TestPresent_PartsWithoutTheProjection(t *testing.T) {
-	w := newWorld(t)
+	overBoth(t, testPresent_PartsWithoutTheProjection)
+}
+
+func testPresent_PartsWithoutTheProjection(t *testing.T, over wire) {
+	w := newWorld(t, over)
 	w.table("t", "", window100)
-	wantOutcome(t, w.insert("t", "a", rows(0, 1, 2)), Landed)
+	w.wantLanded(w.insert("t", "a", rows(0, 1, 2)))
 	w.exec("ALTER TABLE " + w.db + ".t ADD " + ProjectionDDL(testLineage))
-	wantOutcome(t, w.insert("t", "b", rows(0, 3, 5)), Landed)
+	w.wantLanded(w.insert("t", "b", rows(0, 3, 5)))
 	got, err := w.c.Present(t.Context(), Presence{
 		Database: w.db, Table: "t", Lineage: testLineage, HasProjection: true,
 		Spans: []PartitionSpan{{waybill.TopicPartition{Topic: "t"}, waybill.Span{First: 0, Next: 100}}},
@@ -133,8 +143,10 @@ func TestPresent_PartsWithoutTheProjection(t *testing.T) {
 }
 
 // Rows of another epoch are other rows.
-func TestPresent_Epoch(t *testing.T) {
-	w := newWorld(t)
+func TestPresent_Epoch(t *testing.T) { overBoth(t, testPresent_Epoch) }
+
+func testPresent_Epoch(t *testing.T, over wire) {
+	w := newWorld(t, over)
 	lineage := testLineage
 	lineage.Epoch = "_epoch"
 	w.table("t", ", _epoch UInt32 DEFAULT 1, "+ProjectionDDL(lineage), window100)
@@ -153,6 +165,10 @@ func TestPresent_Epoch(t *testing.T) {
 
 // A profile can make a read-back fail, never make it partial: "absent" of rows that are there would double them.
 func TestPresent_ProfileCannotCutTheAnswer(t *testing.T) {
+	overBoth(t, testPresent_ProfileCannotCutTheAnswer)
+}
+
+func testPresent_ProfileCannotCutTheAnswer(t *testing.T, over wire) {
 	srv := testenv.ClickHouse(t, func(o *chserverOptions) {
 		o.Users = []chserverUser{
 			{Name: "limited", Settings: map[string]string{"limit": "1", "offset": "1", "low_cardinality_allow_in_native_format": "1"}},
@@ -169,7 +185,7 @@ func TestPresent_ProfileCannotCutTheAnswer(t *testing.T) {
 	}
 	read := func(user string) (int64, error) {
 		t.Helper()
-		c := newClient(Config{Addr: srv.TCPAddr(), User: user}, Deps{})
+		c := newClient(over.on(srv, Config{User: user}), Deps{})
 		defer c.Close()
 		got, err := c.Present(t.Context(), p)
 		n := int64(0)
@@ -188,13 +204,17 @@ func TestPresent_ProfileCannotCutTheAnswer(t *testing.T) {
 		}
 		wantCode(t, err, waybill.ClassConfig, code)
 	}
-	open(t, Config{Addr: srv.TCPAddr(), User: "limited"})
+	open(t, over.on(srv, Config{User: "limited"}))
 }
 
 // A full bucket with holes is what every dead letter leaves behind. An array that a lambda captures is
 // copied for each of its elements: that took gigabytes.
 func TestPresent_BucketWithHolesIsCheap(t *testing.T) {
-	w := newWorld(t)
+	overBoth(t, testPresent_BucketWithHolesIsCheap)
+}
+
+func testPresent_BucketWithHolesIsCheap(t *testing.T, over wire) {
+	w := newWorld(t, over)
 	w.table("projected", ", "+ProjectionDDL(testLineage), window100)
 	const n = 65_536
 	offsets := make([]int64, 0, n)
@@ -203,7 +223,7 @@ func TestPresent_BucketWithHolesIsCheap(t *testing.T) {
 			offsets = append(offsets, o)
 		}
 	}
-	wantOutcome(t, w.insert("projected", "holes", rows(0, offsets...)), Landed)
+	w.wantLanded(w.insert("projected", "holes", rows(0, offsets...)))
 	tp := waybill.TopicPartition{Topic: "t"}
 	// The test server may use 2 GiB; the set itself takes some 2 MB.
 	got, err := w.c.Present(t.Context(), Presence{Database: w.db, Table: "projected", Lineage: testLineage, HasProjection: true,

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ClickHouse/ch-go"
 	"github.com/ClickHouse/ch-go/proto"
 )
 
@@ -13,8 +12,8 @@ import (
 func (c *Client) Exec(ctx context.Context, sql string) error {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.QueryTimeout)
 	defer cancel()
-	return c.withConn(ctx, "clickhouse.exec", func(cn *conn) error {
-		return cn.ch.Do(ctx, ch.Query{Body: sql})
+	return c.withConn(ctx, "clickhouse.exec", func(ctx context.Context, cn *conn) error {
+		return cn.do(ctx, &statement{body: sql})
 	})
 }
 
@@ -28,19 +27,8 @@ func (c *Client) Query(ctx context.Context, sql string, result proto.Results, on
 func (c *Client) query(ctx context.Context, op, sql string, result proto.Results, onBlock func(rows int) error) error {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.QueryTimeout)
 	defer cancel()
-	return c.withConn(ctx, op, func(cn *conn) error {
-		return cn.ch.Do(ctx, ch.Query{
-			Body:     sql,
-			Settings: readSettings,
-			Result:   result,
-			OnResult: func(_ context.Context, b proto.Block) error {
-				if b.Rows == 0 {
-					return nil
-				}
-				return onBlock(b.Rows)
-			},
-		})
-	})
+	st := &statement{body: sql, settings: readSettings, result: result, onRows: onBlock}
+	return c.withConn(ctx, op, func(ctx context.Context, cn *conn) error { return cn.do(ctx, st) })
 }
 
 // Uptime is how long the server has been running. One that is shorter than before means a restart: acknowledged data that

@@ -3,7 +3,6 @@ package clickhouse
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -54,8 +53,12 @@ var insertPins = []pin{
 	{name: "materialized_views_ignore_errors", value: "0"},
 	{name: "parallel_view_processing", value: "0"},
 	{name: "throw_on_max_partitions_per_insert_block", value: "1"},
-	// NULL for a column that is not Nullable is an error under input(), not a silent default.
-	{name: "insert_null_as_default", value: "0"},
+	// NULL for a column that is not Nullable means the column's own DEFAULT, which the server evaluates (docs/adr/0009).
+	{name: "insert_null_as_default", value: "1"},
+	// input() names the block's types: what the table was made with is not refused there.
+	{name: "allow_suspicious_low_cardinality_types", value: "1"},
+	{name: "allow_suspicious_fixed_string_types", value: "1"},
+	{name: "allow_suspicious_variant_types", value: "1", optional: true},
 	{name: "timeout_overflow_mode", value: "throw"},
 	{name: "log_comment", value: "waybill"},
 }
@@ -130,18 +133,18 @@ func readBack(ctx context.Context, cn *conn, settings []ch.Setting) (map[string]
 	}
 	var name, value proto.ColStr
 	values := map[string]string{}
-	err := cn.ch.Do(ctx, ch.Query{
-		Body:     "SELECT name, value FROM system.settings WHERE name IN (" + strings.Join(names, ", ") + ")",
-		Settings: append(slices.Clone(readSettings), settings...),
-		Result:   proto.Results{{Name: "name", Data: &name}, {Name: "value", Data: &value}},
-		OnResult: func(_ context.Context, b proto.Block) error {
-			for i := range b.Rows {
+	err := cn.do(ctx, &statement{
+		body:     "SELECT name, value FROM system.settings WHERE name IN (" + strings.Join(names, ", ") + ")",
+		settings: append(slices.Clone(readSettings), settings...),
+		result:   proto.Results{{Name: "name", Data: &name}, {Name: "value", Data: &value}},
+		onRows: func(rows int) error {
+			for i := range rows {
 				values[name.Row(i)] = value.Row(i)
 			}
 			return nil
 		},
 	})
-	return maps.Clone(values), err
+	return values, err
 }
 
 // vetoError names the setting that a profile's constraint refuses.

@@ -11,9 +11,11 @@ import (
 )
 
 // The proof is only as good as its refusals: each case where a token can be gone must not be "inside".
-func TestWindowProof(t *testing.T) {
+func TestWindowProof(t *testing.T) { overBoth(t, testWindowProof) }
+
+func testWindowProof(t *testing.T, over wire) {
 	srv := testenv.ClickHouse(t, func(o *chserverOptions) { o.SystemLogs = true })
-	w := &world{t, srv, testenv.Database(t, srv), open(t, Config{Addr: srv.TCPAddr()})}
+	w := &world{t, over, srv, testenv.Database(t, srv), open(t, over.on(srv, Config{}))}
 	w.table("wide", "", "PARTITION BY _partition SETTINGS non_replicated_deduplication_window = 1000")
 	w.table("narrow", "", "PARTITION BY _partition SETTINGS non_replicated_deduplication_window = 150")
 	w.table("none", "", "")
@@ -37,7 +39,7 @@ func TestWindowProof(t *testing.T) {
 		}
 	}
 	for _, table := range []string{"wide", "narrow", "none"} {
-		wantOutcome(t, w.insert(table, "T0", rows(0, 1)), Landed)
+		w.wantLanded(w.insert(table, "T0", rows(0, 1)))
 	}
 	want("wide", true, "1 block ids since then")
 	want("none", false, "keeps no deduplication window")
@@ -47,29 +49,33 @@ func TestWindowProof(t *testing.T) {
 
 	// Merges and mutations take no slots.
 	w.exec("ALTER TABLE "+w.db+".wide DELETE WHERE v = 77 SETTINGS mutations_sync = 1", "OPTIMIZE TABLE "+w.db+".wide FINAL")
-	wantOutcome(t, w.insert("wide", "T0", rows(0, 1)), Deduplicated)
+	w.wantDeduplicated(w.insert("wide", "T0", rows(0, 1)))
 	want("wide", true, "2 block ids since then")
 
 	// Eviction: 150 others push the token out, and dropping their partition takes away every part that could tell of them.
 	for i := range 150 {
-		wantOutcome(t, w.insert("narrow", waybill.Token(fmt.Sprint("x", i)), rows(1, int64(i))), Landed)
+		w.wantLanded(w.insert("narrow", waybill.Token(fmt.Sprint("x", i)), rows(1, int64(i))))
 	}
 	want("narrow", false, "151 block ids since then")
 	w.exec("ALTER TABLE " + w.db + ".narrow DROP PARTITION 1")
 	want("narrow", false, "was dropped, detached or truncated")
-	wantOutcome(t, w.insert("narrow", "T0", rows(0, 1)), Landed) // it was indeed not inside
+	w.wantLanded(w.insert("narrow", "T0", rows(0, 1))) // it was indeed not inside
 
 	// A partition that went away and came back has forgotten its tokens; its parts keep their old times.
 	w.exec("ALTER TABLE "+w.db+".wide DETACH PARTITION 0", "ALTER TABLE "+w.db+".wide ATTACH PARTITION 0")
 	want("wide", false, "was dropped, detached or truncated")
-	wantOutcome(t, w.insert("wide", "T0", rows(0, 1)), Landed)
+	w.wantLanded(w.insert("wide", "T0", rows(0, 1)))
 }
 
 func TestWindowProof_AlteredOrRestarted(t *testing.T) {
+	overBoth(t, testWindowProof_AlteredOrRestarted)
+}
+
+func testWindowProof_AlteredOrRestarted(t *testing.T, over wire) {
 	srv := testenv.ClickHouse(t, func(o *chserverOptions) { o.SystemLogs = true })
-	w := &world{t, srv, testenv.Database(t, srv), open(t, Config{Addr: srv.TCPAddr()})}
+	w := &world{t, over, srv, testenv.Database(t, srv), open(t, over.on(srv, Config{}))}
 	w.table("t", "", window100)
-	wantOutcome(t, w.insert("t", "T0", rows(0, 1)), Landed)
+	w.wantLanded(w.insert("t", "T0", rows(0, 1)))
 	inside, evidence, err := w.c.WindowProof(t.Context(), []string{w.db + ".t"}, w.c.ServerNow(time.Now()))
 	if inside || err != nil || !strings.Contains(evidence, "restarted") {
 		t.Errorf("server younger than the proof: %v %q %v", inside, evidence, err)
@@ -90,8 +96,10 @@ func TestWindowProof_AlteredOrRestarted(t *testing.T) {
 	}
 }
 
-func TestWindowProof_WithoutPartLog(t *testing.T) {
-	w := newWorld(t)
+func TestWindowProof_WithoutPartLog(t *testing.T) { overBoth(t, testWindowProof_WithoutPartLog) }
+
+func testWindowProof_WithoutPartLog(t *testing.T, over wire) {
+	w := newWorld(t, over)
 	w.table("t", "", window100)
 	inside, evidence, err := w.c.WindowProof(t.Context(), []string{w.db + ".t"}, time.Now())
 	if inside || err != nil || !strings.Contains(evidence, "part_log") {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -70,6 +71,7 @@ func TestParse_FillsEveryDefault(t *testing.T) {
 			Columns:   []contract.Column{{Name: "id", Type: "UInt64", Line: 3, Col: 22}},
 		},
 		Sink: config.Sink{ClickHouse: config.ClickHouse{
+			Scheme: config.SchemeNative, Compression: config.CompressionAuto,
 			Addr: "h:9000", User: "default", Database: "default", Table: "t",
 			Lineage:        contract.DefaultLineage(),
 			InsertDeadline: 30 * time.Second,
@@ -106,10 +108,11 @@ contract:
     a: {type: UUID, required: true}
 sink:
   clickhouse:
-    url: clickhouse://u:p@h:9440/d
+    url: https://u:p@h:9440/d
     table: llm-calls
     lineage: {topic: tp, partition: pt, offset: of, epoch: ep}
     insert_deadline: 5s
+    compression: zstd
 delivery: at-least-once
 batch: {rows: 1_000, bytes: 1GiB, age: 250ms}
 `
@@ -134,6 +137,7 @@ batch: {rows: 1_000, bytes: 1GiB, age: 250ms}
 			{Name: "a", Type: "UUID", Required: true, Line: 21, Col: 5},
 		}},
 		Sink: config.Sink{ClickHouse: config.ClickHouse{
+			Scheme: config.SchemeHTTPS, Compression: config.CompressionZSTD,
 			Addr: "h:9440", User: "u", Password: config.NewSecret("p"), Database: "d", Table: "llm-calls",
 			Lineage:        contract.Lineage{Topic: "tp", Partition: "pt", Offset: "of", Epoch: "ep"},
 			InsertDeadline: 5 * time.Second,
@@ -239,8 +243,9 @@ func TestParse_Problem(t *testing.T) {
 		"default does not fit":  {with("UInt64", "UInt64, default: -1"), "p.yaml:3:22", `default: "-1" does not fit UInt64`},
 		"as":                    {with("UInt64", "UInt64, as: json"), "p.yaml:3:22", "as: json needs a column of String"},
 		"url scheme":            {with("clickhouse://h", "tcp://h"), "p.yaml:4:26", "does not start with clickhouse://"},
+		"compression":           {with("table: t", "table: t, compression: lz5"), "p.yaml:4:67", `"lz5" is not a choice (did you mean "lz4"?)`},
 		"url params":            {with("clickhouse://h", "clickhouse://h/d?debug=1"), "p.yaml:4:26", "has parameters"},
-		"url tls":               {with("clickhouse://h", "clickhouse://h/d?secure=true"), "p.yaml:4:26", "asks for TLS, which is not available"},
+		"url tls":               {with("clickhouse://h", "clickhouse://h/d?secure=true"), "p.yaml:4:26", "asks for TLS on the native protocol, which is not available"},
 		"url hosts":             {with("clickhouse://h", "clickhouse://h,i/d"), "p.yaml:4:26", "names several servers"},
 		"url port":              {with("clickhouse://h", "clickhouse://h:99999/d"), "p.yaml:4:26", "is not an address"},
 		"table with dot":        {with("table: t", "table: d.t"), "p.yaml:4:51", "the database belongs into sink.clickhouse.url"},
@@ -262,6 +267,18 @@ func TestParse_Problem(t *testing.T) {
 				t.Errorf("got  %s\nwant %s: ... %s", got, tt.at, tt.want)
 			}
 		})
+	}
+}
+
+func TestParse_SchemeChoosesTransportAndPort(t *testing.T) {
+	for url, want := range map[string]string{
+		"clickhouse://h": "clickhouse h:9000 false", "http://h": "http h:8123 true", "https://h": "https h:8443 true",
+		"http://h:80/d": "http h:80 true", "https://[::1]": "https [::1]:8443 true",
+	} {
+		c := parse(t, with("clickhouse://h", url)).Sink.ClickHouse
+		if got := fmt.Sprint(c.Scheme, " ", c.Addr, " ", c.HTTP()); got != want {
+			t.Errorf("%s: %s, want %s", url, got, want)
+		}
 	}
 }
 

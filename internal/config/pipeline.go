@@ -96,8 +96,9 @@ type Sink struct {
 	ClickHouse ClickHouse
 }
 
-// ClickHouse names a server (native protocol) and the target table.
+// ClickHouse names a server and the target table.
 type ClickHouse struct {
+	Scheme   Scheme // what is spoken to the server
 	Addr     string // host:port
 	User     string
 	Password Secret
@@ -108,7 +109,36 @@ type ClickHouse struct {
 	// InsertDeadline is how long after it was sent an insert may still take effect; the server checks
 	// it against its own clock.
 	InsertDeadline time.Duration
+	// Compression of blocks on their way to the server.
+	Compression Compression
 }
+
+// HTTP reports whether the server is spoken to over HTTP, which does not say what it deduplicated.
+func (c ClickHouse) HTTP() bool { return c.Scheme == SchemeHTTP || c.Scheme == SchemeHTTPS }
+
+// Scheme is the URL's, and with it the transport.
+type Scheme string
+
+// Schemes.
+const (
+	SchemeNative Scheme = "clickhouse" // the native protocol over TCP
+	SchemeHTTP   Scheme = "http"       // native blocks over HTTP
+	SchemeHTTPS  Scheme = "https"      // the same under TLS, by the system's roots
+)
+
+// defaultPorts of a ClickHouse server.
+var defaultPorts = map[Scheme]string{SchemeNative: DefaultNativePort, SchemeHTTP: DefaultHTTPPort, SchemeHTTPS: DefaultHTTPSPort}
+
+// Compression is how blocks are compressed.
+type Compression string
+
+// Compressions.
+const (
+	CompressionAuto Compression = "auto" // none on loopback and private networks, lz4 otherwise
+	CompressionNone Compression = "none"
+	CompressionLZ4  Compression = "lz4"
+	CompressionZSTD Compression = "zstd"
+)
 
 // Delivery is the guarantee that a pipeline runs under.
 type Delivery string
@@ -135,6 +165,8 @@ const (
 	DefaultAge            = time.Second
 	DefaultKafkaPort      = "9092"
 	DefaultNativePort     = "9000"
+	DefaultHTTPPort       = "8123"
+	DefaultHTTPSPort      = "8443"
 )
 
 func defaults() Pipeline {
@@ -150,6 +182,7 @@ func defaults() Pipeline {
 		Sink: Sink{ClickHouse: ClickHouse{
 			Lineage:        contract.DefaultLineage(),
 			InsertDeadline: DefaultInsertDeadline,
+			Compression:    CompressionAuto,
 		}},
 		Delivery: ExactlyOnce,
 		Batch:    Batch{Rows: DefaultRows, Bytes: DefaultBytes, Age: DefaultAge},

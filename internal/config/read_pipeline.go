@@ -79,6 +79,7 @@ func readClickHouse(v value, c *ClickHouse) {
 			)
 		}),
 		optional("insert_deadline", intoDuration(&c.InsertDeadline, time.Second, 10*time.Minute)),
+		optional("compression", intoWord(&c.Compression, words(CompressionAuto, CompressionNone, CompressionLZ4, CompressionZSTD))),
 		later("tls"),
 	)
 }
@@ -133,7 +134,7 @@ func (v value) at(keys ...string) value {
 	return v
 }
 
-const urlShape = "write clickhouse://user:password@host:port/database"
+const urlShape = "write clickhouse://user:password@host:port/database, or http:// or https:// for the HTTP port"
 
 // readURL takes the server's URL apart. Messages never quote it: it holds a password.
 func readURL(v value, c *ClickHouse) {
@@ -155,7 +156,8 @@ func readURL(v value, c *ClickHouse) {
 		v.report(v.path+" "+message, hint)
 		return
 	}
-	c.Addr, ok = v.hostPort(u.Host, DefaultNativePort)
+	c.Scheme = Scheme(u.Scheme)
+	c.Addr, ok = v.hostPort(u.Host, defaultPorts[c.Scheme])
 	if !ok {
 		return
 	}
@@ -184,12 +186,10 @@ func userinfoEscaper(raw string) func(int, string) string {
 
 func checkURL(u *url.URL) (message, hint string) {
 	switch {
-	case u.Scheme == "http" || u.Scheme == "https":
-		return "is an HTTP address, but inserts need the native protocol: only there the server says whether it deduplicated", urlShape + "; the native port is usually 9000"
 	case u.Scheme == "clickhouses" || u.Query().Has("secure"):
-		return "asks for TLS, which " + notAvailable, urlShape
-	case u.Scheme != "clickhouse":
-		return "does not start with clickhouse://", urlShape
+		return "asks for TLS on the native protocol, which " + notAvailable, urlShape
+	case defaultPorts[Scheme(u.Scheme)] == "":
+		return "does not start with clickhouse://, http:// or https://", urlShape
 	case u.RawQuery != "" || u.Fragment != "":
 		return "has parameters, which are " + strings.TrimPrefix(notAvailable, "is "), urlShape
 	case strings.Contains(u.Host, ","):

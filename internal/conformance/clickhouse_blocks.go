@@ -123,7 +123,7 @@ var blockCases = []Case[ClickHouse]{
 		refused(t, c, in, codeThrowIf)
 		holds(t, c, tab)
 	}},
-	{Name: "block/http_formats", Where: NotProvedHere, Reason: "Waybill inserts over the native protocol only", Fact: "HTTP formats split blocks by their own rules unless four limits are lifted"},
+	{Name: "block/http_formats", Where: NotProvedHere, Reason: "Waybill inserts FORMAT Native only, with those limits lifted (TestInsert_MillionsOfRowsAreOnePart)", Fact: "HTTP formats split blocks by their own rules unless four limits are lifted"},
 	{Name: "block/chgo_tail_rule", Where: NotProvedHere, Reason: "a property of the client; the suite's own driver depends on it", Fact: "ch-go's OnInput that answers io.EOF without resetting columns sends the last block twice"},
 	{Name: "block/column_lists_are_not_checked", Where: NotProvedHere, Reason: "tested with the sink, which compares block, list and table", Fact: "a column missing from the block is filled with zeros, an extra one is ignored"},
 	{Name: "async/queue", Where: NotProvedHere, Reason: "the server under test has no async-insert queue", Fact: "async_insert defaults to 1 on 26.7 and must be pinned to 0"},

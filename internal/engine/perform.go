@@ -6,8 +6,11 @@ import (
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/clickhouse"
+	"github.com/waybill-data/waybill/internal/config"
 	"github.com/waybill-data/waybill/internal/delivery"
 	"github.com/waybill-data/waybill/internal/failpoint"
 	"github.com/waybill-data/waybill/internal/kafka"
@@ -158,13 +161,13 @@ func (l *life) send(e delivery.Send) {
 		l.step(delivery.SendAnswered{Op: e.Op, Answer: delivery.NotSent})
 		return
 	}
-	in.Token, in.Deadline = e.Token, deadline
+	in.Token, in.Deadline = l.p.tokenOf(e), deadline
 	if e.Store == waybill.StoreTarget {
 		failpoint.During(failpoint.DuringTarget)
 	}
 	a := l.p.target.client.Insert(l.ctx, in)
 	failpoint.Hit(after)
-	answer := answerOf(a)
+	answer := l.p.answerOf(a)
 	l.p.metrics.Insert(e.Store, insertOutcome(a), a.Wall)
 	l.p.log.Debug("insert", "batch", e.Batch.ID.Short(), "store", e.Store, "k", e.K, "rows", a.Rows, "answer", answer.String(), "took", a.Wall)
 	var aerr error
@@ -211,6 +214,27 @@ func (l *life) deadline() (time.Time, bool) {
 	return l.p.target.client.ServerNow(until), true
 }
 
+// unsaid: nobody will say whether a request was deduplicated. HTTP does not, and at-least-once reads nothing back.
+func (p *Pipeline) unsaid() bool {
+	return p.cfg.Delivery == config.AtLeastOnce && p.cfg.Sink.ClickHouse.HTTP()
+}
+
+// tokenOf is the token of a request. Where it would not be told that a token was known, each request has one of its own.
+func (p *Pipeline) tokenOf(e delivery.Send) waybill.Token {
+	if p.unsaid() {
+		return e.Token + waybill.Token("-"+uuid.NewString())
+	}
+	return e.Token
+}
+
+// answerOf is answerOf for a request under tokenOf: under a token of its own, acknowledged means landed.
+func (p *Pipeline) answerOf(a clickhouse.Answer) delivery.Answer {
+	if p.unsaid() && a.Outcome == clickhouse.Deduplicated && !a.Duplicated {
+		return delivery.Landed
+	}
+	return answerOf(a)
+}
+
 // answerOf maps what the server said to what it means for delivery.
 func answerOf(a clickhouse.Answer) delivery.Answer {
 	switch a.Outcome {
@@ -250,6 +274,8 @@ func insertOutcome(a clickhouse.Answer) telemetry.InsertOutcome {
 		return telemetry.InsertLate
 	case a.Outcome == clickhouse.Landed:
 		return telemetry.InsertLanded
+	case a.Outcome == clickhouse.Deduplicated && !a.Duplicated:
+		return telemetry.InsertAnswered
 	case a.Outcome == clickhouse.Deduplicated:
 		return telemetry.InsertDeduplicated
 	case a.Outcome == clickhouse.Refused:

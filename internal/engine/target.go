@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -50,8 +51,7 @@ type target struct {
 // preflight. Errors that can heal are retryable.
 func openTarget(ctx context.Context, cfg *config.Pipeline, log *slog.Logger) (*target, error) {
 	c := cfg.Sink.ClickHouse
-	client, err := clickhouse.Open(ctx, clickhouse.Config{Addr: c.Addr, User: c.User, Password: c.Password.Reveal(), Database: c.Database,
-		InsertTimeout: insertTimeout(c.InsertDeadline), Connections: MaxInFlight + 4}, clickhouse.Deps{Logger: log})
+	client, err := clickhouse.Open(ctx, serverOf(c), clickhouse.Deps{Logger: log})
 	if err != nil {
 		return nil, err
 	}
@@ -63,6 +63,19 @@ func openTarget(ctx context.Context, cfg *config.Pipeline, log *slog.Logger) (*t
 		return nil, err
 	}
 	return t, nil
+}
+
+// serverOf is how the server of a pipeline file is spoken to.
+func serverOf(c config.ClickHouse) clickhouse.Config {
+	to := clickhouse.Config{Addr: c.Addr, User: c.User, Password: c.Password.Reveal(), Database: c.Database,
+		InsertTimeout: insertTimeout(c.InsertDeadline), Connections: MaxInFlight + 4, Compression: clickhouse.Compression(c.Compression)}
+	if c.HTTP() {
+		to.Protocol = clickhouse.HTTP
+	}
+	if c.Scheme == config.SchemeHTTPS {
+		to.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	return to
 }
 
 // insertTimeout bounds an insert as a whole, on both sides: a block that was begun at the last moment

@@ -93,12 +93,17 @@ func (w *world) query(sql string) string {
 type spec struct {
 	kafka, top  string // more of each section, in YAML
 	deadline    string // of inserts
+	scheme      string // of ClickHouse's URL, if not the native protocol's
 	addr        string // of ClickHouse, if not the server itself
+	sink        string // more of its section, in YAML
 	rows, bytes int    // of a batch
 }
 
 func (w *world) file(s spec) *config.Pipeline {
 	w.Helper()
+	if s.scheme == "" {
+		s.scheme = "clickhouse"
+	}
 	if s.addr == "" {
 		s.addr = w.ch.TCPAddr()
 	}
@@ -122,9 +127,9 @@ contract:
     model: {type: LowCardinality(String)}
     tokens: {type: UInt32, from: usage.tokens}
 sink:
-  clickhouse: {url: "clickhouse://default@%s/%s", table: calls, insert_deadline: %s}
+  clickhouse: {url: "%s://default@%s/%s", table: calls, insert_deadline: %s%s}
 batch: {rows: %d, bytes: %d, age: 200ms}
-%s`, w.name, w.kafka.ListenAddrs()[0], topic, s.kafka, s.addr, w.db, s.deadline, s.rows, s.bytes, s.top)
+%s`, w.name, w.kafka.ListenAddrs()[0], topic, s.kafka, s.scheme, s.addr, w.db, s.deadline, s.sink, s.rows, s.bytes, s.top)
 	p, err := config.Parse("test.yaml", []byte(text), os.LookupEnv)
 	if err != nil {
 		w.Fatal(err)

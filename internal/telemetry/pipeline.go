@@ -20,10 +20,11 @@ const (
 	InsertRefused                           // the server answered with an error
 	InsertUnknown                           // no answer
 	InsertLate                              // refused because its deadline had passed
+	InsertAnswered                          // answered, and the server does not say whether it knew the token (HTTP)
 	insertOutcomes
 )
 
-var insertOutcomeNames = [insertOutcomes]string{"landed", "deduplicated", "refused", "unknown", "late"}
+var insertOutcomeNames = [insertOutcomes]string{"landed", "deduplicated", "refused", "unknown", "late", "answered"}
 
 func (o InsertOutcome) String() string { return insertOutcomeNames[o] }
 

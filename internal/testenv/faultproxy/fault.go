@@ -3,6 +3,8 @@ package faultproxy
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
+	"net/http"
 	"time"
 )
 
@@ -82,6 +84,18 @@ func DropInsertReply(table string) Fault {
 // which the connection is closed. On chooses another occasion than any INSERT: Insert("table"), Handshake.
 func Answer(code int32, name, message string) Fault {
 	return Fault{kind: kindAnswer, name: NameAnswer, on: Insert(""), answer: exception(code, name, message)}
+}
+
+// AnswerHTTP is Answer for a client that speaks HTTP: the next INSERT of each connection is answered with this response. Headers
+// are whole lines, as in "X-ClickHouse-Exception-Code: 252".
+func AnswerHTTP(status int, body string, headers ...string) Fault {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\n", status, http.StatusText(status))
+	for _, h := range append(headers, "Connection: close", fmt.Sprintf("Content-Length: %d", len(body))) {
+		b.WriteString(h + "\r\n")
+	}
+	b.WriteString("\r\n" + body)
+	return Fault{kind: kindAnswer, name: NameAnswer, on: Insert(""), answer: b.Bytes()}
 }
 
 // On has the fault wait for a trigger, on each connection for itself.
