@@ -21,6 +21,10 @@ import (
 // one being inserted, and room for one that is slow.
 const MaxInFlight = 4
 
+// partitionMaxBytes is how much is fetched of a partition at once, at most: large enough that a fetch's own cost does
+// not count.
+const partitionMaxBytes = 4 << 20
+
 // DefaultMaxMetadata is Kafka's default of offset.metadata.max.bytes.
 const DefaultMaxMetadata = 4096
 
@@ -32,6 +36,8 @@ type Deps struct {
 	Log     *slog.Logger
 	Metrics *telemetry.Metrics
 	Budget  *Budget
+	// FetchBytes bounds what a pipeline asks one broker for at once; 0 means kafka.DefaultFetchMaxBytes.
+	FetchBytes int32
 	// Drain bounds a graceful stop; 0 means DefaultDrain.
 	Drain time.Duration
 	// Kafka, if not nil, may change how sessions are opened (tests: dialer, short intervals).
@@ -238,7 +244,10 @@ func (p *Pipeline) live(ctx context.Context) error {
 func (l *life) open(ctx context.Context) (*kafka.Session, error) {
 	p, k := l.p, l.p.cfg.Source.Kafka
 	cfg := kafka.Config{Brokers: k.Brokers, Topic: k.Topic, Group: k.Group, Protocol: kafka.Protocol(k.Protocol), SessionTimeout: k.SessionTimeout,
-		Isolation: kafka.Isolation(k.Isolation), ClientID: "waybill", Log: p.log, PartitionMaxBytes: 4 << 20}
+		Isolation: kafka.Isolation(k.Isolation), ClientID: "waybill", Log: p.log, FetchMaxBytes: p.deps.FetchBytes, PartitionMaxBytes: partitionMaxBytes}
+	if cfg.FetchMaxBytes > 0 {
+		cfg.PartitionMaxBytes = min(cfg.PartitionMaxBytes, cfg.FetchMaxBytes)
+	}
 	if p.deps.Kafka != nil {
 		p.deps.Kafka(&cfg)
 	}
