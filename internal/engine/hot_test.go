@@ -58,10 +58,12 @@ func TestData_KeepsNothingOfTheRecords(t *testing.T) {
 	gathered, kept := newData(dec.NewBlock()), newData(want.NewBlock())
 	tp := waybill.TopicPartition{Topic: "t", Partition: 1}
 	s, k := gathered.open(tp, 1, 0), kept.open(tp, 1, 0)
+	record := func(i int) waybill.Record {
+		return waybill.Record{Topic: "t", Partition: 1, Offset: int64(i), Key: []byte("key"), Value: event(i), Headers: []waybill.Header{{Key: "h", Value: []byte("value")}}}
+	}
 	for i := range n {
-		r := waybill.Record{Topic: "t", Partition: 1, Offset: int64(i), Key: []byte("key"), Value: event(i), Headers: []waybill.Header{{Key: "h", Value: []byte("value")}}}
+		r, lent := record(i), record(i)
 		kept.add(want, 0, k, &r)
-		lent := own(&r)
 		gathered.add(dec, 0, s, &lent)
 		for _, b := range [][]byte{lent.Key, lent.Value, lent.Headers[0].Value} {
 			for j := range b {

@@ -27,29 +27,45 @@ func newPools() *pools {
 	return p
 }
 
-// classes are free lists by capacity: class i holds slices with room for 1<<i elements and less than twice that.
-// Topics with small batches do not come to sit on the buffers of topics with large ones.
-type classes[E any] [32]sync.Pool
+// classes are free lists by capacity, four to a doubling: all of a buffer is cleared whenever it comes back, so it
+// should not be much larger than what it is for. Topics with small batches do not come to sit on the buffers of topics
+// with large ones.
+type classes[E any] [4 * 40]sync.Pool
 
 var (
 	freeBytes   classes[byte]
 	freeRecords classes[kgo.Record]
 )
 
+// leastClass is the capacity of class 0.
+const leastClass = 16
+
+// capacity of a class.
+func capacity(class int) int { return (leastClass / 4 * (4 + class%4)) << (class / 4) }
+
+// classOf is the largest class whose capacity is at most n; negative if there is none.
+func classOf(n int) int {
+	if n < leastClass {
+		return -1
+	}
+	octave := bits.Len(uint(n)) - bits.Len(uint(leastClass))
+	return 4*octave + (n>>octave-leastClass)/(leastClass/4)
+}
+
 // get is a slice with room for n elements, its length unspecified.
 func (c *classes[E]) get(n int) []E {
-	class := bits.Len(uint(max(n, 1) - 1))
+	class := classOf(n-1) + 1 // the smallest that has room
 	if class >= len(c) {
 		return make([]E, 0, n)
 	}
 	if s, ok := c[class].Get().(*[]E); ok {
 		return *s
 	}
-	return make([]E, 0, 1<<class)
+	return make([]E, 0, capacity(class))
 }
 
 func (c *classes[E]) put(s []E) {
-	if class := bits.Len(uint(cap(s))) - 1; class >= 0 && class < len(c) {
+	if class := classOf(cap(s)); class >= 0 && class < len(c) {
 		c[class].Put(&s)
 	}
 }
