@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"slices"
 )
 
 // BatchID names a batch for ever: 128 random bits, drawn when the batch is gathered and written
@@ -55,12 +56,11 @@ type Batch struct {
 
 // Span finds the batch's part of tp.
 func (b *Batch) Span(tp TopicPartition) (BatchSpan, bool) {
-	for _, s := range b.Spans {
-		if s.TopicPartition == tp {
-			return s, true
-		}
+	i, found := slices.BinarySearchFunc(b.Spans, tp, func(s BatchSpan, tp TopicPartition) int { return s.Compare(tp) })
+	if !found {
+		return BatchSpan{}, false
 	}
-	return BatchSpan{}, false
+	return b.Spans[i], true
 }
 
 // Token is a ClickHouse insert deduplication token.

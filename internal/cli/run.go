@@ -23,7 +23,7 @@ import (
 // runOptions are the flags of `waybill run`.
 type runOptions struct {
 	listen    string
-	budget    string
+	memory    string
 	drain     time.Duration
 	logLevel  string
 	logFormat string
@@ -51,7 +51,7 @@ While it runs, it answers /status, /metrics, /healthz and /readyz over HTTP.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.listen, "listen", server.DefaultListen, "address of /status, /metrics, /healthz and /readyz; empty for none")
-	f.StringVar(&o.budget, "memory", "512MiB", "bytes of records that all pipelines may hold at once")
+	f.StringVar(&o.memory, "memory", "", "memory to stay within, as 1GiB; half of it may be batches (default: GOMEMLIMIT,\nelse 400MiB and 32MiB for each further pipeline, at most half of the container's or machine's)")
 	f.DurationVar(&o.drain, "drain", engine.DefaultDrain, "how long a stop may take to settle what is in flight")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&o.logFormat, "log-format", "auto", "text, json, or auto: text on a terminal, json otherwise")
@@ -62,10 +62,6 @@ While it runs, it answers /status, /metrics, /healthz and /readyz over HTTP.`,
 func run(ctx context.Context, s Streams, files []string, o runOptions) error {
 	if err := failpoint.Arm(os.Getenv); err != nil {
 		return usage(err)
-	}
-	budget, err := config.ParseSize(o.budget)
-	if err != nil {
-		return usage(fmt.Errorf("--memory %s: %w", o.budget, err))
 	}
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(o.logLevel)); err != nil {
@@ -78,11 +74,17 @@ func run(ctx context.Context, s Streams, files []string, o runOptions) error {
 	if err != nil {
 		return err
 	}
+	limit, err := memory(o.memory, os.DirFS("/"), len(pipelines))
+	if err != nil {
+		return usage(err)
+	}
+	limitMemory(limit, os.Getenv)
 	live := newLiveLine(s, o)
 	log := telemetry.NewLogger(live, s.ErrTTY || o.logFormat == "text", level, o.logFormat == "json")
 	metrics := telemetry.NewMetrics(version)
+	budget := budgetOf(limit)
 	metrics.SetBudget(budget)
-	e := engine.NewEngine(version, pipelines, engine.Deps{Log: log, Metrics: metrics, Drain: o.drain,
+	e := engine.NewEngine(version, pipelines, engine.Deps{Log: log, Metrics: metrics, Drain: o.drain, FetchBytes: fetchOf(limit, len(pipelines)),
 		Budget: engine.NewBudget(budget, metrics.SetBudgetUsed)})
 
 	ctx, cancel := context.WithCancel(ctx)

@@ -77,7 +77,7 @@ func TestParse_FillsEveryDefault(t *testing.T) {
 			InsertDeadline: 30 * time.Second,
 		}},
 		Delivery: config.ExactlyOnce,
-		Batch:    config.Batch{Rows: 100_000, Bytes: 64 << 20, Age: time.Second},
+		Batch:    config.Batch{Rows: 500_000, Bytes: 96 << 20, Age: time.Second},
 	}
 	if diff := cmp.Diff(want, parse(t, minimal), cmpopts.IgnoreUnexported(config.Pipeline{})); diff != "" {
 		t.Error(diff)

@@ -151,8 +151,8 @@ const (
 
 // Batch says when a batch is closed: at the first limit that is reached.
 type Batch struct {
-	Rows  int           // records
-	Bytes int64         // of keys, values and headers as Kafka has them
+	Rows  int           // records, at most; fewer while the pipeline keeps up
+	Bytes int64         // of keys, values and headers as Kafka has them, or of the block, whichever is more
 	Age   time.Duration // since the batch's first record was gathered
 }
 
@@ -160,8 +160,8 @@ type Batch struct {
 const (
 	DefaultSessionTimeout = 45 * time.Second
 	DefaultInsertDeadline = 30 * time.Second
-	DefaultRows           = 100_000
-	DefaultBytes          = 64 << 20
+	DefaultRows           = 500_000
+	DefaultBytes          = 96 << 20
 	DefaultAge            = time.Second
 	DefaultKafkaPort      = "9092"
 	DefaultNativePort     = "9000"

@@ -12,13 +12,22 @@ import (
 // data is what a work of the delivery machine is about: the decoded rows and the dead letters of one
 // batch. The gatherer (or a rebuild) fills it alone; from the moment it is in worker.data it is read only.
 type data struct {
-	batch *waybill.Batch
-	block *column.Block
-	rows  []row // of block, in the block's order
-	dead  []rejected
-	spans []*spanData // sorted by partition
-	bytes int64       // of records as Kafka has them: what is taken from the budget
-	notes notes
+	batch   *waybill.Batch
+	block   *column.Block
+	rows    []run // of block, in the block's order
+	count   int64 // of rows
+	dead    []rejected
+	spans   []*spanData // in the order in which they were opened, until the batch is closed: then by partition
+	bytes   int64       // of records as Kafka has them
+	covered int64       // offsets that the spans cover, holes included
+	owned   int64       // bytes of dead
+	held    int64       // bytes taken from the budget, once it is closed
+	peak    int         // the most bytes that the block has held before this batch
+	notes   notes
+
+	// Guarded by life.mu, once it is in life.data:
+	users  int  // effects that are looking at it
+	soiled bool // somebody may still be reading the block whom users does not count: see blocks
 }
 
 // notes are what decoding did beside making rows, to be counted once the batch is settled: a batch that
@@ -34,10 +43,10 @@ func (d *data) takeNotes(dec *json.Decoder) {
 	d.notes = notes{discarded: dec.Unmapped(), defaulted: dec.Defaulted(), rounded: dec.Rounded()}
 }
 
-// row says which record a row of the block came from.
-type row struct {
-	span   int32 // index into spans as they were opened, see spanData.index
-	offset int64
+// run is rows of the block that come from consecutive offsets of one partition.
+type run struct {
+	span        int32 // index into spans as they were opened, see spanData.index
+	first, next int64 // offsets
 }
 
 // rejected is a record that does not fit the contract. The record owns its bytes.
@@ -58,31 +67,29 @@ type spanData struct {
 
 func newData(block *column.Block) *data { return &data{block: block} }
 
-// span finds or opens the part of tp, which begins at first.
-func (d *data) span(tp waybill.TopicPartition, instance delivery.Instance, first int64) *spanData {
-	for _, s := range d.spans {
-		if s.TopicPartition == tp {
-			return s
-		}
-	}
+// open begins the part of a partition that the batch does not have yet, at offset first.
+func (d *data) open(tp waybill.TopicPartition, instance delivery.Instance, first int64) *spanData {
 	s := &spanData{BatchSpan: waybill.BatchSpan{TopicPartition: tp, Span: waybill.Span{First: first, Next: first}},
 		index: int32(len(d.spans)), instance: instance, leaderEpoch: -1} //nolint:gosec // a batch has fewer than 2^31 partitions
 	d.spans = append(d.spans, s)
 	return s
 }
 
-// covered is how many offsets the batch spans, holes included.
-func (d *data) covered() int64 {
-	var n int64
-	for _, s := range d.spans {
-		n += s.Next - s.First
-	}
-	return n
+// size is about how many bytes the batch takes in memory.
+func (d *data) size() int64 {
+	const runSize, spanSize = 24, 200
+	return int64(d.block.Size()) + d.owned + int64(len(d.rows))*runSize + int64(len(d.spans))*spanSize
+}
+
+// reach moves the end of a part.
+func (d *data) reach(s *spanData, next int64) {
+	d.covered += next - s.Next
+	s.Next = next
 }
 
 // add decodes one record into the batch.
 func (d *data) add(dec *json.Decoder, epoch waybill.Epoch, s *spanData, r *waybill.Record) {
-	s.Next = r.Offset + 1
+	d.reach(s, r.Offset+1)
 	s.leaderEpoch = r.LeaderEpoch
 	if r.Control {
 		return
@@ -99,14 +106,27 @@ func (d *data) add(dec *json.Decoder, epoch waybill.Epoch, s *spanData, r *waybi
 	out := dec.Decode(r, epoch, d.block)
 	switch out.Kind {
 	case json.Written:
-		d.rows = append(d.rows, row{span: s.index, offset: r.Offset})
-		s.tally.Rows.Add(r.Offset)
+		d.written(s, r.Offset)
 	case json.Tombstone:
 		s.tally.Tombstones++
 	case json.Rejected:
 		s.tally.Dead.Add(r.Offset)
 		d.dead = append(d.dead, rejected{record: own(r), reject: *out.Reject})
+		d.owned += n
 	}
+}
+
+// written notes which record the block's newest row came from.
+func (d *data) written(s *spanData, offset int64) {
+	s.tally.Rows.Add(offset)
+	d.count++
+	if n := len(d.rows); n > 0 {
+		if last := &d.rows[n-1]; last.span == s.index && last.next == offset {
+			last.next++
+			return
+		}
+	}
+	d.rows = append(d.rows, run{span: s.index, first: offset, next: offset + 1})
 }
 
 // own copies what aliases the fetch buffer.
@@ -131,21 +151,38 @@ func (d *data) rejected() []rejected {
 // pick is the block with just the rows asked for; the whole block if that is all of them. It is nil if some
 // of them are not there: what a store was seen to hold can be more than its records still tell.
 func (d *data) pick(want delivery.RowSet) *column.Block {
+	if d.whole(want) {
+		return d.block
+	}
 	sets := make([]waybill.OffsetSet, len(d.spans))
 	for _, s := range d.spans {
 		sets[s.index] = want[s.TopicPartition]
 	}
-	rows := make([]int, 0, min(want.Len(), int64(len(d.rows))))
-	for i, r := range d.rows {
-		if sets[r.span].Contains(r.offset) {
-			rows = append(rows, i)
+	rows := make([]int, 0, min(want.Len(), d.count))
+	i := 0
+	for _, r := range d.rows {
+		for o := r.first; o < r.next; o++ {
+			if sets[r.span].Contains(o) {
+				rows = append(rows, i)
+			}
+			i++
 		}
 	}
-	switch {
-	case int64(len(rows)) != want.Len():
+	if int64(len(rows)) != want.Len() {
 		return nil
-	case len(rows) == len(d.rows):
-		return d.block
 	}
 	return d.block.Select(rows)
+}
+
+// whole reports whether exactly the rows of the block are wanted.
+func (d *data) whole(want delivery.RowSet) bool {
+	if want.Len() != d.count {
+		return false
+	}
+	for _, s := range d.spans {
+		if !want[s.TopicPartition].Equal(s.tally.Rows) {
+			return false
+		}
+	}
+	return true
 }

@@ -13,10 +13,15 @@ import (
 	"github.com/waybill-data/waybill/internal/delivery"
 	"github.com/waybill-data/waybill/internal/failpoint"
 	"github.com/waybill-data/waybill/internal/kafka"
+	"github.com/waybill-data/waybill/internal/telemetry"
 )
 
-// pollRecords bounds what one poll hands over at most, see room.
-const pollRecords = 10_000
+// pollRecords bounds what one poll hands over at most, see room. What a poll brings is converted and decoded
+// while it is still in the processor's caches.
+const pollRecords = 4_000
+
+// pollBytes is about how many bytes one poll may bring: what is taken from the budget ahead of it.
+const pollBytes = 4 << 20
 
 // firstPoll is how many records are asked for before it is known how large they are.
 const firstPoll = 100
@@ -29,6 +34,7 @@ type gatherer struct {
 	open   *data // being filled; nil if nothing has come
 	opened time.Time
 	taken  int64 // of the budget, for open
+	rows   int   // at which a batch is full, see grow
 	parts  map[waybill.TopicPartition]*gathering
 	// seen records of seenBytes, in this life: how large records are.
 	seen, seenBytes int64
@@ -41,6 +47,10 @@ type gathering struct {
 	frozen   bool  // stopped by an error that only a person can mend
 	resume   bool  // start again at next once the open batch is closed
 	retry    int   // failures in a row
+	// in is the batch that span is of: the open one, or one of the past.
+	in      *data
+	span    *spanData
+	metrics *telemetry.PartitionMetrics
 }
 
 func (l *life) gather() {
@@ -49,7 +59,7 @@ func (l *life) gather() {
 		l.step(delivery.Failed{Err: err})
 		return
 	}
-	g := &gatherer{l: l, dec: dec, parts: map[waybill.TopicPartition]*gathering{}}
+	g := &gatherer{l: l, dec: dec, rows: min(firstRows, l.p.cfg.Batch.Rows), parts: map[waybill.TopicPartition]*gathering{}}
 	defer g.abandon()
 	for l.ctx.Err() == nil {
 		select {
@@ -67,6 +77,9 @@ func (l *life) gather() {
 func (g *gatherer) turn() error {
 	g.takeUpStarts()
 	full, due := g.due()
+	if !full && !g.reserve() {
+		full = true // what it holds is what others, and this pipeline itself, wait for
+	}
 	if full || due {
 		if g.close() {
 			g.resumeLost()
@@ -82,12 +95,14 @@ func (g *gatherer) turn() error {
 	ctx, cancel := g.pollContext()
 	fetched, err := g.l.sess.Poll(ctx, g.room())
 	cancel()
-	for i := range fetched.Partitions {
-		if err := g.take(&fetched.Partitions[i]); err != nil {
-			return err
-		}
+	g.l.heard(fetched.Partitions)
+	terr := g.takeAll(fetched.Partitions)
+	failed := fetched.Errors
+	fetched.Recycle() // nothing of the batch refers to the records any more
+	if terr != nil {
+		return terr
 	}
-	for _, e := range fetched.Errors {
+	for _, e := range failed {
 		g.problem(e)
 	}
 	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
@@ -191,7 +206,16 @@ func startAt(tp waybill.TopicPartition, offset int64) kafka.StartAt {
 }
 
 func (g *gatherer) holds(tp waybill.TopicPartition) bool {
-	return g.open != nil && slices.ContainsFunc(g.open.spans, func(s *spanData) bool { return s.TopicPartition == tp })
+	part := g.parts[tp]
+	return g.open != nil && part != nil && part.in == g.open
+}
+
+// span is the partition's part of the open batch.
+func (g *gatherer) span(tp waybill.TopicPartition, part *gathering) *spanData {
+	if part.in != g.open {
+		part.in, part.span = g.open, g.open.open(tp, part.instance, part.next)
+	}
+	return part.span
 }
 
 // abandon drops the open batch. It returns where its partitions, but for those that have just been
@@ -211,28 +235,48 @@ func (g *gatherer) abandon() []kafka.StartAt {
 			again = append(again, startAt(s.TopicPartition, s.First))
 		}
 	}
-	g.l.p.deps.Budget.Give(g.taken)
+	g.l.p.budget.give(g.taken)
 	g.open.takeNotes(g.dec) // forgotten with it
+	g.l.mu.Lock()
+	g.l.reuse(g.open)
+	g.l.mu.Unlock()
 	g.open, g.taken = nil, 0
 	return again
 }
 
-// take decodes the records of one partition into the open batch.
-func (g *gatherer) take(f *kafka.PartitionRecords) error {
-	part := g.parts[f.TopicPartition]
-	if part == nil || uint64(part.instance) != f.Instance || part.frozen {
+// takeAll decodes what a poll has brought into the open batch.
+func (g *gatherer) takeAll(fetched []kafka.PartitionRecords) error {
+	var read, bytes int64
+	for i := range fetched {
+		n, b, err := g.take(&fetched[i])
+		if err != nil {
+			return err
+		}
+		read, bytes = read+n, bytes+b
+	}
+	if read == 0 {
 		return nil
 	}
-	g.l.heard(f.TopicPartition, f.LastStableOffset)
-	if len(f.Records) == 0 {
-		return nil
+	g.l.p.noteRead(read, bytes)
+	g.seen, g.seenBytes = g.seen+read, g.seenBytes+bytes
+	if over := g.open.size() - g.taken; over > 0 {
+		g.l.p.budget.force(over)
+		g.taken += over
+	}
+	return nil
+}
+
+// take decodes the records of one partition: how many, and of how many bytes.
+func (g *gatherer) take(f *kafka.PartitionRecords) (read, bytes int64, err error) {
+	part := g.parts[f.TopicPartition]
+	if part == nil || uint64(part.instance) != f.Instance || part.frozen || len(f.Records) == 0 {
+		return 0, 0, nil
 	}
 	if err := g.ensureOpen(); err != nil {
-		return err
+		return 0, 0, err
 	}
-	s := g.open.span(f.TopicPartition, part.instance, part.next)
+	s := g.span(f.TopicPartition, part)
 	before := g.open.bytes
-	var read int64
 	for i := range f.Records {
 		r := &f.Records[i]
 		if r.Offset < part.next {
@@ -246,39 +290,64 @@ func (g *gatherer) take(f *kafka.PartitionRecords) error {
 		part.retry = 0
 		g.l.p.cleared(aboutFetch(f.TopicPartition))
 	}
-	g.l.p.metrics.ForPartition(f.TopicPartition).Read(read)
-	g.l.p.noteRead(read, g.open.bytes-before)
-	g.seen, g.seenBytes = g.seen+read, g.seenBytes+g.open.bytes-before
-	if over := g.open.bytes - g.taken; over > 0 {
-		g.l.p.deps.Budget.Force(over)
-		g.taken += over
+	if part.metrics == nil {
+		part.metrics = g.l.p.metrics.ForPartition(f.TopicPartition)
 	}
-	return nil
+	part.metrics.Read(read)
+	return read, g.open.bytes - before, nil
 }
 
-// ensureOpen opens a batch, once the budget has room for one.
+// step is how many bytes are taken from the budget at a time: what one poll may bring.
+func (g *gatherer) step() int64 { return g.l.p.budget.step(min(pollBytes, g.l.p.cfg.Batch.Bytes)) }
+
+// reserve takes from the budget what the next poll may add to the open batch; false if it is not to be had. Then
+// the batch is closed as it is: a pipeline that waited for bytes while it holds some might wait for one that
+// does the same.
+func (g *gatherer) reserve() bool {
+	if g.open == nil {
+		return true
+	}
+	need := g.open.size() + g.step() - g.taken
+	if need <= 0 {
+		return true
+	}
+	if !g.l.p.budget.try(need) {
+		return false
+	}
+	g.taken += need
+	return true
+}
+
+// ensureOpen opens a batch, once the budget has room for what it begins with.
 func (g *gatherer) ensureOpen() error {
 	if g.open != nil {
 		return nil
 	}
-	if err := g.l.p.deps.Budget.Take(g.l.ctx, g.l.p.cfg.Batch.Bytes); err != nil {
+	step := g.step()
+	if err := g.l.p.budget.take(g.l.ctx, step); err != nil {
 		return err
 	}
-	g.open, g.opened, g.taken = newData(g.dec.NewBlock()), time.Now(), g.l.p.cfg.Batch.Bytes
+	g.l.mu.Lock()
+	free, found := g.l.blocks.take()
+	g.l.mu.Unlock()
+	if !found {
+		free.Block = g.dec.NewBlock()
+	}
+	g.open, g.opened, g.taken = newData(free.Block), time.Now(), step
+	g.open.peak = free.peak
 	return nil
 }
 
 // room is how many records may still go into the batch, so that it closes near its bounds: of rows exactly,
 // of bytes by the size that records have had so far.
 func (g *gatherer) room() int {
-	b := g.l.p.cfg.Batch
-	rows, bytes := int64(b.Rows), b.Bytes
+	rows, bytes := int64(g.rows), g.l.p.cfg.Batch.Bytes
 	if g.open != nil {
-		rows, bytes = rows-g.open.covered(), bytes-g.open.bytes
+		rows, bytes = rows-g.open.covered, bytes-max(g.open.bytes, g.open.size())
 	}
 	known := int64(firstPoll)
 	if g.seen > 0 {
-		known = bytes/max(g.seenBytes/g.seen, 1) + 1
+		known = min(bytes, g.step())/max(g.seenBytes/g.seen, 1) + 1
 	}
 	return int(min(max(min(rows, known), 1), pollRecords))
 }
@@ -289,8 +358,37 @@ func (g *gatherer) due() (full, due bool) {
 		return false, false
 	}
 	b := g.l.p.cfg.Batch
-	full = g.open.bytes >= b.Bytes || g.open.covered() >= int64(b.Rows)
+	full = g.open.covered >= int64(g.rows) || max(g.open.bytes, g.open.size()) >= b.Bytes
 	return full, full || time.Since(g.opened) >= b.Age
+}
+
+// firstRows is at how many rows a batch is full while the pipeline keeps up, or if it has just begun.
+const firstRows = 100_000
+
+// grow sets the size of the next batch by that of the one being closed. The server's cost per row falls with the
+// size of the block, and so a pipeline that is behind makes larger ones: twice as large each time that a batch
+// was full before it was old and as much again is waiting, up to the bound of the pipeline file. A batch that
+// became old half empty makes the next one smaller.
+func (g *gatherer) grow() {
+	first, most := min(firstRows, g.l.p.cfg.Batch.Rows), g.l.p.cfg.Batch.Rows
+	switch covered := g.open.covered; {
+	case covered >= int64(g.rows) && time.Since(g.opened) < g.l.p.cfg.Batch.Age:
+		if g.rows < most && g.lag() >= int64(g.rows) {
+			g.rows = min(2*g.rows, most)
+		}
+	case covered < int64(g.rows)/2:
+		g.rows = max(g.rows/2, first)
+	}
+}
+
+// lag is how many offsets are known to wait.
+func (g *gatherer) lag() (n int64) {
+	g.l.mu.Lock()
+	defer g.l.mu.Unlock()
+	for tp, part := range g.parts {
+		n += max(0, g.l.ends[tp]-part.next)
+	}
+	return n
 }
 
 // close hands the open batch to the machine; false if it takes none now.
@@ -302,6 +400,7 @@ func (g *gatherer) close() bool {
 	if !ready {
 		return false
 	}
+	g.grow()
 	slices.SortFunc(d.spans, func(a, b *spanData) int { return a.Compare(b.TopicPartition) })
 	now := l.p.target.client.ServerNow(time.Now())
 	d.batch = l.p.target.newBatch(l.p.cfg.Epoch, now)
@@ -311,8 +410,11 @@ func (g *gatherer) close() bool {
 		ev.Instances = append(ev.Instances, s.instance)
 		ev.Tallies = append(ev.Tallies, s.tally)
 	}
-	if back := g.taken - d.bytes; back > 0 {
-		l.p.deps.Budget.Give(back)
+	d.held = d.size()
+	if d.held > g.taken {
+		l.p.budget.force(d.held - g.taken)
+	} else {
+		l.p.budget.give(g.taken - d.held)
 	}
 	d.takeNotes(g.dec)
 	failpoint.Hit(failpoint.BatchClosed)
@@ -320,7 +422,7 @@ func (g *gatherer) close() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
-		l.p.deps.Budget.Give(d.bytes)
+		l.p.budget.give(d.held)
 		return true
 	}
 	ev.Work = l.machine.NewWork()
@@ -421,8 +523,9 @@ func (g *gatherer) lose(tp waybill.TopicPartition, part *gathering, logStart int
 	if g.ensureOpen() != nil {
 		return
 	}
-	s := g.open.span(tp, part.instance, part.next)
-	s.Next, s.tally.Lost, part.next = logStart, lost.Len(), logStart
+	s := g.span(tp, part)
+	g.open.reach(s, logStart)
+	s.tally.Lost, part.next = lost.Len(), logStart
 	part.resume = true
 	g.opened = time.Time{} // due at once
 }

@@ -51,7 +51,7 @@ func (l *life) do(effects []delivery.Effect) {
 			if d := l.data[e.Work]; d != nil && e.Settled {
 				l.p.noteDecoded(d.notes)
 			}
-			l.release(e.Work)
+			l.release(e.Work, e.Settled)
 			poke(l.wake)
 			poke(l.idle)
 		case delivery.Settled:
@@ -139,6 +139,8 @@ func commitError(err error) error {
 
 func (l *life) send(e delivery.Send) {
 	d, alive := l.dataOf(e.Work)
+	clean := true // the block, see blocks
+	defer func() { l.doneWith(d, clean) }()
 	if !alive {
 		return // dropped meanwhile; nobody waits for the answer
 	}
@@ -166,6 +168,7 @@ func (l *life) send(e delivery.Send) {
 		failpoint.During(failpoint.DuringTarget)
 	}
 	a := l.p.target.client.Insert(l.ctx, in)
+	clean = a.Outcome == clickhouse.Landed || e.Store != waybill.StoreTarget
 	failpoint.Hit(after)
 	answer := l.p.answerOf(a)
 	l.p.metrics.Insert(e.Store, insertOutcome(a), a.Wall)
@@ -347,11 +350,27 @@ func (l *life) outwait() error {
 }
 
 // dataOf is a work's data, which is nil if there was nothing to rebuild it from, and whether the machine
-// still has the work.
+// still has the work. The caller says doneWith when it looks at the data no longer.
 func (l *life) dataOf(id delivery.WorkID) (d *data, alive bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.data[id], l.alive(id)
+	d = l.data[id]
+	if d != nil {
+		d.users++
+	}
+	return d, l.alive(id)
+}
+
+// doneWith ends the use of what dataOf gave. clean: nobody whom the caller handed the block on to can be reading
+// it still.
+func (l *life) doneWith(d *data, clean bool) {
+	if d == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	d.users--
+	d.soiled = d.soiled || !clean
 }
 
 // alive: the machine has the work. l.mu is held.
@@ -418,14 +437,29 @@ func (r *refusals) of(tp waybill.TopicPartition, offset int64) *waybill.Error {
 }
 
 // release forgets a work's data. l.mu is held.
-func (l *life) release(id delivery.WorkID) {
+func (l *life) release(id delivery.WorkID, settled bool) {
 	delete(l.doubts, id)
 	delete(l.refusals, id)
 	l.p.cleared(aboutBatch(id))
-	if d := l.data[id]; d != nil {
-		delete(l.data, id)
-		l.p.deps.Budget.Give(d.bytes)
+	d := l.data[id]
+	if d == nil {
+		return
 	}
+	delete(l.data, id)
+	l.p.budget.give(d.held)
+	if settled {
+		l.reuse(d)
+	}
+}
+
+// reuse keeps the block of a batch that is done with, if nobody can be reading it. l.mu is held.
+func (l *life) reuse(d *data) {
+	if d.users > 0 || d.soiled {
+		return
+	}
+	size := d.block.Size()
+	l.blocks.put(freeBlock{d.block, max(d.peak, size)}, size)
+	d.block = nil
 }
 
 // settled is told that the committed offset of a partition has moved. l.mu is held.

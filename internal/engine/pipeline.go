@@ -21,6 +21,10 @@ import (
 // one being inserted, and room for one that is slow.
 const MaxInFlight = 4
 
+// partitionMaxBytes is how much is fetched of a partition at once, at most: large enough that a fetch's own cost does
+// not count.
+const partitionMaxBytes = 4 << 20
+
 // DefaultMaxMetadata is Kafka's default of offset.metadata.max.bytes.
 const DefaultMaxMetadata = 4096
 
@@ -32,6 +36,8 @@ type Deps struct {
 	Log     *slog.Logger
 	Metrics *telemetry.Metrics
 	Budget  *Budget
+	// FetchBytes bounds what a pipeline asks one broker for at once; 0 means kafka.DefaultFetchMaxBytes.
+	FetchBytes int32
 	// Drain bounds a graceful stop; 0 means DefaultDrain.
 	Drain time.Duration
 	// Kafka, if not nil, may change how sessions are opened (tests: dialer, short intervals).
@@ -45,6 +51,7 @@ type Pipeline struct {
 	log     *slog.Logger
 	metrics *telemetry.PipelineMetrics
 	target  *target // set by prepare
+	budget  *account
 
 	mu       sync.Mutex // guards what Status reads
 	state    status.PipelineState
@@ -63,7 +70,7 @@ func New(cfg *config.Pipeline, deps Deps) *Pipeline {
 	if deps.Drain == 0 {
 		deps.Drain = DefaultDrain
 	}
-	return &Pipeline{cfg: cfg, deps: deps, log: deps.Log.With("pipeline", cfg.Name), metrics: deps.Metrics.ForPipeline(cfg.Name), state: status.Starting}
+	return &Pipeline{cfg: cfg, deps: deps, log: deps.Log.With("pipeline", cfg.Name), metrics: deps.Metrics.ForPipeline(cfg.Name), budget: deps.Budget.account(), state: status.Starting}
 }
 
 // Run runs the pipeline until ctx ends, which drains what is in flight, or until it cannot go on. The
@@ -164,17 +171,19 @@ func (p *Pipeline) prepare(ctx context.Context) error {
 
 // life is one membership of the group.
 type life struct {
-	p      *Pipeline
-	ctx    context.Context // ends with the life
-	cancel context.CancelCauseFunc
-	drain  <-chan struct{} // closed when no more is to be gathered
-	sess   *kafka.Session
-	joined chan struct{} // closed when sess is set
-	wg     sync.WaitGroup
+	p       *Pipeline
+	ctx     context.Context // ends with the life
+	cancel  context.CancelCauseFunc
+	drain   <-chan struct{} // closed when no more is to be gathered
+	sess    *kafka.Session
+	joined  chan struct{} // closed when sess is set
+	wg      sync.WaitGroup
+	extents *extents
 
 	mu      sync.Mutex // guards the machine and what follows
 	machine *delivery.Machine
 	data    map[delivery.WorkID]*data
+	blocks  blocks
 	// doubts and refusals are of sends that were not cleanly answered, until their work is done with.
 	doubts   map[delivery.WorkID]func(delivery.RowSet)
 	refusals map[delivery.WorkID]*refusals
@@ -192,7 +201,7 @@ type life struct {
 func (p *Pipeline) live(ctx context.Context) error {
 	l := &life{p: p, drain: ctx.Done(), joined: make(chan struct{}), data: map[delivery.WorkID]*data{}, doubts: map[delivery.WorkID]func(delivery.RowSet){}, refusals: map[delivery.WorkID]*refusals{},
 		epochs: map[waybill.TopicPartition]map[int64]int32{}, starts: map[waybill.TopicPartition]delivery.Gather{}, retries: map[waybill.TopicPartition]*gathering{},
-		ends: map[waybill.TopicPartition]int64{}, frozen: map[waybill.TopicPartition]bool{}, wake: make(chan struct{}, 1), idle: make(chan struct{}, 1)}
+		ends: map[waybill.TopicPartition]int64{}, frozen: map[waybill.TopicPartition]bool{}, wake: make(chan struct{}, 1), idle: make(chan struct{}, 1), extents: newExtents()}
 	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	defer l.cancel(nil)
 	sess, err := l.open(ctx)
@@ -224,7 +233,7 @@ func (p *Pipeline) live(ctx context.Context) error {
 	p.clearedAll()
 	l.mu.Lock()
 	for id := range l.data {
-		l.release(id)
+		l.release(id, false)
 	}
 	l.mu.Unlock()
 	return cause
@@ -235,7 +244,10 @@ func (p *Pipeline) live(ctx context.Context) error {
 func (l *life) open(ctx context.Context) (*kafka.Session, error) {
 	p, k := l.p, l.p.cfg.Source.Kafka
 	cfg := kafka.Config{Brokers: k.Brokers, Topic: k.Topic, Group: k.Group, Protocol: kafka.Protocol(k.Protocol), SessionTimeout: k.SessionTimeout,
-		Isolation: kafka.Isolation(k.Isolation), ClientID: "waybill", Log: p.log, PartitionMaxBytes: 4 << 20}
+		Isolation: kafka.Isolation(k.Isolation), ClientID: "waybill", Log: p.log, FetchMaxBytes: p.deps.FetchBytes, PartitionMaxBytes: partitionMaxBytes}
+	if cfg.FetchMaxBytes > 0 {
+		cfg.PartitionMaxBytes = min(cfg.PartitionMaxBytes, cfg.FetchMaxBytes)
+	}
 	if p.deps.Kafka != nil {
 		p.deps.Kafka(&cfg)
 	}
@@ -330,12 +342,14 @@ func (l *life) onRevoked(parts []waybill.TopicPartition) {
 	if l.machine == nil {
 		return
 	}
+	known := map[waybill.TopicPartition]delivery.Held{}
+	for _, s := range l.machine.Partitions() {
+		known[s.TopicPartition] = s.Held
+	}
 	var held []delivery.Held
 	for _, tp := range parts {
-		for _, s := range l.machine.Partitions() {
-			if s.TopicPartition == tp {
-				held = append(held, s.Held)
-			}
+		if h, ok := known[tp]; ok {
+			held = append(held, h)
 		}
 		l.p.metrics.ForPartition(tp).Release()
 		delete(l.starts, tp)

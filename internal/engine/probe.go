@@ -16,6 +16,7 @@ import (
 // constraints, keys, indices and projections, but without its views, rows and deduplication log.
 func (l *life) probe(e delivery.Probe) {
 	d, alive := l.dataOf(e.Work)
+	defer l.doneWith(d, false)
 	if !alive {
 		return // dropped meanwhile; nobody waits for the answer
 	}

@@ -93,7 +93,7 @@ func (l *life) resolveStart(e delivery.ResolveStart) {
 }
 
 func (l *life) start(tp waybill.TopicPartition) (int64, error) {
-	info, err := l.sess.Describe(l.ctx)
+	info, err := l.extents.ask(l.ctx, l.sess.Describe)
 	if err != nil {
 		return 0, err
 	}
@@ -132,24 +132,25 @@ func (l *life) rebuild(e delivery.Rebuild) {
 		l.step(delivery.Rebuilt{Op: e.Op, Err: err})
 		return
 	}
-	l.p.log.Info("carrying out a pending batch", "batch", e.Batch.ID.Short(), "spans", len(e.Batch.Spans), "rows", len(d.rows))
+	l.p.log.Info("carrying out a pending batch", "batch", e.Batch.ID.Short(), "spans", len(e.Batch.Spans), "rows", d.count)
 	failpoint.Hit(failpoint.AfterRebuild)
 	l.keep(e.Work, d, ev)
 }
 
 // keep holds what was rebuilt for as long as its work lasts.
 func (l *life) keep(id delivery.WorkID, d *data, ev delivery.Rebuilt) {
-	l.p.deps.Budget.Force(d.bytes)
+	d.held = d.size()
+	l.p.budget.force(d.held)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
-		l.p.deps.Budget.Give(d.bytes)
+		l.p.budget.give(d.held)
 		return
 	}
 	l.data[id] = d
 	l.do(l.machine.Step(ev))
 	if !l.alive(id) { // dropped while it was being read
-		l.release(id)
+		l.release(id, false)
 	}
 }
 
@@ -163,10 +164,10 @@ func (l *life) rebuilt(e delivery.Rebuild) (delivery.Rebuilt, *data, error) {
 		return delivery.Rebuilt{}, nil, err
 	}
 	d := newData(dec.NewBlock())
-	d.batch = e.Batch
+	d.batch, d.soiled = e.Batch, true // its block may be of another plan
 	ev := delivery.Rebuilt{Op: e.Op}
 	for _, span := range e.Batch.Spans {
-		s := d.span(span.TopicPartition, 0, span.First)
+		s := d.open(span.TopicPartition, 0, span.First)
 		_, err := l.sess.ReadSpan(l.ctx, span.TopicPartition, span.Span, func(r *waybill.Record) error {
 			d.add(dec, e.Batch.Epoch, s, r)
 			return nil

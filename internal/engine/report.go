@@ -213,7 +213,7 @@ func (l *life) status(s *status.Pipeline, now time.Time) {
 	for _, w := range l.machine.Works() {
 		b := status.Batch{ID: w.Batch.ID.String(), State: w.Stage.String(), AgeSeconds: now.Sub(time.UnixMilli(w.Batch.Time)).Seconds()}
 		if d := l.data[w.ID]; d != nil {
-			b.Rows, b.Bytes = int64(len(d.rows)), d.bytes
+			b.Rows, b.Bytes = d.count, d.bytes
 		}
 		s.InFlight = append(s.InFlight, b)
 	}

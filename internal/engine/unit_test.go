@@ -47,25 +47,50 @@ func TestWait_EndsWithItsContext(t *testing.T) {
 func TestBudget_WaitsForRoom(t *testing.T) {
 	seen := []int64{}
 	b := NewBudget(100, func(used int64) { seen = append(seen, used) })
-	if err := b.Take(t.Context(), 500); err != nil { // larger than all, while nothing is held
+	a := b.account()
+	if err := a.take(t.Context(), 500); err != nil { // larger than all, while nothing is held
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := b.Take(ctx, 1); !errors.Is(err, context.Canceled) {
+	if err := a.take(ctx, 1); !errors.Is(err, context.Canceled) {
 		t.Fatalf("taken from a full budget: %v", err)
 	}
 	taken := make(chan error)
-	go func() { taken <- b.Take(t.Context(), 60) }()
-	b.Give(450) // 50 held: not room enough
-	b.Force(10)
-	b.Give(20) // 40 held
+	go func() { taken <- a.take(t.Context(), 60) }()
+	a.give(450) // 50 held: not room enough
+	a.force(10)
+	a.give(20) // 40 held
 	if err := <-taken; err != nil {
 		t.Fatal(err)
 	}
-	b.Give(100)
+	a.give(100)
 	if last := seen[len(seen)-1]; last != 0 {
 		t.Errorf("%d held in the end, seen %v", last, seen)
+	}
+}
+
+// One pipeline whose server is away takes what it can get; the others still have their shares.
+func TestBudget_EachPipelineHasItsShare(t *testing.T) {
+	b := NewBudget(1000, nil)
+	greedy := b.account()
+	others := []*account{b.account(), b.account(), b.account(), b.account()}
+	for greedy.try(7) {
+	}
+	if greedy.used < 500 || greedy.used > 1000-4*100 {
+		t.Fatalf("one pipeline got %d bytes of 1000, of which four others have 100 each for themselves", greedy.used)
+	}
+	for i, a := range others {
+		n := a.step(400)
+		if n != 100 {
+			t.Errorf("%d bytes are granted at any time, want the share of 100", n)
+		}
+		if !a.try(n) {
+			t.Errorf("pipeline %d does not get its share", i)
+		}
+	}
+	if b.used > 1000 {
+		t.Errorf("%d bytes are held", b.used)
 	}
 }
 
@@ -101,9 +126,10 @@ func TestTroubles_EachHealsForItself(t *testing.T) {
 func TestData_PickIsExactOrNothing(t *testing.T) {
 	d := newData(&column.Block{})
 	a, b := waybill.TopicPartition{Topic: "t", Partition: 0}, waybill.TopicPartition{Topic: "t", Partition: 1}
-	d.span(a, 1, 0)
-	d.span(b, 1, 0)
-	d.rows = []row{{0, 0}, {0, 1}, {1, 5}}
+	of := []*spanData{d.open(a, 1, 0), d.open(b, 1, 0)}
+	d.written(of[0], 0)
+	d.written(of[0], 1)
+	d.written(of[1], 5)
 	all := delivery.RowSet{a: waybill.OffsetsOf(0, 1), b: waybill.OffsetsOf(5)}
 	if d.pick(all) != d.block {
 		t.Error("all rows are not the block")
@@ -211,21 +237,21 @@ func TestEpochColumn_IsNeededFromTheSecondEpochOn(t *testing.T) {
 
 // bareLife has a machine, and neither a broker nor a server.
 func bareLife() *life {
-	return &life{p: &Pipeline{cfg: &config.Pipeline{Name: "p"}, deps: Deps{Budget: NewBudget(100, nil)}}, machine: delivery.New(delivery.Config{MaxInFlight: 1}),
+	return &life{p: &Pipeline{cfg: &config.Pipeline{Name: "p"}, budget: NewBudget(100, nil).account()}, machine: delivery.New(delivery.Config{MaxInFlight: 1}),
 		data: map[delivery.WorkID]*data{}, starts: map[waybill.TopicPartition]delivery.Gather{}, retries: map[waybill.TopicPartition]*gathering{}, wake: make(chan struct{}, 1)}
 }
 
 // A batch that was lost while its records were read again is nobody's: no Drop will come for it.
 func TestRebuild_OfADroppedBatchGivesItsBytesBack(t *testing.T) {
 	l := bareLife()
-	l.keep(7, &data{bytes: 60}, delivery.Rebuilt{Op: 1})
-	if l.p.deps.Budget.used != 0 || len(l.data) != 0 {
-		t.Errorf("%d bytes held, %d batches", l.p.deps.Budget.used, len(l.data))
+	l.keep(7, &data{block: &column.Block{}, owned: 60, soiled: true}, delivery.Rebuilt{Op: 1})
+	if l.p.budget.used != 0 || len(l.data) != 0 {
+		t.Errorf("%d bytes held, %d batches", l.p.budget.used, len(l.data))
 	}
 	l.closed = true
-	l.keep(8, &data{bytes: 60}, delivery.Rebuilt{Op: 2})
-	if l.p.deps.Budget.used != 0 || len(l.data) != 0 {
-		t.Errorf("after the end: %d bytes held, %d batches", l.p.deps.Budget.used, len(l.data))
+	l.keep(8, &data{block: &column.Block{}, owned: 60, soiled: true}, delivery.Rebuilt{Op: 2})
+	if l.p.budget.used != 0 || len(l.data) != 0 {
+		t.Errorf("after the end: %d bytes held, %d batches", l.p.budget.used, len(l.data))
 	}
 }
 

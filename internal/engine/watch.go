@@ -7,6 +7,7 @@ import (
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/delivery"
+	"github.com/waybill-data/waybill/internal/kafka"
 )
 
 // watchInterval is how often a life looks at what no record tells of.
@@ -44,6 +45,9 @@ func (l *life) watch() {
 			return
 		}
 		l.measureBatches()
+		l.mu.Lock()
+		l.blocks.sweep()
+		l.mu.Unlock()
 		if wait(l.ctx, watchInterval) != nil {
 			return
 		}
@@ -96,11 +100,11 @@ func (l *life) measureLag() error {
 		l.step(delivery.Failed{Err: recreated(l.p.cfg.Name, topic)})
 		return nil
 	}
-	for _, pi := range info.Partitions {
-		l.heard(waybill.TopicPartition{Topic: topic, Partition: pi.Partition}, pi.StableEnd)
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	for _, pi := range info.Partitions {
+		l.endsAt(waybill.TopicPartition{Topic: topic, Partition: pi.Partition}, pi.StableEnd)
+	}
 	held := l.machine.Partitions()
 	l.p.forgetTroubles(held)
 	for _, p := range held {
@@ -116,9 +120,14 @@ func recreated(pipeline, topic string) error {
 		Err: errors.New("the topic was deleted and created again"), Hint: "raise `epoch` in the pipeline file to read the new topic from its start"}
 }
 
-// heard notes a partition's end.
-func (l *life) heard(tp waybill.TopicPartition, end int64) {
+// heard notes the ends of partitions that records came from.
+func (l *life) heard(fetched []kafka.PartitionRecords) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.ends[tp] = max(end, l.ends[tp])
+	for i := range fetched {
+		l.endsAt(fetched[i].TopicPartition, fetched[i].LastStableOffset)
+	}
 }
+
+// endsAt notes a partition's end. l.mu is held.
+func (l *life) endsAt(tp waybill.TopicPartition, end int64) { l.ends[tp] = max(end, l.ends[tp]) }

@@ -36,7 +36,7 @@ const (
 	DefaultSessionTimeout    = 45 * time.Second
 	DefaultHeartbeatInterval = 3 * time.Second
 	DefaultMetadataMaxAge    = 30 * time.Second
-	DefaultFetchMaxBytes     = 50 << 20
+	DefaultFetchMaxBytes     = 8 << 20
 	DefaultPartitionMaxBytes = 1 << 20
 )
 

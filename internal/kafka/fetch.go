@@ -26,8 +26,8 @@ type PartitionRecords struct {
 	// by the time it acts.
 	Instance uint64
 	// Records in offset order, transaction markers included (Control). Offsets have holes where records were compacted
-	// away or belong to aborted transactions. Their bytes alias the fetch buffer, which is the receiver's: it is never
-	// used again, and the garbage collector frees it with the last record.
+	// away or belong to aborted transactions. They and their bytes are the receiver's until Fetched.Recycle: whatever
+	// is kept for longer has to be copied.
 	Records          []waybill.Record
 	HighWatermark    int64
 	LastStableOffset int64
@@ -46,6 +46,19 @@ type PartitionError struct {
 type Fetched struct {
 	Partitions []PartitionRecords // at most one per partition, in order
 	Errors     []PartitionError
+
+	raw   kgo.Fetches
+	arena *arena
+}
+
+// Recycle gives the memory of the records back, to be filled again by other fetches: no record of f, no key, value
+// or header of one may be looked at any more. Not to call it is safe, and costs the garbage collector a fetch.
+func (f *Fetched) Recycle() {
+	f.raw.EachRecord((*kgo.Record).Recycle)
+	if f.arena != nil {
+		f.arena.free()
+	}
+	*f = Fetched{}
 }
 
 // Start begins fetching held partitions at the given positions, or moves those that are being fetched already. What an
@@ -142,10 +155,12 @@ func (s *Session) poll(ctx context.Context, maxRecords int) (Fetched, error) {
 	s.polling, s.stopPoll = false, nil
 	s.polls.Broadcast()
 	if s.err != nil {
+		fetches.EachRecord((*kgo.Record).Recycle)
 		return Fetched{}, s.err
 	}
 	fetched := s.collectLocked(fetches)
 	if len(fetched.Partitions) == 0 && len(fetched.Errors) == 0 {
+		fetched.Recycle()
 		return Fetched{}, ctx.Err()
 	}
 	return fetched, nil
@@ -166,7 +181,7 @@ func (s *Session) beginPoll(stop context.CancelFunc) error {
 
 // collectLocked keeps what belongs to started instances, and stops those that met an error.
 func (s *Session) collectLocked(fetches kgo.Fetches) Fetched {
-	var out Fetched
+	out := Fetched{raw: fetches, arena: newArena(fetches.NumRecords())}
 	at := make(map[waybill.TopicPartition]int)
 	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
 		tp := waybill.TopicPartition{Topic: p.Topic, Partition: p.Partition}
@@ -181,7 +196,7 @@ func (s *Session) collectLocked(fetches kgo.Fetches) Fetched {
 				at[tp] = i
 				out.Partitions = append(out.Partitions, PartitionRecords{TopicPartition: tp, Instance: in.number})
 			}
-			out.Partitions[i].add(p.FetchPartition, in)
+			out.Partitions[i].add(p.FetchPartition, in, out.arena)
 		}
 		if p.Err != nil {
 			out.Errors = append(out.Errors, PartitionError{tp, in.number, fetchProblem(p.Err), classify("kafka.fetch", p.Err, position(tp, in.next))})
@@ -209,18 +224,24 @@ func (f *Fetched) dropAfterTruncation() {
 }
 
 // add converts a partition's records. Offsets below in.next have been returned before.
-func (p *PartitionRecords) add(from kgo.FetchPartition, in *instance) {
+func (p *PartitionRecords) add(from kgo.FetchPartition, in *instance, a *arena) {
 	p.HighWatermark, p.LastStableOffset, p.LogStartOffset = from.HighWatermark, from.LastStableOffset, from.LogStartOffset
-	p.Records = slices.Grow(p.Records, len(from.Records))
+	first := len(a.records)
 	for _, r := range from.Records {
 		if r.Offset < in.next {
 			continue
 		}
 		in.next = r.Offset + 1
-		p.Records = append(p.Records, record(r))
+		a.add(r)
+	}
+	if added := a.records[first:len(a.records):len(a.records)]; p.Records == nil {
+		p.Records = added
+	} else { // two sources in one poll, which is when its leader has just moved
+		p.Records = append(p.Records, added...)
 	}
 }
 
+// record is r but for its headers. It aliases r's key and value.
 func record(r *kgo.Record) waybill.Record {
 	out := waybill.Record{
 		Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, LeaderEpoch: r.LeaderEpoch,
@@ -230,12 +251,6 @@ func record(r *kgo.Record) waybill.Record {
 	}
 	if out.Control {
 		out.Key, out.Value = nil, nil // the marker's own encoding is nobody's data
-	}
-	if len(r.Headers) > 0 {
-		out.Headers = make([]waybill.Header, len(r.Headers))
-		for i, h := range r.Headers {
-			out.Headers[i] = waybill.Header{Key: h.Key, Value: h.Value}
-		}
 	}
 	return out
 }

@@ -97,16 +97,20 @@ func (r *spanReader) step(ctx context.Context) error {
 }
 
 func (r *spanReader) deliver(records []*kgo.Record, next int64) error {
+	a := newArena(1)
+	defer a.free()
 	for _, kr := range records {
 		if kr.Offset >= r.span.Next {
 			break
 		}
-		rec := record(kr)
+		a.records, a.headers = a.records[:0], a.headers[:0]
+		a.add(kr)
+		rec := &a.records[0]
 		if !rec.Control {
 			r.out.Records++
 			r.out.LastOffset = rec.Offset
 		}
-		if err := r.fn(&rec); err != nil {
+		if err := r.fn(rec); err != nil {
 			return err
 		}
 		r.out.Next = rec.Offset + 1

@@ -111,10 +111,13 @@ func (s *Session) newClient(d *dialer, log kgo.Logger, opts ...kgo.Opt) (*kgo.Cl
 }
 
 func (s *Session) openReader() error {
+	lent := newPools()
 	cl, err := s.newClient(newDialer(s.cfg), plainLog{s.cfg.Log},
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()), // an offset out of range is an error, never a new position
 		kgo.FetchIsolationLevel(s.cfg.isolation()),
 		kgo.KeepControlRecords(),
+		kgo.WithPools(lent),
+		kgo.WithHooks(lent),
 		// A partition that is started while a fetch of others waits for records waits with it.
 		kgo.FetchMaxWait(fetchMaxWait),
 		kgo.FetchMaxBytes(s.cfg.FetchMaxBytes),
