@@ -37,49 +37,84 @@ func main() {
 // paths of what is read and written.
 type paths struct{ out, doc string }
 
+// mode is what the command is to do.
+type mode struct{ quick, report, check bool }
+
 func run(ctx context.Context) error {
-	o := lab.Options{Rows: map[string]int64{}, FlatPartitions: []int{1, 32, 1000}, FlatPipelines: []int{1, 10, 50}, Progress: os.Stderr}
-	var p paths
-	var report, check bool
-	llm, small := flag.Int64("llm-rows", 500_000, "LLM events of a run"), flag.Int64("small-rows", 2_000_000, "small events of a run")
+	o, p, m, err := parse()
+	switch {
+	case err != nil:
+		return err
+	case m.report:
+		return writeReport(p)
+	case m.check:
+		return checkReport(p)
+	case m.quick:
+		return quick(ctx, o)
+	default:
+		return measure(ctx, o, p)
+	}
+}
+
+func parse() (o lab.Options, p paths, m mode, err error) {
+	o = lab.Options{FlatPartitions: []int{1, 32, 1000}, FlatPipelines: []int{1, 10, 50}, Progress: os.Stderr}
+	llm, small := flag.Int64("llm-rows", 300_000, "LLM events of a run"), flag.Int64("small-rows", 1_500_000, "small events of a run")
 	brokers := flag.String("broker", "kfake,kafka", "brokers, separated by commas")
 	workloads := flag.String("workload", "llm,small", "kinds of events, separated by commas")
 	flag.StringVar(&o.Binary, "waybill", "bin/waybill", "the binary that is measured")
 	flag.IntVar(&o.Partitions, "partitions", 4, "partitions of the topics")
 	flag.IntVar(&o.Rounds, "rounds", 3, "how often each contender runs")
-	flag.IntVar(&o.BatchRows, "batch-rows", 100_000, "rows of a batch, or a block of the Kafka engine")
+	flag.IntVar(&o.BatchRows, "batch-rows", 100_000, "rows of a batch, or of a block of the Kafka engine")
 	flag.DurationVar(&o.BatchAge, "batch-age", time.Second, "age at which a batch is inserted though it is not full")
 	flag.Uint64Var(&o.Seed, "seed", 1, "of the events")
 	flag.DurationVar(&o.Latency, "latency", 30*time.Second, "how long latency is measured; 0 leaves it out")
 	flag.IntVar(&o.LatencyRate, "latency-rate", 20_000, "rows a second meanwhile")
 	flag.Int64Var(&o.FlatRows, "flat-rows", 3_000_000, "small events of a run by number of partitions and pipelines; 0 leaves it out")
+	flag.DurationVar(&o.QuietFor, "quiet-for", 2*time.Second, "a server that has not merged for so long has no merges left")
 	flag.StringVar(&p.out, "out", "docs/evidence/bench.json", "where the results are kept")
 	flag.StringVar(&p.doc, "doc", "docs/performance.md", "the document that names known shortfalls and shows the results")
-	flag.BoolVar(&report, "report", false, "measure nothing: put the results that are kept into the document")
-	flag.BoolVar(&check, "check", false, "measure nothing: fail if the document does not show the results that are kept, or hides a shortfall")
+	flag.BoolVar(&m.quick, "quick", false, "a minute's run on kfake: all checks, no verdict, nothing kept")
+	flag.BoolVar(&m.report, "report", false, "measure nothing: put the results that are kept into the document")
+	flag.BoolVar(&m.check, "check", false, "measure nothing: fail if the document does not show the results that are kept, or hides a shortfall")
 	flag.Parse()
 	if flag.NArg() > 0 {
-		return fmt.Errorf("no arguments are taken: %q", flag.Args())
+		return o, p, m, fmt.Errorf("no arguments are taken: %q", flag.Args())
 	}
-	switch {
-	case report:
-		return writeReport(p)
-	case check:
-		return checkReport(p)
-	}
-	o.Rows["llm"], o.Rows["small"] = *llm, *small
+	o.Rows = map[string]int64{"llm": *llm, "small": *small}
 	o.Brokers, o.Workloads = strings.Split(*brokers, ","), strings.Split(*workloads, ",")
-	return measure(ctx, o, p)
+	return o, p, m, nil
 }
 
-func measure(ctx context.Context, o lab.Options, p paths) error {
+func quick(ctx context.Context, o lab.Options) error {
+	return within(func(dir string) error {
+		o = o.Quick()
+		o.Dir = dir
+		f, err := lab.Run(ctx, o)
+		if err != nil {
+			return err
+		}
+		f.Targets = nil // these numbers decide nothing
+		return f.Print(os.Stdout)
+	})
+}
+
+// within lends f a directory.
+func within(f func(dir string) error) error {
 	dir, err := os.MkdirTemp("", "waybill-bench-")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // what is left of it is in the way of nothing
-	o.Dir = dir
-	f, err := lab.Run(ctx, o)
+	return f(dir)
+}
+
+func measure(ctx context.Context, o lab.Options, p paths) error {
+	var f *result.File
+	err := within(func(dir string) (err error) {
+		o.Dir = dir
+		f, err = lab.Run(ctx, o)
+		return err
+	})
 	if err != nil {
 		return err
 	}

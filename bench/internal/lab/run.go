@@ -53,7 +53,7 @@ func (j *job) timed(ctx context.Context, c contender, r *result.Run) error {
 	if err != nil {
 		return err
 	}
-	if r.Quiet, err = j.server.awaitQuiet(ctx); err != nil {
+	if r.Quiet, err = j.server.awaitQuiet(ctx, j.QuietFor); err != nil {
 		return err
 	}
 	after, err := j.others()

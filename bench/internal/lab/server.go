@@ -57,13 +57,12 @@ func (s *server) rows(ctx context.Context) (int64, error) {
 	return queryInt(ctx, s.HTTPAddr(), "SELECT sum(total_rows) FROM system.tables WHERE database = '"+database+"' AND startsWith(name, 'rows_')")
 }
 
-const (
-	quietFor  = 2 * time.Second  // no merge and no new part for so long: there will be none
-	quietWait = 60 * time.Second // at most
-)
+// quietWait bounds the wait for merges.
+const quietWait = 60 * time.Second
 
-// awaitQuiet waits until the server has merged what it will merge. It is false if that took too long.
-func (s *server) awaitQuiet(ctx context.Context) (bool, error) {
+// awaitQuiet waits until the server has merged what it will merge: for so long there was no merge and no new part. It is
+// false if that took too long.
+func (s *server) awaitQuiet(ctx context.Context, quietFor time.Duration) (bool, error) {
 	deadline := time.Now().Add(quietWait)
 	var seen string
 	since := time.Now()
