@@ -26,10 +26,10 @@ func main() {
 	chserver.MaybeRunChild()
 	child.MaybeRun()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx); err != nil {
+	err := run(ctx)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "waybill-bench:", err)
-		stop()
 		os.Exit(1)
 	}
 }
@@ -144,11 +144,13 @@ func verdict(f *result.File, document string, p paths) error {
 	return errors.Join(errs...)
 }
 
+// load reads both files. Medians and verdicts are worked out again: they follow from the runs, whatever the file says.
 func load(p paths) (*result.File, string, error) {
 	f, err := result.Load(p.out)
 	if err != nil {
 		return nil, "", err
 	}
+	f.Complete()
 	document, err := os.ReadFile(p.doc)
 	return f, string(document), err
 }
@@ -158,7 +160,6 @@ func writeReport(p paths) error {
 	if err != nil {
 		return err
 	}
-	f.Complete()
 	text, err := f.Report(document)
 	if err != nil {
 		return err

@@ -127,7 +127,9 @@ func (f *File) Print(out io.Writer) error {
 		fmt.Fprintf(&b, "\n%s\n", t.title)
 		w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 		for _, row := range append([][]string{t.head}, t.rows...) {
-			fmt.Fprintln(w, "  "+strings.ReplaceAll(strings.Join(row, "\t"), "`", ""))
+			if _, err := fmt.Fprintln(w, "  "+strings.ReplaceAll(strings.Join(row, "\t"), "`", "")); err != nil {
+				return err
+			}
 		}
 		if err := w.Flush(); err != nil {
 			return err
