@@ -171,3 +171,38 @@ func TestSpread(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+func TestMissing_APartIsNoResult(t *testing.T) {
+	whole := &File{}
+	for round := 1; round <= 3; round++ {
+		for _, broker := range []string{KFake, Kafka} {
+			for _, events := range []string{"llm", "small"} {
+				for _, c := range []string{Waybill, AtLeastOnce, KafkaEngine, PassThrough, Typical} {
+					whole.Runs = append(whole.Runs, Run{Broker: broker, Workload: events, Contender: c, Round: round})
+				}
+				if round == 1 {
+					whole.Latency = append(whole.Latency, Latency{Broker: broker, Workload: events})
+				}
+			}
+		}
+		for _, n := range []int{1, 50} {
+			whole.Flatness = append(whole.Flatness, Run{Series: Partitions, Partitions: n, Round: round, WorkerCPU: 1},
+				Run{Series: Pipelines, Pipelines: n, Round: round, WorkerCPU: 1})
+		}
+	}
+	if got := whole.Missing(); got != nil {
+		t.Fatalf("nothing is missing, got %q", got)
+	}
+	for name, cut := range map[string]func(*File){
+		"a run":               func(f *File) { f.Runs = f.Runs[1:] },
+		"a latency":           func(f *File) { f.Latency = f.Latency[1:] },
+		"a run with a base":   func(f *File) { f.Flatness = f.Flatness[1:] },
+		"a run with the most": func(f *File) { f.Flatness = f.Flatness[:len(f.Flatness)-1] },
+	} {
+		part := *whole
+		cut(&part)
+		if got := part.Missing(); len(got) != 1 {
+			t.Errorf("%s is missing, got %q", name, got)
+		}
+	}
+}
