@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -82,10 +83,10 @@ func measure(ctx context.Context, o lab.Options, p paths) error {
 		f, err = lab.Run(ctx, o)
 		return err
 	})
-	if err != nil {
-		return err
+	if f != nil {
+		err = errors.Join(err, f.Print(os.Stdout)) // hours may have gone into what precedes a failure
 	}
-	if err := f.Print(os.Stdout); err != nil {
+	if err != nil {
 		return err
 	}
 	if err := f.Save(p.out); err != nil {

@@ -60,7 +60,8 @@ type Lab struct {
 	hashes map[string]string
 }
 
-// Run measures everything. It stops at the first failure: a result that is not right is not worth comparing.
+// Run measures everything. It stops at the first failure: a result that is not right is not worth comparing. What had been
+// measured by then is returned with the error; the file is nil if that is nothing.
 func Run(ctx context.Context, o Options) (*result.File, error) {
 	l := &Lab{Options: o, dir: o.Dir, began: time.Now(), hashes: map[string]string{}}
 	f := &result.File{Parameters: result.Parameters{Rows: o.Rows, FlatRows: o.FlatRows, Rounds: o.Rounds, Partitions: o.Partitions,
@@ -68,12 +69,12 @@ func Run(ctx context.Context, o Options) (*result.File, error) {
 	if err := l.describe(ctx, f); err != nil {
 		return nil, err
 	}
+	defer f.Complete()
 	for _, name := range o.Brokers {
 		if err := l.onBroker(ctx, name, f); err != nil {
-			return nil, err
+			return f, err
 		}
 	}
-	f.Complete()
 	return f, nil
 }
 

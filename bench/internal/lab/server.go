@@ -53,7 +53,10 @@ func (s *server) cpu() (time.Duration, error) { return system.CPU(s.PID()) }
 func tableName(i int) string { return fmt.Sprintf("%s.rows_%d", database, i) }
 
 // rows are those that can be selected now, over all tables of the run. ClickHouse knows without reading any.
-func (s *server) rows(ctx context.Context) (int64, error) {
+func (s *server) rows(ctx context.Context, tables int) (int64, error) {
+	if tables == 1 { // half the cost of the other; it is asked ten times a second
+		return queryInt(ctx, s.HTTPAddr(), "SELECT count() FROM "+tableName(0))
+	}
 	return queryInt(ctx, s.HTTPAddr(), "SELECT sum(total_rows) FROM system.tables WHERE database = '"+database+"' AND startsWith(name, 'rows_')")
 }
 

@@ -15,12 +15,27 @@ const (
 
 // Report puts the tables into a document, in place of those that are between its markers.
 func (f *File) Report(document string) (string, error) {
-	before, rest, found := strings.Cut(document, reportBegin+"\n")
-	_, after, ended := strings.Cut(rest, reportEnd)
-	if !found || !ended {
-		return "", errors.New("the document has no generated section: it needs the lines\n" + reportBegin + "\n" + reportEnd)
+	before, _, after, err := section(document)
+	if err != nil {
+		return "", err
 	}
 	return before + reportBegin + "\n" + f.markdown() + reportEnd + after, nil
+}
+
+// Shows reports whether a document shows results, whichever.
+func Shows(document string) (bool, error) {
+	_, generated, _, err := section(document)
+	return generated != "", err
+}
+
+// section splits a document at its markers.
+func section(document string) (before, generated, after string, err error) {
+	before, rest, found := strings.Cut(document, reportBegin+"\n")
+	generated, after, ended := strings.Cut(rest, reportEnd)
+	if !found || !ended {
+		err = errors.New("the document has no generated section: it needs the lines\n" + reportBegin + "\n" + reportEnd)
+	}
+	return before, generated, after, err
 }
 
 func (f *File) markdown() string {

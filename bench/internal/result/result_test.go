@@ -137,6 +137,11 @@ func TestReport_ReplacesTheSectionAndNothingElse(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, got)
 		}
 	}
+	for text, want := range map[string]bool{document: true, reportBegin + "\n" + reportEnd: false} {
+		if shows, err := Shows(text); shows != want || err != nil {
+			t.Errorf("shows results: %t, %v; want %t\n%s", shows, err, want, text)
+		}
+	}
 	if strings.Contains(got, "old") {
 		t.Error("the old section is still there")
 	}
