@@ -11,7 +11,12 @@ import (
 
 // flatness measures what a row costs by the number of partitions of a topic, and by the number of pipelines in a process,
 // each with a topic and a table of its own. The rows are the same, as is their number.
-func (l *Lab) flatness(ctx context.Context, b *broker, f *result.File) error {
+func (l *Lab) flatness(ctx context.Context, f *result.File) error {
+	b, err := l.startBroker(ctx, result.KFake)
+	if err != nil {
+		return err
+	}
+	defer b.stop()
 	if err := l.series(ctx, b, f, result.Partitions, l.FlatPartitions); err != nil {
 		return err
 	}

@@ -75,6 +75,9 @@ func Run(ctx context.Context, o Options) (*result.File, error) {
 			return f, err
 		}
 	}
+	if o.FlatRows > 0 && slices.Contains(o.Brokers, result.KFake) {
+		return f, l.flatness(ctx, f)
+	}
 	return f, nil
 }
 
@@ -98,10 +101,7 @@ func (l *Lab) onBroker(ctx context.Context, name string, f *result.File) error {
 			}
 		}
 	}
-	if name != result.KFake || l.FlatRows == 0 {
-		return nil
-	}
-	return l.flatness(ctx, b, f)
+	return nil
 }
 
 // sideBySide runs all contenders, alternated: each round begins where the one before ended.
