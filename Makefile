@@ -16,6 +16,9 @@ GOLANGCI         := bin/golangci-lint-$(GOLANGCI_VERSION)
 SEEDS     ?= 10000
 SIM_FLAGS ?=
 
+# Flags of `make bench`.
+BENCH_FLAGS ?=
+
 # Packages for `make test` and `make lint`.
 PKG ?= ./...
 
@@ -25,7 +28,7 @@ PKG ?= ./...
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} \
 		/^##@ / {printf "\n%s\n", substr($$0, 5)} \
-		/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+		/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build bin/waybill
@@ -43,6 +46,7 @@ demo: build ## Show it at work: a broker, a ClickHouse, a pipeline, on this mach
 .PHONY: lint
 lint: $(GOLANGCI) ## Run the linters (.golangci.yml; PKG=... for some packages)
 	$(GOLANGCI) run $(PKG)
+	cd bench && ../$(GOLANGCI) run ./...
 
 .PHONY: fmt
 fmt: ## Format all Go files
@@ -66,7 +70,20 @@ evidence: engines ## Run sim and e2e in full and keep their outputs in docs/evid
 	WAYBILL_E2E=full WAYBILL_EVIDENCE=1 $(GO) test ./e2e -count=1 -timeout 90m
 
 .PHONY: bench
-bench: engines ## Run the benchmarks (allocations included)
+bench: engines build ## Measure Waybill beside its peers, on kfake and Kafka, in 15 minutes or more (BENCH_FLAGS, see docs/performance.md)
+	cd bench && $(GO) build -o ../bin/waybill-bench ./cmd/waybill-bench
+	bin/waybill-bench $(BENCH_FLAGS)
+
+.PHONY: bench-quick
+bench-quick: engines ## Test the benchmark harness: everything that `make bench` does, in about a minute
+	cd bench && $(GO) test ./...
+
+.PHONY: bench-report
+bench-report: ## Put the results in docs/evidence/bench.json into docs/performance.md
+	cd bench && $(GO) run ./cmd/waybill-bench -report -out ../docs/evidence/bench.json -doc ../docs/performance.md
+
+.PHONY: microbench
+microbench: engines ## Run the Go benchmarks (allocations included)
 	$(GO) test -run '^$$' -bench . -benchmem $(PKG)
 
 .PHONY: fuzz
@@ -85,11 +102,13 @@ generate: ## Make everything that is generated anew
 	$(GO) generate ./...
 
 .PHONY: verify
-verify: ## Fail on stale files: formatting, generated code, go.mod
+verify: ## Fail on stale files: formatting, generated code, go.mod, the report of the benchmarks
 	@unformatted="$$(gofmt -l $(GO_FILES))"; \
 		if [[ -n "$$unformatted" ]]; then echo "not formatted (make fmt):"; echo "$$unformatted"; exit 1; fi
 	$(GO) mod tidy -diff
 	$(GO) mod verify
+	cd bench && $(GO) mod tidy -diff && $(GO) mod verify
+	cd bench && $(GO) run ./cmd/waybill-bench -check -out ../docs/evidence/bench.json -doc ../docs/performance.md
 	@before="$$(mktemp)"; after="$$(mktemp)"; trap 'rm -f "$$before" "$$after"' EXIT; \
 		$(TREE_STATE) > "$$before"; $(GO) generate ./...; $(TREE_STATE) > "$$after"; \
 		diff -u "$$before" "$$after" || { echo "generated files are stale (make generate)"; exit 1; }
@@ -102,7 +121,7 @@ engines: ## Fetch ClickHouse and Kafka into tools/engines/.cache
 
 .PHONY: clean
 clean: ## Remove what was built; the linter and the engines stay (see distclean)
-	rm -rf bin/waybill dist coverage.out
+	rm -rf bin/waybill bin/waybill-bench dist coverage.out
 
 .PHONY: distclean
 distclean: clean ## Remove the linter and the engines too

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/waybill-data/waybill/bench/internal/child"
+	"github.com/waybill-data/waybill/bench/internal/lab"
+	"github.com/waybill-data/waybill/bench/internal/result"
+	"github.com/waybill-data/waybill/internal/testenv"
+	"github.com/waybill-data/waybill/internal/testenv/chserver"
+)
+
+func TestMain(m *testing.M) {
+	chserver.MaybeRunChild()
+	child.MaybeRun()
+	os.Exit(m.Run())
+}
+
+// The harness is run as a whole, small: every contender, latency and flatness. That each run lands every event once and
+// that all tables are equal is checked by the harness itself.
+func TestQuick_EveryContenderLandsTheSameRows(t *testing.T) {
+	if _, err := chserver.Locate(); err != nil {
+		if os.Getenv(testenv.RequireEnv) == "1" {
+			t.Fatal(err)
+		}
+		t.Skip("NOT TESTED, ClickHouse IS MISSING: ", err)
+	}
+	o := lab.Options{Binary: build(t), Dir: t.TempDir(), Workloads: []string{"llm", "small"}, Partitions: 4, BatchAge: time.Second, Seed: 1, Progress: os.Stderr}
+	f, err := lab.Run(t.Context(), o.Quick())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(f.Runs) != 10 || len(f.Latency) != 2 || len(f.Flatness) != 4 || len(f.Medians) != 10 || len(f.Targets) != 18 {
+		t.Errorf("%d runs, %d latencies, %d for flatness, %d medians, %d targets", len(f.Runs), len(f.Latency), len(f.Flatness), len(f.Medians), len(f.Targets))
+	}
+	for _, r := range append(f.Runs, f.Flatness...) {
+		process := r.Contender != result.KafkaEngine
+		if r.ServerCPU <= 0 || r.BrokerCPU < 0 || r.RowsPerSecond <= 0 || r.Seconds < r.FirstSeconds || (r.WorkerCPU > 0) != process || (r.RSS > 0) != process || r.Hash == "" {
+			t.Errorf("not measured: %+v", r)
+		}
+	}
+	for _, l := range f.Latency {
+		if l.P50 <= 0 || l.P99 < l.P50 || l.Max < l.P99 {
+			t.Errorf("not measured: %+v", l)
+		}
+	}
+}
+
+// build makes the binary that is measured.
+func build(t *testing.T) string {
+	binary := filepath.Join(t.TempDir(), "waybill")
+	cmd := exec.Command("go", "build", "-o", binary, "./cmd/waybill")
+	cmd.Dir = filepath.Join("..", "..", "..")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return binary
+}
