@@ -125,7 +125,7 @@ func (r *run) next(t testing.TB) int {
 	if out := r.decode(rec); out.Kind != Written {
 		t.Fatal(out.Reject)
 	}
-	if r.block.Rows() == 4096 {
+	if r.block.Rows() == 1024 {
 		r.block.Reset()
 	}
 	return len(rec.Value)
@@ -137,10 +137,10 @@ func BenchmarkShapes(b *testing.B) {
 		b.Run(s.name, func(b *testing.B) {
 			r := newRun(b, s)
 			size := 0
-			for range 4096 {
+			for range 1024 {
 				size += r.next(b)
 			}
-			b.SetBytes(int64(size / 4096))
+			b.SetBytes(int64(size / 1024))
 			b.ReportAllocs()
 			start := cpuTime(b)
 			for b.Loop() {
@@ -148,7 +148,7 @@ func BenchmarkShapes(b *testing.B) {
 			}
 			cpu := cpuTime(b) - start
 			b.ReportMetric(float64(cpu)/float64(b.N), "cpu-ns/op")
-			b.ReportMetric(float64(size)/4096*float64(b.N)/cpu.Seconds()/1e6, "cpu-MB/s")
+			b.ReportMetric(float64(size)/1024*float64(b.N)/cpu.Seconds()/1e6, "cpu-MB/s")
 		})
 	}
 }
@@ -246,10 +246,10 @@ func readStruct(t testing.TB, text []byte) {
 func TestShapes_AllocationBudget(t *testing.T) {
 	for _, s := range shapes(t) {
 		r := newRun(t, s)
-		for range 2 * 4096 {
+		for range 2 * 1024 {
 			r.next(t)
 		}
-		if n := testing.AllocsPerRun(2000, func() { r.next(t) }); n > 0 {
+		if n := testing.AllocsPerRun(500, func() { r.next(t) }); n > 0 {
 			t.Errorf("%s: %v allocations per record, none is allowed", s.name, n)
 		}
 	}
