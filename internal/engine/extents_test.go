@@ -13,11 +13,11 @@ func TestExtents_ManyAskFewRequestsNoneOlderThanTheQuestion(t *testing.T) {
 		e := newExtents()
 		asked := 0
 		hold := make(chan struct{})
-		describe := func(context.Context) (kafka.TopicInfo, error) {
+		describe := func(ctx context.Context) (kafka.TopicInfo, error) {
 			asked++
 			n := asked
 			<-hold
-			return kafka.TopicInfo{Partitions: make([]kafka.PartitionInfo, n)}, nil
+			return kafka.TopicInfo{Partitions: make([]kafka.PartitionInfo, n)}, ctx.Err()
 		}
 		want := func(n int) {
 			if info, err := e.ask(t.Context(), describe); err != nil || len(info.Partitions) != n {
