@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/ClickHouse/ch-go/proto"
@@ -101,28 +102,53 @@ func (c *Client) Present(ctx context.Context, p Presence) (map[waybill.TopicPart
 	return out, nil
 }
 
-// PresentPast is the set of offsets of one partition at or past from that have a row in the table. p.Spans is not used.
-func (c *Client) PresentPast(ctx context.Context, p Presence, tp waybill.TopicPartition, from int64) (waybill.OffsetSet, error) {
+// PresentPast is, for each partition, the set of offsets at or past from that have a row in the table. Partitions
+// without any have no entry. p.Spans is not used.
+func (c *Client) PresentPast(ctx context.Context, p Presence, from map[waybill.TopicPartition]int64) (map[waybill.TopicPartition]waybill.OffsetSet, error) {
 	if err := c.syncReplica(ctx, p); err != nil {
-		return waybill.OffsetSet{}, err
-	}
-	condition := fmt.Sprintf("%s AND %s >= %d", p.partitionCondition(tp), Ident(p.Lineage.Offset), max(from, 0))
-	if p.HasProjection {
-		condition = fmt.Sprintf("%s AND %s >= %d", p.partitionCondition(tp), bucket(p.Lineage), max(from, 0)/BucketOffsets)
+		return nil, err
 	}
 	found := map[waybill.TopicPartition]*waybill.OffsetSet{}
-	if err := c.readRuns(ctx, p, condition, found); err != nil {
-		return waybill.OffsetSet{}, err
+	for conditions := range slices.Chunk(p.pastConditions(from), maxPastConditions) {
+		if err := c.readRuns(ctx, p, strings.Join(conditions, " OR "), found); err != nil {
+			return nil, err
+		}
 	}
-	set := found[tp]
-	if set == nil {
-		return waybill.OffsetSet{}, nil
+	out := map[waybill.TopicPartition]waybill.OffsetSet{}
+	for tp, set := range found {
+		if past := set.Minus(waybill.OffsetsIn(waybill.Span{First: 0, Next: from[tp]})); !past.Empty() {
+			out[tp] = past
+		}
 	}
-	return set.Minus(waybill.OffsetsIn(waybill.Span{First: 0, Next: from})), nil
+	return out, nil
 }
 
-func (p Presence) partitionCondition(tp waybill.TopicPartition) string {
-	return fmt.Sprintf("%s = %s AND %s = %d", Ident(p.Lineage.Topic), Literal(tp.Topic), Ident(p.Lineage.Partition), tp.Partition)
+// maxPastConditions keeps one statement small enough to parse quickly.
+const maxPastConditions = 200
+
+// pastConditions select what lies past the offsets: one condition for all partitions of a topic that begin in the
+// same bucket, or without a projection at the same offset.
+func (p Presence) pastConditions(from map[waybill.TopicPartition]int64) []string {
+	type beginning struct {
+		topic string
+		at    int64
+	}
+	column, unit := Ident(p.Lineage.Offset), int64(1)
+	if p.HasProjection {
+		column, unit = bucket(p.Lineage), BucketOffsets
+	}
+	partitions := map[beginning][]string{}
+	for _, tp := range slices.SortedFunc(maps.Keys(from), waybill.TopicPartition.Compare) {
+		b := beginning{tp.Topic, max(from[tp], 0) / unit}
+		partitions[b] = append(partitions[b], strconv.Itoa(int(tp.Partition)))
+	}
+	var conditions []string
+	for b, list := range partitions {
+		conditions = append(conditions, fmt.Sprintf("%s = %s AND %s >= %d AND %s IN (%s)", Ident(p.Lineage.Topic), Literal(b.topic),
+			column, b.at, Ident(p.Lineage.Partition), strings.Join(list, ", ")))
+	}
+	slices.Sort(conditions)
+	return conditions
 }
 
 // spansCondition selects the buckets that the spans touch, and without a projection little else.

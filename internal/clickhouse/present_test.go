@@ -87,10 +87,32 @@ func testPresentPast(t *testing.T, over wire) {
 		w.wantLanded(w.insert(table, "a", rows(0, 5, 10, 11, 70000)))
 		p := Presence{Database: w.db, Table: table, Lineage: testLineage, HasProjection: table == "projected"}
 		for from, want := range map[int64]string{0: "[5,6) [10,12) [70000,70001)", 11: "[11,12) [70000,70001)", 70001: "{}"} {
-			got, err := w.c.PresentPast(t.Context(), p, waybill.TopicPartition{Topic: "t"}, from)
-			if err != nil || got.String() != want {
-				t.Errorf("%s past %d: %v %v, want %s", table, from, got, err, want)
+			tp := waybill.TopicPartition{Topic: "t"}
+			past, err := w.c.PresentPast(t.Context(), p, map[waybill.TopicPartition]int64{tp: from, {Topic: "t", Partition: 1}: 0, {Topic: "u"}: 0})
+			if got := past[tp]; err != nil || got.String() != want || len(past) > 1 {
+				t.Errorf("%s past %d: %v %v, want %s", table, from, past, err, want)
 			}
+		}
+	}
+}
+
+// Partitions that begin in different buckets are asked for in one statement.
+func TestPresentPast_ManyPartitions(t *testing.T) {
+	w := newWorld(t, wire{name: "native"})
+	w.table("t", ", "+ProjectionDDL(testLineage), window100)
+	w.exec("INSERT INTO " + w.db + ".t SELECT 't', number % 500, intDiv(number, 500) * 40000, number FROM numbers(2000)")
+	p := Presence{Database: w.db, Table: "t", Lineage: testLineage, HasProjection: true}
+	from := map[waybill.TopicPartition]int64{}
+	for i := range 600 {
+		from[waybill.TopicPartition{Topic: "t", Partition: int32(i)}] = int64(i%4) * 40000
+	}
+	past, err := w.c.PresentPast(t.Context(), p, from)
+	if err != nil || len(past) != 500 {
+		t.Fatalf("%d partitions, %v", len(past), err)
+	}
+	for tp, set := range past {
+		if want := 4 - int64(tp.Partition%4); set.Len() != want || set.Bounds().First != from[tp] {
+			t.Errorf("%v past %d: %v", tp, from[tp], set)
 		}
 	}
 }

@@ -126,8 +126,8 @@ func TestPresence(t *testing.T) {
 	if err != nil || len(got) != 1 || got[tp].String() != "[3,5)" {
 		t.Errorf("present %v %v", got, err)
 	}
-	past, err := w.ch.PresentPast(t.Context(), p, tp, 4)
-	if err != nil || past.String() != "[4,5) [9,10)" {
+	past, err := w.ch.PresentPast(t.Context(), p, map[waybill.TopicPartition]int64{tp: 4})
+	if err != nil || past[tp].String() != "[4,5) [9,10)" {
 		t.Errorf("past %v %v", past, err)
 	}
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -327,7 +328,7 @@ func (l *life) checkTail(e delivery.CheckTail) {
 	if e.Wait && l.outwait() != nil {
 		return
 	}
-	present, err := l.p.target.past(l.ctx, l.p.cfg.Epoch, e.Part.TopicPartition, e.From)
+	present, err := l.past(e)
 	if err == nil && !l.sess.LeaseValid() {
 		// Somebody else may own the partition by now, and have written since.
 		err = &waybill.Error{Op: "recover", Pipeline: l.p.cfg.Name, Class: waybill.ClassRetryable, Err: errors.New("the lease ran out while looking for rows past the position")}
@@ -337,6 +338,25 @@ func (l *life) checkTail(e delivery.CheckTail) {
 		failpoint.Hit(failpoint.TailChecked)
 	}
 	l.step(delivery.TailChecked{Op: e.Op, Present: present, Err: err})
+}
+
+// tail is a question for the offsets that are present past a position.
+type tail struct {
+	waybill.TopicPartition
+	from int64
+}
+
+// past is what is present past a partition's position; partitions that ask at the same time share the queries.
+func (l *life) past(e delivery.CheckTail) (waybill.OffsetSet, error) {
+	tp := e.Part.TopicPartition
+	sets, err := l.tails.ask(l.ctx, tail{tp, e.From}, func(ctx context.Context, tails []tail) (map[waybill.TopicPartition]waybill.OffsetSet, error) {
+		from := make(map[waybill.TopicPartition]int64, len(tails))
+		for _, t := range tails {
+			from[t.TopicPartition] = t.from
+		}
+		return l.p.target.past(ctx, l.p.cfg.Epoch, from)
+	})
+	return sets[tp], err
 }
 
 // outwait waits until no insert that a former owner may still send or has sent can arrive any more: its

@@ -178,7 +178,8 @@ type life struct {
 	sess    *kafka.Session
 	joined  chan struct{} // closed when sess is set
 	wg      sync.WaitGroup
-	extents *extents
+	extents *shared[struct{}, kafka.TopicInfo]
+	tails   *shared[tail, map[waybill.TopicPartition]waybill.OffsetSet]
 
 	mu      sync.Mutex // guards the machine and what follows
 	machine *delivery.Machine
@@ -201,7 +202,8 @@ type life struct {
 func (p *Pipeline) live(ctx context.Context) error {
 	l := &life{p: p, drain: ctx.Done(), joined: make(chan struct{}), data: map[delivery.WorkID]*data{}, doubts: map[delivery.WorkID]func(delivery.RowSet){}, refusals: map[delivery.WorkID]*refusals{},
 		epochs: map[waybill.TopicPartition]map[int64]int32{}, starts: map[waybill.TopicPartition]delivery.Gather{}, retries: map[waybill.TopicPartition]*gathering{},
-		ends: map[waybill.TopicPartition]int64{}, frozen: map[waybill.TopicPartition]bool{}, wake: make(chan struct{}, 1), idle: make(chan struct{}, 1), extents: newExtents()}
+		ends: map[waybill.TopicPartition]int64{}, frozen: map[waybill.TopicPartition]bool{}, wake: make(chan struct{}, 1), idle: make(chan struct{}, 1),
+		extents: newShared[struct{}, kafka.TopicInfo](), tails: newShared[tail, map[waybill.TopicPartition]waybill.OffsetSet]()}
 	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	defer l.cancel(nil)
 	sess, err := l.open(ctx)

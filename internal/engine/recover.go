@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/waybill-data/waybill"
@@ -8,6 +9,7 @@ import (
 	"github.com/waybill-data/waybill/internal/decode/json"
 	"github.com/waybill-data/waybill/internal/delivery"
 	"github.com/waybill-data/waybill/internal/failpoint"
+	"github.com/waybill-data/waybill/internal/kafka"
 	"github.com/waybill-data/waybill/internal/ledger"
 )
 
@@ -93,7 +95,7 @@ func (l *life) resolveStart(e delivery.ResolveStart) {
 }
 
 func (l *life) start(tp waybill.TopicPartition) (int64, error) {
-	info, err := l.extents.ask(l.ctx, l.sess.Describe)
+	info, err := l.extents.ask(l.ctx, struct{}{}, func(ctx context.Context, _ []struct{}) (kafka.TopicInfo, error) { return l.sess.Describe(ctx) })
 	if err != nil {
 		return 0, err
 	}

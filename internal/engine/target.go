@@ -403,14 +403,17 @@ func (t *target) presence(epoch waybill.Epoch, spans []clickhouse.PartitionSpan)
 		HasProjection: t.info.OffsetProjection, Replicated: t.info.Replicated, Spans: spans}
 }
 
-// past is what the target and the dead letters hold at or past an offset.
-func (t *target) past(ctx context.Context, epoch waybill.Epoch, tp waybill.TopicPartition, from int64) (waybill.OffsetSet, error) {
-	rows, err := t.client.PresentPast(ctx, t.presence(epoch, nil), tp, from)
+// past is what the target and the dead letters hold at or past the offsets.
+func (t *target) past(ctx context.Context, epoch waybill.Epoch, from map[waybill.TopicPartition]int64) (map[waybill.TopicPartition]waybill.OffsetSet, error) {
+	rows, err := t.client.PresentPast(ctx, t.presence(epoch, nil), from)
 	if err != nil {
-		return waybill.OffsetSet{}, err
+		return nil, err
 	}
-	dead, err := t.client.PresentPast(ctx, t.ledger.DeadLetterPresence(t.cfg.Name, epoch, nil), tp, from)
-	return rows.Union(dead), err
+	dead, err := t.client.PresentPast(ctx, t.ledger.DeadLetterPresence(t.cfg.Name, epoch, nil), from)
+	for tp, set := range dead {
+		rows[tp] = rows[tp].Union(set)
+	}
+	return rows, err
 }
 
 // tips are the ends of the ledger's gapless prefixes.

@@ -507,6 +507,7 @@ func factUnstableOffsets(t *testing.T, base env) {
 	must(t, cl.BeginTransaction())
 	must(t, cl.ProduceSync(t.Context(), &kgo.Record{Topic: e.topic, Value: []byte("x")}).FirstErr())
 	m := e.open()
+	m.waitHeld(1) // the group exists
 	e.commitInTransaction(cl, m.TopicID())
 	_, err := m.FetchOffsets(t.Context(), []waybill.TopicPartition{e.tp(0)})
 	if waybill.ClassOf(err) != waybill.ClassRetryable {
