@@ -184,17 +184,11 @@ func TestCorpus_ValuesAlone(t *testing.T) {
 		b := plan.d.NewBlock()
 		for _, c := range readCorpus(t, "values.txt", corpusValues) {
 			out := plan.check(t, b, []byte(c.text))
-			if got := textCode(out); got != c.code && !newInVersion2(out) {
+			if got := textCode(out); got != c.code {
 				t.Errorf("%s: %s %q: got %s, want %s", plan.name, c.name, c.text, got, c.code)
 			}
 		}
 	}
-}
-
-// newInVersion2 reports whether version 1 of the decoder gave a record an outcome that version 2 judges
-// anew: version 1 rejected duplicate names anywhere in a text, before other problems of the text.
-func newInVersion2(out Outcome) bool {
-	return Version < 2 && out.Reject != nil && out.Reject.Code == DuplicateKey
 }
 
 // Inside other values, what is valid alone must be accepted and what is not must be rejected, wherever it
@@ -230,7 +224,7 @@ func checkInside(t *testing.T, plan *judge, b *column.Block, c corpusCase, frame
 	}
 	out := plan.check(t, b, []byte(strings.Replace(frame, "%", c.text, 1)))
 	valid := c.code == "ok" || c.code == string(NotAnObject) || completes(c, frame)
-	if got := textCode(out) == "ok"; got != valid && !newInVersion2(out) {
+	if got := textCode(out) == "ok"; got != valid {
 		t.Errorf("%s: %s in %s: valid %v, want %v (%v)", plan.name, c.name, frame, got, valid, out.Reject)
 	}
 }

@@ -110,8 +110,8 @@ var semantics = []struct {
 	{`{"t":"1e400"}`, false, `out_of_range`}, {`{"t":true}`, false, `wrong_type`},
 }
 
-// The oracle says what the list says, and so does the decoder. Version 1 of the decoder did not.
-func TestVersion2_Semantics(t *testing.T) {
+// The oracle says what the list says, and so does the decoder.
+func TestDecoder_Semantics(t *testing.T) {
 	for _, tc := range semantics {
 		policy := contract.DeadLetter
 		if tc.lenient {
@@ -123,10 +123,8 @@ func TestVersion2_Semantics(t *testing.T) {
 		if got := describe(v, plan.ColumnNames()); !strings.Contains(got, tc.want) {
 			t.Errorf("the oracle of %s:\ngot  %s\nwant %s", tc.text, got, tc.want)
 		}
-		if Version >= 2 {
-			j := newJudge(t, "semantics", c)
-			j.check(t, j.d.NewBlock(), []byte(tc.text))
-		}
+		j := newJudge(t, "semantics", c)
+		j.check(t, j.d.NewBlock(), []byte(tc.text))
 	}
 }
 

@@ -20,10 +20,9 @@ type failure struct {
 
 // converter turns JSON values into values of a column.
 type converter struct {
-	format   string        // of moments
-	version2 bool          // wide integers and moments may be numbers in strings, rounding of floats is counted
-	path     contract.Path // to the value at hand
-	rounded  int
+	format  string        // of moments
+	path    contract.Path // to the value at hand
+	rounded int
 }
 
 // convert is the value that n is in a column of type t.

@@ -24,7 +24,7 @@ func (k *converter) moment(t Type, n node) (text, code string) {
 		ticks, exact, code = rfc3339(n.text, precision)
 	} else {
 		var number string
-		if number, code = numberText(n, k.version2); code == "" {
+		if number, code = numberText(n, true); code == "" {
 			ticks, exact, code = unix(number, precision-unitDecimals[k.format])
 		}
 	}

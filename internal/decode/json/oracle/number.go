@@ -32,7 +32,7 @@ func numberText(n node, orString bool) (text, code string) {
 // integer is an exact integer. From 64 bits on it may come in a string: JavaScript would maim it otherwise.
 func (k *converter) integer(t Type, n node) (text, code string) {
 	size := integers[t.Name]
-	number, code := numberText(n, k.version2 && max(size, -size) >= 64)
+	number, code := numberText(n, max(size, -size) >= 64)
 	if code != "" {
 		return "", code
 	}
@@ -118,9 +118,7 @@ func (k *converter) float(t Type, n node) (text, code string) {
 	if err != nil {
 		return "", "out_of_range"
 	}
-	if k.version2 {
-		k.countRounding(string(n.raw), v)
-	}
+	k.countRounding(string(n.raw), v)
 	if size == 32 {
 		return strconv.FormatUint(uint64(math.Float32bits(float32(v))), 10), ""
 	}

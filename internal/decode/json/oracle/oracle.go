@@ -70,7 +70,7 @@ func New(p *contract.Plan) *Oracle {
 
 // Judge says what must become of a record, which must not be a tombstone.
 func (o *Oracle) Judge(rec *waybill.Record, epoch waybill.Epoch) Verdict {
-	if r := judgeText(rec.Value, o.plan.DecoderVersion()); r != nil {
+	if r := judgeText(rec.Value); r != nil {
 		return Verdict{Reject: r}
 	}
 	w := walker{

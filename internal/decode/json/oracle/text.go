@@ -14,11 +14,11 @@ import (
 const MaxDepth = 128
 
 // judgeText says what is wrong with a text as such; nil if it is one JSON object.
-func judgeText(text []byte, version uint16) *Reject {
+func judgeText(text []byte) *Reject {
 	if at, bad := invalidUTF8(text); bad {
 		return &Reject{Code: "invalid_utf8", Offset: at}
 	}
-	dec := jsontext.NewDecoder(bytes.NewReader(text), jsontext.AllowDuplicateNames(version > 1))
+	dec := jsontext.NewDecoder(bytes.NewReader(text), jsontext.AllowDuplicateNames(true))
 	value, err := dec.ReadValue()
 	if err != nil {
 		return judgeError(text, err)

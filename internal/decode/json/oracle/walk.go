@@ -71,7 +71,7 @@ func (w *walker) take(c planColumn, n node) {
 		w.row[c.index] = &v
 		return
 	}
-	k := converter{format: c.Format, version2: w.oracle.plan.DecoderVersion() > 1, path: slices.Clone(c.path)}
+	k := converter{format: c.Format, path: slices.Clone(c.path)}
 	v, fail := k.convert(c.typ, n)
 	switch {
 	case fail.code == "duplicate_key": // no policy helps: nobody knows what the event says
