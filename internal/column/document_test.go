@@ -1,6 +1,7 @@
 package column
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"os"
@@ -54,36 +55,31 @@ func TestCatalogue_ExamplesAreTrue(t *testing.T) {
 	}
 }
 
-// Every example that is taken is, in the table, what the document says: both forms of INSERT.
+// Every example that is taken is, in the table, what the document says.
 func TestServer_ShowsTheExamples(t *testing.T) {
 	srv := testenv.SharedClickHouse(t)
 	db := testenv.Database(t, srv)
-	send := overTCP(t, srv)
 	for i, e := range catalogue {
-		for form, statement := range insertForms {
-			t.Run(e.typ+" "+form, func(t *testing.T) {
-				b, want := e.block(t)
-				table := fmt.Sprintf("%s.%s_%d", db, form, i)
+		t.Run(e.typ, func(t *testing.T) {
+			b, want := e.block(t)
+			ways(t, srv, func(way string, send func(string, *Block) error) {
+				table := fmt.Sprintf("%s.%s_%d", db, way, i)
 				createTable(t, srv, table, e.typ)
-				if err := send(t.Context(), statement(table, b), b.Input()); err != nil {
-					t.Fatal(err)
+				if err := send(table, b); err != nil {
+					t.Fatalf("%s: %v", way, err)
 				}
-				show := e.show
-				if show == "" {
-					show = "ifNull(toString(v), 'NULL')"
+				rows := testenv.QueryRows(t, srv.HTTPAddr(), "SELECT "+cmp.Or(e.show, "ifNull(toString(v), 'NULL')")+" FROM "+table+" ORDER BY id")
+				if len(rows) != len(want) {
+					t.Fatalf("%s: %d rows, want %d", way, len(rows), len(want))
 				}
-				rows := testenv.QueryRows(t, srv.HTTPAddr(), "SELECT "+show+" FROM "+table+" ORDER BY id")
 				for j, row := range rows {
 					if got := unescape(row[0]); got != want[j].shown {
-						t.Errorf("%s: the server shows %s, want %s", want[j].json, got, want[j].shown)
+						t.Errorf("%s of %s: the server shows %s, want %s", way, want[j].json, got, want[j].shown)
 					}
-				}
-				if len(rows) != len(want) {
-					t.Errorf("%d rows, want %d", len(rows), len(want))
 				}
 				checkDescribed(t, srv, table, e.typ)
 			})
-		}
+		})
 	}
 }
 

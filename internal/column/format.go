@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	_ "time/tzdata" // a layout's time zone is known also where the system has no database
 )
 
 // TimeFormat says how a moment, a date or a time is written. The zero value is RFC3339. Formats that are equal are the same.

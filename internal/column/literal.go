@@ -10,7 +10,7 @@ import (
 type literal struct {
 	neg      bool
 	integral bool // neither a fraction nor an exponent was written
-	cut      bool // more than 19 significant digits: mant is only the first of them
+	cut      bool // more digits than an uint64 holds: mant is only the first of them
 	mant     uint64
 	exp      int
 }
@@ -48,17 +48,19 @@ func scanNumber(text []byte) (l literal, ok bool) {
 
 // digits adds the digits from i on to the mantissa and returns where they end.
 func (l *literal) digits(text []byte, i int) int {
+	mant := l.mant
 	for ; i < len(text); i++ {
 		d := text[i] - '0'
 		if d > 9 {
 			break
 		}
-		if l.mant < math.MaxUint64/10-1 {
-			l.mant = 10*l.mant + uint64(d)
-		} else {
+		if mant >= math.MaxUint64/10-1 {
 			l.cut = true
+			continue
 		}
+		mant = 10*mant + uint64(d)
 	}
+	l.mant = mant
 	return i
 }
 

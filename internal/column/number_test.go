@@ -116,6 +116,8 @@ func TestParseFloat(t *testing.T) {
 		want float64
 		err  error
 	}{
+		{"1e22", 64, 1e22, nil}, {"1e23", 64, 1e23, nil}, {"1e-22", 64, 1e-22, nil}, {"1e-23", 64, 1e-23, nil},
+		{"9007199254740991e22", 64, 9007199254740991e22, nil}, {"9007199254740993e-22", 64, 9007199254740993e-22, nil},
 		{"0.1", 64, 0.1, nil}, {"1e400", 64, 0, ErrRange}, {"-1e400", 64, 0, ErrRange}, {"1e-400", 64, 0, nil},
 		{"1e39", 32, 0, ErrRange}, {"0.1", 32, float64(float32(0.1)), nil},
 		{"inf", 64, 0, ErrFormat}, {"nan", 64, 0, ErrFormat}, {"0x1p3", 64, 0, ErrFormat}, {"1_0", 64, 0, ErrFormat},
@@ -291,6 +293,27 @@ func TestNumbers_Hostile(t *testing.T) {
 		exact, err := AppendText(c, []byte(tc.text), RFC3339)
 		if !errors.Is(err, tc.err) || err == nil && exact != tc.exact {
 			t.Errorf("%s %.20s...: exact %v, %v; want %v, %v", tc.typ, tc.text, exact, err, tc.exact, tc.err)
+		}
+	}
+}
+
+// Half goes to even, anything more than half up, by the short way and by the long one.
+func TestDecimal_Rounds(t *testing.T) {
+	zeros := strings.Repeat("0", 30)
+	for text, want := range map[string]int64{
+		"0.25": 2, "0.35": 4, "-0.25": -2, "-0.35": -4, "0.251": 3, "0.249": 2, "0.05": 0, "0.15": 2, "0.051": 1, "0.9501": 10,
+		"0.25" + zeros: 2, "0.35" + zeros: 4, "0.25" + zeros + "1": 3, "-0.25" + zeros + "1": -3, "0.24" + zeros + "9": 2, "0.26" + zeros + "1": 3,
+		"0.05" + zeros + "1": 1, "0.04" + zeros + "1": 0, "0." + zeros + "9": 0, "0.95" + zeros + "1": 10, "5e-31": 0,
+	} {
+		c := mustNew(t, "Decimal(9, 1)").(*Decimals)
+		exact, err := AppendNumber(c, []byte(text))
+		if err != nil || c.Rows() != 1 || int64(c.Row(0)[0]) != want {
+			t.Errorf("%s: %v, want %d", text, err, want)
+		}
+		if err == nil && exact {
+			if short := strings.TrimRight(text, "0"); len(short) > len("-0.1") {
+				t.Errorf("%s: rounded, and not reported", text)
+			}
 		}
 	}
 }

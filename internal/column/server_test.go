@@ -223,6 +223,22 @@ var serverValues = []struct {
 // sender sends a statement with one block of data to a database. The round trips run over any of them.
 type sender func(ctx context.Context, statement string, in proto.Input) error
 
+// transports are what the round trips run over.
+var transports = map[string]func(t *testing.T, srv *chserver.Server) sender{"tcp": overTCP}
+
+// ways are the transports, each with both forms of INSERT.
+func ways(t *testing.T, srv *chserver.Server, run func(name string, send func(table string, b *Block) error)) {
+	t.Helper()
+	for transport, open := range transports {
+		send := open(t, srv)
+		for form, statement := range insertForms {
+			run(transport+"_"+form, func(table string, b *Block) error {
+				return send(t.Context(), statement(table, b), b.Input())
+			})
+		}
+	}
+}
+
 // overTCP sends over the native protocol.
 func overTCP(t *testing.T, srv *chserver.Server) sender {
 	t.Helper()
@@ -269,7 +285,6 @@ const tableSettings = " SETTINGS flatten_nested = 0, allow_suspicious_low_cardin
 func TestServer_RoundTripOfEveryType(t *testing.T) {
 	srv := testenv.SharedClickHouse(t)
 	db := testenv.Database(t, srv)
-	send := overTCP(t, srv)
 	for i, tc := range serverValues {
 		t.Run(tc.typ, func(t *testing.T) {
 			theirs := fmt.Sprintf("%s.theirs_%d", db, i)
@@ -288,16 +303,16 @@ func TestServer_RoundTripOfEveryType(t *testing.T) {
 				put(t, b.Columns[1], v)
 				testenv.Exec(t, srv.HTTPAddr(), fmt.Sprintf("INSERT INTO %s SELECT %d, CAST(%s AS %s)"+tableSettings, theirs, id, sqlLiteral(v), tc.typ))
 			}
-			for form, statement := range insertForms {
-				ours := fmt.Sprintf("%s.%s_%d", db, form, i)
+			ways(t, srv, func(way string, send func(string, *Block) error) {
+				ours := fmt.Sprintf("%s.%s_%d", db, way, i)
 				createTable(t, srv, ours, tc.typ)
-				if err := send(t.Context(), statement(ours, b), b.Input()); err != nil {
-					t.Fatalf("%s: %v", form, err)
+				if err := send(ours, b); err != nil {
+					t.Fatalf("%s: %v", way, err)
 				}
 				if got, want := showTable(t, srv, ours), showTable(t, srv, theirs); got != want {
-					t.Errorf("native block, %s:\n%s\nSQL literals:\n%s", form, got, want)
+					t.Errorf("native block, %s:\n%s\nSQL literals:\n%s", way, got, want)
 				}
-			}
+			})
 			checkDescribed(t, srv, theirs, tc.typ)
 		})
 	}
@@ -321,15 +336,44 @@ func checkDescribed(t *testing.T, srv *chserver.Server, table, typ string) {
 	}
 }
 
+// The document says so: the server refuses input() of a Variant of similar types, and only that.
+func TestServer_VariantOfSimilarTypes(t *testing.T) {
+	const typ = "Variant(Float64, UInt32)"
+	srv := testenv.SharedClickHouse(t)
+	db := testenv.Database(t, srv)
+	b, err := NewBlock([]string{"id", "v"}, []string{"UInt32", typ})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, json := range []string{"-1.5", "4294967295"} {
+		b.Columns[0].(*UInt32).Append(uint32(i))
+		mustAppend(b.Columns[1], json)
+	}
+	ways(t, srv, func(way string, send func(string, *Block) error) {
+		table := db + "." + way
+		testenv.Exec(t, srv.HTTPAddr(), "CREATE TABLE "+table+" (id UInt32, v "+typ+") ENGINE = MergeTree ORDER BY id SETTINGS allow_suspicious_variant_types = 1")
+		err := send(table, b)
+		if strings.HasSuffix(way, "input") {
+			if err == nil || !strings.Contains(err.Error(), "allow_suspicious_variant_types") {
+				t.Errorf("%s: %v", way, err)
+			}
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := "[[-1.5 Float64] [4294967295 UInt32]]"
+		if got := fmt.Sprint(testenv.QueryRows(t, srv.HTTPAddr(), "SELECT v, variantType(v) FROM "+table+" ORDER BY id")); got != want {
+			t.Errorf("%s: %s, want %s", way, got, want)
+		}
+	})
+}
+
 // Dictionaries with keys of one, two and four bytes.
 func TestServer_LowCardinalityKeyWidths(t *testing.T) {
 	srv := testenv.SharedClickHouse(t)
 	db := testenv.Database(t, srv)
-	client, err := ch.Dial(t.Context(), ch.Options{Address: srv.TCPAddr(), Database: db})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = client.Close() })
+	send := overTCP(t, srv)
 	for _, distinct := range []int{256, 257, 65_536, 65_537} {
 		table := fmt.Sprintf("%s.lc_%d", db, distinct)
 		testenv.Exec(t, srv.HTTPAddr(), "CREATE TABLE "+table+" (id UInt32, v LowCardinality(String)) ENGINE = MergeTree ORDER BY id")
@@ -341,7 +385,7 @@ func TestServer_LowCardinalityKeyWidths(t *testing.T) {
 			b.Columns[0].(*UInt32).Append(uint32(i))
 			b.Columns[1].(Texter).AppendString(fmt.Sprintf("v%d", i%distinct))
 		}
-		if err := client.Do(t.Context(), ch.Query{Body: "INSERT INTO " + table + " (id, v) VALUES", Input: b.Input()}); err != nil {
+		if err := send(t.Context(), insertForms["plain"](table, b), b.Input()); err != nil {
 			t.Fatal(err)
 		}
 		wrong := testenv.QueryValue(t, srv.HTTPAddr(),
