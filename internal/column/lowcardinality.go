@@ -21,9 +21,38 @@ type LowCardinality struct {
 	// dict holds the distinct values. If nullable, entry 0 stands for NULL (the protocol says so), is
 	// always there and is not in the table.
 	dict  String
-	first []int    // first[i] is the row that brought dict entry i; ascending; -1 for NULL's entry
-	keys  []uint32 // per row, an index into dict
-	table []uint32 // open addressing, linear probing; 0 is free, otherwise index+1; at most half full
+	first []int     // first[i] is the row that brought dict entry i; ascending; -1 for NULL's entry
+	keys  []uint32  // per row, an index into dict
+	table []lowSlot // open addressing, linear probing; at most half full
+}
+
+// lowSlot is a place in the hash table. Values of up to 16 bytes are compared here: their first and last bytes
+// and their length are all there is to them.
+type lowSlot struct {
+	first, last uint64
+	length      uint32
+	entry       uint32 // 0 is free, otherwise the value's index in dict, plus one
+}
+
+// lowKey is what a value is found by, its slot without an entry.
+func lowKey(v []byte) lowSlot {
+	k := lowSlot{length: uint32(len(v))}
+	switch n := len(v); {
+	case n > 16:
+		k.first = xxhash.Sum64(v)
+	case n >= 8:
+		k.first, k.last = binary.LittleEndian.Uint64(v), binary.LittleEndian.Uint64(v[n-8:])
+	case n >= 4:
+		k.first, k.last = uint64(binary.LittleEndian.Uint32(v)), uint64(binary.LittleEndian.Uint32(v[n-4:]))
+	case n > 0:
+		k.first, k.last = uint64(v[0])|uint64(v[n/2])<<8, uint64(v[n-1])
+	}
+	return k
+}
+
+func (k lowSlot) hash() uint64 {
+	hi, lo := bits.Mul64(k.first^0x9e3779b97f4a7c15, k.last^0xe7037ed1a0b428db^uint64(k.length)<<56)
+	return hi ^ lo
 }
 
 const (
@@ -35,7 +64,7 @@ const (
 )
 
 func newLowCardinality(typ proto.ColumnType, nullable bool) *LowCardinality {
-	c := &LowCardinality{typ: typ, nullable: nullable, table: make([]uint32, minTable)}
+	c := &LowCardinality{typ: typ, nullable: nullable, table: make([]lowSlot, minTable)}
 	c.reserveNull()
 	return c
 }
@@ -52,10 +81,11 @@ func (c *LowCardinality) CanNull() bool { return c.nullable }
 
 // Append adds one value; v is copied if it is new.
 func (c *LowCardinality) Append(v []byte) {
-	slot := c.find(v)
-	entry := c.table[slot]
+	k := lowKey(v)
+	slot := c.find(k, v)
+	entry := c.table[slot].entry
 	if entry == 0 {
-		entry = c.table[c.insert(slot, v)]
+		entry = c.insert(slot, k, v)
 	}
 	c.keys = append(c.keys, entry-1)
 }
@@ -106,54 +136,43 @@ func (c *LowCardinality) Row(row int) []byte { return c.dict.Row(int(c.keys[row]
 func (c *LowCardinality) IsNull(row int) bool { return c.nullable && c.keys[row] == 0 }
 
 // find is the slot of v: where it is, or where it would go.
-func (c *LowCardinality) find(v []byte) int {
+func (c *LowCardinality) find(k lowSlot, v []byte) int {
 	mask := len(c.table) - 1
-	slot := int(hash(v)) & mask
-	for {
-		entry := c.table[slot]
-		if entry == 0 || c.dict.equal(int(entry-1), v) {
+	for slot := int(k.hash()) & mask; ; slot = (slot + 1) & mask {
+		at := &c.table[slot]
+		if at.entry == 0 {
 			return slot
 		}
-		slot = (slot + 1) & mask
+		if at.first == k.first && at.last == k.last && at.length == k.length &&
+			(k.length <= 16 || string(c.dict.Row(int(at.entry-1))) == string(v)) {
+			return slot
+		}
 	}
 }
 
-// hash is quick for the short values that such columns are made for.
-func hash(v []byte) uint64 {
-	var a, b uint64
-	switch n := len(v); {
-	case n > 16:
-		return xxhash.Sum64(v)
-	case n >= 8:
-		a, b = binary.LittleEndian.Uint64(v), binary.LittleEndian.Uint64(v[n-8:])
-	case n >= 4:
-		a, b = uint64(binary.LittleEndian.Uint32(v)), uint64(binary.LittleEndian.Uint32(v[n-4:]))
-	case n > 0:
-		a, b = uint64(v[0])|uint64(v[n/2])<<8, uint64(v[n-1])
-	}
-	hi, lo := bits.Mul64(a^0x9e3779b97f4a7c15, b^0xe7037ed1a0b428db^uint64(len(v))<<56)
-	return hi ^ lo
-}
-
-// insert puts v, which is new, into the free slot and returns the slot it ended up in.
-func (c *LowCardinality) insert(slot int, v []byte) int {
+// insert puts v, which is new, into the free slot or, if the table has to grow, into another, and returns its
+// entry.
+func (c *LowCardinality) insert(slot int, k lowSlot, v []byte) uint32 {
 	if 2*(c.dict.Rows()+1) > len(c.table) {
 		c.grow()
-		slot = c.find(v)
+		slot = c.find(k, v)
 	}
 	c.dict.Append(v)
 	c.first = append(c.first, len(c.keys))
-	c.table[slot] = uint32(c.dict.Rows())
-	return slot
+	k.entry = uint32(c.dict.Rows())
+	c.table[slot] = k
+	return k.entry
 }
 
 // grow doubles the table. Entries go in again in the order of the dictionary, so that the last one in
 // is still the first one out.
 func (c *LowCardinality) grow() {
-	c.table = make([]uint32, 2*len(c.table))
+	c.table = make([]lowSlot, 2*len(c.table))
 	for i := range c.dict.Rows() {
 		if c.first[i] >= 0 {
-			c.table[c.find(c.dict.Row(i))] = uint32(i + 1)
+			k := lowKey(c.dict.Row(i))
+			k.entry = uint32(i + 1)
+			c.table[c.find(k, c.dict.Row(i))] = k
 		}
 	}
 }
@@ -164,7 +183,8 @@ func (c *LowCardinality) Truncate(rows int) {
 	n := len(c.first)
 	for n > 0 && c.first[n-1] >= rows {
 		n--
-		c.table[c.find(c.dict.Row(n))] = 0
+		v := c.dict.Row(n)
+		c.table[c.find(lowKey(v), v)] = lowSlot{}
 		c.dict.Truncate(n)
 	}
 	c.first = c.first[:n]

@@ -55,16 +55,6 @@ func (c *String) Row(row int) []byte {
 	return wire[n:]
 }
 
-// equal reports whether v is the value of a row.
-func (c *String) equal(row int, v []byte) bool {
-	wire := c.wire(row)
-	if len(v) < 0x80 { // a length of one byte
-		return len(wire) == len(v)+1 && string(wire[1:]) == string(v)
-	}
-	_, n := binary.Uvarint(wire)
-	return string(wire[n:]) == string(v)
-}
-
 // wire is the row as it goes over the wire.
 func (c *String) wire(row int) []byte {
 	if row == 0 {

@@ -23,7 +23,9 @@ type data struct {
 	owned   int64       // bytes of dead
 	held    int64       // bytes taken from the budget, once it is closed
 	peak    int         // the most bytes that the block has held before this batch
-	notes   notes
+	// foreseen: room has been made in the block, see gatherer.foresee.
+	foreseen bool
+	notes    notes
 
 	// Guarded by life.mu, once it is in life.data:
 	users  int  // effects that are looking at it

@@ -263,7 +263,26 @@ func (g *gatherer) takeAll(fetched []kafka.PartitionRecords) error {
 		g.l.p.budget.force(over)
 		g.taken += over
 	}
+	g.foresee()
 	return nil
+}
+
+// foreseeAt is how many rows tell how large a batch will be.
+const foreseeAt = 4096
+
+// foresee makes room for the rows that the open batch is going to have, once it is known how large rows are and
+// how fast they come.
+func (g *gatherer) foresee() {
+	d, b := g.open, g.l.p.cfg.Batch
+	if d.foreseen || d.covered < foreseeAt {
+		return
+	}
+	d.foreseen = true
+	factor := min(float64(g.rows)/float64(d.covered), float64(b.Bytes)/float64(max(d.bytes, int64(d.block.Size()), 1)),
+		float64(b.Age)/float64(max(time.Since(g.opened), time.Millisecond)))
+	if factor > 1 {
+		d.block.Reserve(factor + 0.05)
+	}
 }
 
 // take decodes the records of one partition: how many, and of how many bytes.

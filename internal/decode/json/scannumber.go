@@ -58,7 +58,12 @@ const exactMantissa = 1 << 53
 
 var exactPower = [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22}
 
-// scanFloat appends the number at i to a Float64 column.
+// exactMantissa32 and exactPower32 are likewise for floats of 32 bits.
+const exactMantissa32 = 1 << 24
+
+var exactPower32 = [...]float32{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10}
+
+// scanFloat appends the number at i to a Float64 or Float32 column.
 func (d *Decoder) scanFloat(t input, o *op, i int) int {
 	start := i
 	neg := t.at(i) == '-'
@@ -87,6 +92,17 @@ func (d *Decoder) scanFloat(t input, o *op, i int) int {
 	}
 	if digits+frac > maxShort || v > exactMantissa || t.at(i)|0x20 == 'e' {
 		return d.scanLong(t, o, start)
+	}
+	if o.float == nil {
+		if v > exactMantissa32 || frac >= len(exactPower32) {
+			return d.scanLong(t, o, start)
+		}
+		f := float32(v) / exactPower32[frac]
+		if neg {
+			f = float32(math.Copysign(float64(f), -1))
+		}
+		o.float32.Append(f)
+		return i
 	}
 	f := float64(v) / exactPower[frac]
 	if neg {

@@ -36,12 +36,51 @@ func plainEnd(t input, start int) int {
 	}
 }
 
-// validEnd is end if the text from start is valid UTF-8 up to there, else -1.
+// validEnd is end if the text from start is valid UTF-8 up to there, else -1. There is no other byte than ASCII at
+// end, so no character is cut by it.
 func validEnd(t input, start, end int) int {
-	if utf8.Valid(t.from(start, end)) {
-		return end
+	for i := start; ; {
+		high := t.word(i) & highBits
+		if high == 0 {
+			if i += 8; i >= end {
+				return end
+			}
+			continue
+		}
+		if i += bits.TrailingZeros64(high) >> 3; i >= end {
+			return end
+		}
+		size := character(t, i)
+		if size == 0 {
+			return -1
+		}
+		i += size
 	}
-	return -1
+}
+
+// character is the length of the character at i, which is not ASCII; 0 if it is not valid UTF-8.
+func character(t input, i int) int {
+	const mask, continuation = 0xc0, 0x80
+	c, second := t.at(i), t.at(i+1)
+	if c < 0xc2 || c > 0xf4 || second&mask != continuation {
+		return 0
+	}
+	if c < 0xe0 {
+		return 2
+	}
+	if t.at(i+2)&mask != continuation {
+		return 0
+	}
+	if c < 0xf0 { // not overlong, no surrogate
+		if c == 0xe0 && second < 0xa0 || c == 0xed && second > 0x9f {
+			return 0
+		}
+		return 3
+	}
+	if t.at(i+3)&mask != continuation || c == 0xf0 && second < 0x90 || c == 0xf4 && second > 0x8f {
+		return 0
+	}
+	return 4
 }
 
 // blanks is the index of the first byte from i on that is no blank. -1 stays -1.

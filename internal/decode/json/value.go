@@ -40,6 +40,7 @@ type op struct {
 	low     *column.LowCardinality
 	integer column.Word // col, of opInteger
 	float   *column.Float64
+	float32 *column.Float32
 	bools   *column.Bool
 	uuid    *column.UUID
 	time    *column.DateTime64
@@ -65,7 +66,9 @@ func bindOp(c column.Column, format column.TimeFormat) op {
 		o.kind, o.integer = opInteger, c
 	case *column.Float64:
 		o.kind, o.float = opFloat, c
-	case *column.Float32, *column.BFloat16, *column.Decimals, *column.WideInt:
+	case *column.Float32:
+		o.kind, o.float32 = opFloat, c
+	case *column.BFloat16, *column.Decimals, *column.WideInt:
 		o.kind = opNumber
 	case *column.Bool:
 		o.kind, o.bools = opBool, c
