@@ -43,7 +43,7 @@ type pipeline struct {
 }
 
 // startWaybill runs the binary as anyone would: one pipeline file a topic, all in one process, every option that is not in
-// the file at its default.
+// the file at its default but the bound of memory.
 func startWaybill(delivery string) func(context.Context, *job) (worker, error) {
 	return func(_ context.Context, j *job) (worker, error) {
 		files, err := j.pipelineFiles(delivery)
@@ -55,10 +55,19 @@ func startWaybill(delivery string) func(context.Context, *job) (worker, error) {
 			return worker{}, err
 		}
 		listen := proc.Loopback(port)
-		cmd := osexec.Command(j.Binary, append([]string{"run", "--listen", listen, "--log-format", "json", "--drain", "30s"}, files...)...)
+		cmd := osexec.Command(j.Binary, append([]string{"run", "--listen", listen, "--log-format", "json", "--drain", "30s"}, append(j.memory(), files...)...)...)
 		p, err := system.Start("waybill", cmd)
 		return worker{process: p, metrics: listen}, err
 	}
+}
+
+// memory bounds the worker of one pipeline by what its kind of events needs for batches of 100,000 rows; several
+// pipelines get the default.
+func (j *job) memory() []string {
+	if len(j.topics) > 1 {
+		return nil
+	}
+	return []string{"--memory", j.workload.Memory}
 }
 
 func (j *job) pipelineFiles(delivery string) (files []string, err error) {

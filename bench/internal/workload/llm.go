@@ -8,7 +8,7 @@ import (
 
 // LLM are calls of language models: events of about 850 bytes with 19 fields.
 var LLM = &Workload{
-	Name: "llm",
+	Name: "llm", Memory: "400MiB",
 	Columns: []Column{
 		{"id", "UUID", true},
 		{"timestamp", "DateTime64(3, 'UTC')", true},

@@ -4,7 +4,7 @@ import "strconv"
 
 // Small are clicks: events of about 150 bytes with 8 fields.
 var Small = &Workload{
-	Name: "small",
+	Name: "small", Memory: "270MiB",
 	Columns: []Column{
 		{"ts", "DateTime64(3, 'UTC')", true},
 		{"user_id", "UInt64", true},

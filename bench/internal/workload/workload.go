@@ -22,6 +22,8 @@ type Workload struct {
 	Name    string
 	Columns []Column
 	OrderBy string
+	// Memory is what Waybill is told to stay within.
+	Memory string
 	// New makes a generator. Stored results depend on its bytes.
 	New func(seed uint64) Generator
 }

@@ -50,6 +50,7 @@ type Decoder struct {
 	reject  *Reject
 	bail    bool   // a matter for the judge, whatever the policies say
 	padded  []byte // the memory of its text, see inputOf
+	moments column.Moments
 	scratch []byte // an unescaped string
 	keys    []span // of the map being filled
 	// strangers are the names, in quotes, that the objects being scanned have and no node knows.

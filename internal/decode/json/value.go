@@ -304,9 +304,12 @@ func (d *Decoder) scanTime(t input, o *op, i int) int {
 	if next < 0 {
 		return -1
 	}
-	ticks, exact, err := column.ParseTime(s, column.RFC3339, o.time.Precision())
-	if err != nil {
-		return -1
+	ticks, exact, ok := d.moments.Ticks(s, o.time.Precision())
+	if !ok {
+		var err error
+		if ticks, exact, err = column.ParseTime(s, column.RFC3339, o.time.Precision()); err != nil {
+			return -1
+		}
 	}
 	if !exact {
 		d.rounded++
