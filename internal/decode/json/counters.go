@@ -1,7 +1,5 @@
 package json
 
-import ()
-
 // Defaults counts the values of one column that the decoder wrote in place of what the event says.
 // A JSON null that becomes NULL is not counted: that is what the event says.
 type Defaults struct {

@@ -146,7 +146,6 @@ func (m *member) follows(n *member) {
 // hashSet is a set of 64-bit hashes that is emptied without being cleared.
 type hashSet struct {
 	slots []uint64
-	used  int
 }
 
 // begin empties the set and makes room for n hashes.

@@ -131,7 +131,8 @@ func (d *Decoder) str(t input, i int) (s []byte, next int) {
 
 // unescape is str from start on for a string whose first special byte is at i.
 func (d *Decoder) unescape(t input, start, i int) (s []byte, next int) {
-	buf := append(d.scratch[:0], t.from(start, i)...)
+	d.scratch = append(d.scratch[:0], t.from(start, i)...)
+	buf := d.scratch
 	for t.at(i) == '\\' {
 		if c := simple[t.at(i+1)]; c != 0 {
 			buf, i = append(buf, c), i+2

@@ -211,7 +211,7 @@ func (d *Decoder) scan(t input, o *op, i, depth int) int {
 	if t.at(i) == 'n' {
 		return d.scanNull(t, o, i)
 	}
-	next := -1
+	var next int
 	switch o.kind {
 	case opString:
 		next = d.scanText(t, o.text, i)
