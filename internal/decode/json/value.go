@@ -347,7 +347,7 @@ func (d *Decoder) scanMap(t input, o *op, i, depth int) int {
 	}
 	for t.at(i) == '"' {
 		start := i
-		if i = d.element(t, o.key, i, depth); i < 0 {
+		if i = d.key(t, o.key, i); i < 0 {
 			break
 		}
 		d.keys = append(d.keys, span{start, i})
@@ -380,6 +380,25 @@ func (d *Decoder) endMap(t input, o *op, i, base int) int {
 	}
 	o.pairs.EndRow()
 	return i + 1
+}
+
+// key scans a map's key: a string that holds what the keys are.
+func (d *Decoder) key(t input, o *op, i int) int {
+	if o.text != nil {
+		return d.element(t, o, i, 0)
+	}
+	s, next := d.str(t, i)
+	if next < 0 {
+		return -1
+	}
+	exact, err := column.AppendText(o.col, s, o.format)
+	if err != nil {
+		return -1
+	}
+	if !exact {
+		d.rounded++
+	}
+	return next
 }
 
 // element scans one of many values, which are mostly strings without escapes.
@@ -437,6 +456,7 @@ func (d *Decoder) scanOther(t input, o *op, i, depth int) int {
 		return -1
 	}
 	if fail := d.write(o.col, o.format, i, next); fail.code != "" {
+		d.bail = d.bail || fail.code == DuplicateKey
 		return -1
 	}
 	return next

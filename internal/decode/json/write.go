@@ -56,6 +56,8 @@ func (d *Decoder) write(c column.Column, f column.TimeFormat, start, end int) fa
 		return d.writeArray(c, f, start)
 	case *column.Map:
 		return d.writeMap(c, f, start)
+	case *column.Tuple:
+		return d.writeTuple(c, f, start)
 	}
 	return d.writeOther(c, f, raw, start)
 }
@@ -119,8 +121,12 @@ func (d *Decoder) writeMap(c *column.Map, f column.TimeFormat, start int) failur
 			return duplicate(at).below(contract.Step{Name: key})
 		}
 		seen[key] = true
-		if _, err := column.AppendText(c.Keys(), []byte(key), f); err != nil {
+		exact, err := column.AppendText(c.Keys(), []byte(key), f)
+		if err != nil {
 			return failed(err, at)
+		}
+		if !exact {
+			d.rounded++
 		}
 		from, to := cur.value()
 		if fail := d.write(c.Values(), f, from, to); fail.code != "" {
@@ -129,6 +135,47 @@ func (d *Decoder) writeMap(c *column.Map, f column.TimeFormat, start int) failur
 	}
 	c.EndRow()
 	return failure{}
+}
+
+// writeTuple takes an object with a member for each element of a named Tuple and no others, or an array with as many
+// elements.
+func (d *Decoder) writeTuple(c *column.Tuple, f column.TimeFormat, start int) failure {
+	named := d.text[start] == '{' && len(c.Names()) > 0
+	if !named && d.text[start] != '[' {
+		return wrongType(d.text[start:], start, "an array, or an object if the Tuple has names")
+	}
+	filled, seen := 0, map[string]bool{}
+	for cur := enter(d.text, start); !cur.done(); filled++ {
+		at, index, step := cur.i, filled, contract.Step{Kind: contract.Element, Index: filled}
+		if named {
+			step = contract.Step{Name: string(d.unquote(cur.key()))}
+			if seen[step.Name] {
+				return duplicate(at).below(step)
+			}
+			seen[step.Name] = true
+			index = indexOf(c, step.Name)
+		}
+		if index >= len(c.Elems()) {
+			return failure{code: BadFormat, at: at, message: "the Tuple has no such element"}
+		}
+		from, to := cur.value()
+		if fail := d.write(c.Elems()[index], f, from, to); fail.code != "" {
+			return fail.below(step)
+		}
+	}
+	if filled < len(c.Elems()) {
+		return failure{code: BadFormat, at: start, message: "the Tuple has more elements"}
+	}
+	c.EndRow()
+	return failure{}
+}
+
+// indexOf is the element of that name, or beyond the last.
+func indexOf(c *column.Tuple, name string) int {
+	if i, ok := c.Index([]byte(name)); ok {
+		return i
+	}
+	return len(c.Elems())
 }
 
 // below notes a step from a column's value to what is wrong in it.
