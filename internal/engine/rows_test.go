@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/status"
@@ -135,3 +138,73 @@ func TestTable_ChangedSoThatThePlanDoesNotFitStopsWithTheReason(t *testing.T) {
 		})
 	}
 }
+
+// What is not simply a field of the event: the record's header, key and timestamp, constants, elements of arrays, nested
+// columns, layouts, and the table's own DEFAULTs. Both transports write the same table.
+func TestRows_SourcesNestedAndTableDefaults(t *testing.T) {
+	var hashes []string
+	for _, scheme := range []string{"clickhouse", "http"} {
+		hashes = append(hashes, rowsOf(t, scheme))
+	}
+	if hashes[0] != hashes[1] {
+		t.Errorf("over TCP %s, over HTTP %s", hashes[0], hashes[1])
+	}
+}
+
+func rowsOf(t *testing.T, scheme string) (hash string) {
+	t.Run(scheme, func(t *testing.T) {
+		w := newWorldOn(quietly{t}, testenv.SharedClickHouse(t), 1)
+		w.exec("ALTER TABLE " + w.db + ".calls ADD COLUMN k String, ADD COLUMN region LowCardinality(String) DEFAULT 'none', ADD COLUMN at DateTime64(3, 'UTC'), " +
+			"ADD COLUMN env String, ADD COLUMN first String, ADD COLUMN items Nested(name String, price Decimal(9, 2)), ADD COLUMN day Date, " +
+			"ADD COLUMN doubled UInt64 DEFAULT tokens * 2, ADD COLUMN label LowCardinality(String) DEFAULT concat('m-', model)")
+		columns := `
+    k: {type: String, kafka: key}
+    region: {type: LowCardinality(String), kafka: header.region}
+    at: {type: DateTime64(3), kafka: timestamp}
+    env: {type: String, value: prod}
+    first: {type: String, from: "items[0].name"}
+    items.name: {type: Array(String), from: "items[*].name"}
+    items.price: {type: "Array(Decimal(9, 2))", from: "items[*].price"}
+    day: {type: Date, format: "%d.%m.%Y"}
+    doubled: {type: UInt64}
+    label: {type: LowCardinality(String)}`
+		cl := w.client()
+		defer cl.Close()
+		for i, value := range []string{
+			`{"id":1,"model":"a","usage":{"tokens":3},"items":[{"name":"x","price":1.25},{"price":"0.10"}],"day":"24.12.2026"}`,
+			`{"id":2,"model":"b","items":[],"doubled":5,"label":"given"}`,
+			`{"id":3,"model":"c","usage":{"tokens":null},"label":null}`,
+		} {
+			r := &kgo.Record{Key: []byte(fmt.Sprint("k", i)), Value: []byte(value), Timestamp: time.UnixMilli(1795358687123 + int64(i))}
+			if i == 0 {
+				r.Headers = []kgo.RecordHeader{{Key: "region", Value: []byte("eu")}}
+			}
+			if err := cl.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+			w.produced.Add(1)
+		}
+		addr := w.ch.TCPAddr()
+		if scheme == "http" {
+			addr = w.ch.HTTPAddr()
+		}
+		a := w.start(w.file(spec{columns: columns, scheme: scheme, addr: addr}))
+		w.quiet(3)
+		a.stop()
+		const fields = "id, tokens, k, region, at, env, first, arrayStringConcat(items.name, '+'), arrayStringConcat(items.price, '+'), day, doubled, label"
+		for id, want := range map[int]string{
+			1: "1,3,k0,eu,2026-11-22 14:44:47.123,prod,x,x+,1.25+0.1,2026-12-24,6,m-a",
+			2: "2,7,k1,none,2026-11-22 14:44:47.124,prod,,,,1970-01-01,5,given",
+			3: "3,7,k2,none,2026-11-22 14:44:47.125,prod,,,,1970-01-01,14,m-c",
+		} {
+			if got := w.query(fmt.Sprintf("SELECT concatWithSeparator(',', %s) FROM %s.calls WHERE id = %d", fields, w.db, id)); got != want {
+				t.Errorf("row %d:\ngot  %s\nwant %s", id, got, want)
+			}
+		}
+		hash = w.query("SELECT sum(cityHash64(*)) FROM " + w.db + ".calls")
+	})
+	return hash
+}
+
+// quietly is a test that newWorldOn does not make parallel: its parent waits for what it finds.
+type quietly struct{ testing.TB }

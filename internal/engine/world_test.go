@@ -96,6 +96,7 @@ type spec struct {
 	scheme      string // of ClickHouse's URL, if not the native protocol's
 	addr        string // of ClickHouse, if not the server itself
 	sink        string // more of its section, in YAML
+	columns     string // more of the contract's, in YAML
 	rows, bytes int    // of a batch
 }
 
@@ -125,11 +126,11 @@ contract:
   columns:
     id: {type: UInt64, required: true}
     model: {type: LowCardinality(String)}
-    tokens: {type: UInt32, from: usage.tokens}
+    tokens: {type: UInt32, from: usage.tokens}%s
 sink:
   clickhouse: {url: "%s://default@%s/%s", table: calls, insert_deadline: %s%s}
 batch: {rows: %d, bytes: %d, age: 200ms}
-%s`, w.name, w.kafka.ListenAddrs()[0], topic, s.kafka, s.scheme, s.addr, w.db, s.deadline, s.sink, s.rows, s.bytes, s.top)
+%s`, w.name, w.kafka.ListenAddrs()[0], topic, s.kafka, s.columns, s.scheme, s.addr, w.db, s.deadline, s.sink, s.rows, s.bytes, s.top)
 	p, err := config.Parse("test.yaml", []byte(text), os.LookupEnv)
 	if err != nil {
 		w.Fatal(err)
