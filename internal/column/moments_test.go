@@ -21,6 +21,18 @@ func TestMoments_TakesWhatIsCommon(t *testing.T) {
 	}
 }
 
+// The day that is remembered is the whole day.
+func TestMoments_DaysOfOneMonth(t *testing.T) {
+	var m Moments
+	for _, text := range []string{"2026-11-22T00:00:00Z", "2026-11-23T00:00:00Z", "2026-11-22T00:00:01Z", "2025-11-22T00:00:01Z", "2026-12-22T00:00:01Z", "2026-12-22T00:00:02Z"} {
+		got, _, ok := m.Ticks([]byte(text), 3)
+		want, _, err := ParseTime([]byte(text), RFC3339, 3)
+		if !ok || err != nil || got != want {
+			t.Errorf("%s: %d, want %d (%v)", text, got, want, err)
+		}
+	}
+}
+
 // Whatever Moments takes, it reads as ParseTime does.
 func TestMoments_RandomTexts(t *testing.T) {
 	var m Moments

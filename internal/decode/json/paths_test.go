@@ -3,6 +3,9 @@ package json
 import (
 	"fmt"
 	"maps"
+	"math"
+	"math/big"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -279,4 +282,58 @@ func drawValue(rt *rapid.T, names []string, depth int) string {
 		return "{" + strings.Join(members, " ,") + "}"
 	}
 	return rapid.SampledFrom([]string{"1", "7", "300", "null", `"s"`, `"\u0041"`, `"7"`, "true", "-1", "1.25", "1e400", `"2026-11-22T14:44:47.1234Z"`, "16777217"}).Draw(rt, "scalar")
+}
+
+// Maps of any size have each key once; of large ones the keys are hashed.
+func TestDecode_LargeMapsHaveEachKeyOnce(t *testing.T) {
+	d := columnsDecoder(t, contract.Column{Name: "m", Type: "Map(String, UInt16)", OnInvalid: contract.Default})
+	for _, n := range []int{few, few + 1, 100, 5000} {
+		for twice := range min(n, 20) {
+			var members []string
+			for i := range n {
+				members = append(members, fmt.Sprintf(`"k%d":%d`, i, i))
+			}
+			text := "{\"m\":{" + strings.Join(members, ",") + "}}"
+			if out, _ := decode(d, text); out.Kind != Written {
+				t.Fatalf("%d keys: %v", n, out.Reject)
+			}
+			members = append(members, fmt.Sprintf(`"k%d":0`, n-1-twice))
+			out, _ := decode(d, "{\"m\":{"+strings.Join(members, ",")+"}}")
+			if out.Reject == nil || out.Reject.Code != DuplicateKey || out.Reject.Path != fmt.Sprintf("m.k%d", n-1-twice) {
+				t.Fatalf("%d keys and one twice: %+v", n, out.Reject)
+			}
+		}
+	}
+	if got := d.Defaulted(); len(got) > 0 {
+		t.Errorf("defaulted %v", got)
+	}
+}
+
+// The short way to floats gives the nearest one, and counts integers that it cannot hold.
+func TestDecode_FloatsAreTheNearest(t *testing.T) {
+	d := columnsDecoder(t, contract.Column{Name: "f", Type: "Float64"}, contract.Column{Name: "g", Type: "Float32", From: "f"})
+	rapid.Check(t, func(rt *rapid.T) {
+		text := rapid.StringMatching(`-?(0|[1-9][0-9]{0,18})(\.[0-9]{1,20})?`).Draw(rt, "number")
+		out, b := decode(d, `{"f":`+text+`}`)
+		want, err := strconv.ParseFloat(text, 64)
+		want32, err32 := strconv.ParseFloat(text, 32)
+		if err != nil || err32 != nil || out.Kind != Written {
+			rt.Fatal(err, err32, out.Reject)
+		}
+		f, g := b.Columns[0].(*column.Float64).Row(0), b.Columns[1].(*column.Float32).Row(0)
+		if math.Float64bits(f) != math.Float64bits(want) || math.Float32bits(g) != math.Float32bits(float32(want32)) {
+			rt.Fatalf("%s is %v and %v, want %v and %v", text, f, g, want, want32)
+		}
+		lost := 0
+		if i, ok := new(big.Int).SetString(text, 10); ok {
+			for _, v := range []float64{want, want32} {
+				if exact, _ := new(big.Float).SetFloat64(v).Int(nil); exact.Cmp(i) != 0 {
+					lost++
+				}
+			}
+		}
+		if out.Rounded != lost {
+			rt.Fatalf("%s: %d rounded, want %d", text, out.Rounded, lost)
+		}
+	})
 }
