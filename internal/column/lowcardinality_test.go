@@ -45,3 +45,20 @@ func TestLowCardinality_TellsSimilarValuesApart(t *testing.T) {
 		}
 	}
 }
+
+// Values of one to three bytes can agree in all that is compared but their length.
+func TestLowCardinality_ComparesLengths(t *testing.T) {
+	c, err := New("LowCardinality(String)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	low := c.(*LowCardinality)
+	low.AppendString("a")
+	short := lowKey([]byte("a"))
+	short.entry = 1
+	low.table[int(lowKey([]byte("aa")).hash())&(len(low.table)-1)] = short // where "aa" is looked for first
+	low.AppendString("aa")
+	if got := string(low.Row(1)); got != "aa" {
+		t.Errorf("got %q", got)
+	}
+}
