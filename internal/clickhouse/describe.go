@@ -124,17 +124,19 @@ FROM system.tables WHERE `+where, result, func(n int) error {
 }
 
 func (c *Client) columns(ctx context.Context, database, table string) ([]contract.TableColumn, error) {
-	var name, typ, kind, expr proto.ColStr
+	var name, typ, kind, expr, comment proto.ColStr
+	var inKey proto.ColUInt8
 	result := proto.Results{
 		{Name: "name", Data: &name}, {Name: "type", Data: &typ},
 		{Name: "default_kind", Data: &kind}, {Name: "default_expression", Data: &expr},
+		{Name: "comment", Data: &comment}, {Name: "in_key", Data: &inKey},
 	}
 	var cols []contract.TableColumn
 	err := c.query(ctx, "clickhouse.describe", fmt.Sprintf(
-		"SELECT name, type, default_kind, default_expression FROM system.columns WHERE database = %s AND table = %s ORDER BY position",
+		"SELECT name, type, default_kind, default_expression, comment, toUInt8(is_in_partition_key OR is_in_sorting_key OR is_in_primary_key OR is_in_sampling_key) AS in_key FROM system.columns WHERE database = %s AND table = %s ORDER BY position",
 		Literal(database), Literal(table)), result, func(n int) error {
 		for i := range n {
-			cols = append(cols, contract.TableColumn{Name: name.Row(i), Type: typ.Row(i), DefaultKind: kind.Row(i), DefaultExpr: expr.Row(i)})
+			cols = append(cols, contract.TableColumn{Name: name.Row(i), Type: typ.Row(i), DefaultKind: kind.Row(i), DefaultExpr: expr.Row(i), Comment: comment.Row(i), InKey: inKey.Row(i) != 0})
 		}
 		return nil
 	})

@@ -29,6 +29,7 @@ func tableOf(p *Pipeline) contract.TableSchema {
 		{Name: c.Lineage.Partition, Type: "UInt32"},
 		{Name: c.Lineage.Offset, Type: "UInt64"},
 		{Name: c.Lineage.Epoch, Type: "UInt32"},
+		{Name: p.Contract.RescueColumn, Type: "String"},
 	}}
 	for _, col := range p.Contract.Columns {
 		t.Columns = append(t.Columns, contract.TableColumn{Name: col.Name, Type: col.Type})

@@ -67,7 +67,7 @@ func TestParse_FillsEveryDefault(t *testing.T) {
 			Format: config.JSON,
 		},
 		Contract: contract.Contract{
-			NewFields: contract.Discard,
+			NewFields: contract.Modes{Default: contract.ModeDiscard},
 			Columns:   []contract.Column{{Name: "id", Type: "UInt64", Line: 3, Col: 22}},
 		},
 		Sink: config.Sink{ClickHouse: config.ClickHouse{
@@ -127,7 +127,7 @@ batch: {rows: 1_000, bytes: 1GiB, age: 250ms}
 			},
 			Format: config.JSON,
 		},
-		Contract: contract.Contract{NewFields: contract.Freeze, Columns: []contract.Column{
+		Contract: contract.Contract{NewFields: contract.Modes{Default: contract.ModeFreeze}, Columns: []contract.Column{
 			{
 				Name: "b", Type: "DateTime64(3, 'UTC')", From: "x.y", Format: "unix_ms", Default: &moment,
 				OnMissing: contract.Default, OnNull: contract.DeadLetter, OnInvalid: contract.Default, Line: 18, Col: 5,

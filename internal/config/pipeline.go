@@ -20,6 +20,10 @@ type Pipeline struct {
 	Sink     Sink
 	Delivery Delivery
 	Batch    Batch
+	// RedactSecret is the key of redaction's hashes; empty without them.
+	RedactSecret Secret
+	// OnBlank says what to do when no event of a batch has any field of the contract.
+	OnBlank OnBlank
 	// File is the name that the file was loaded or parsed under.
 	File string
 
@@ -109,6 +113,8 @@ type ClickHouse struct {
 	// InsertDeadline is how long after it was sent an insert may still take effect; the server checks
 	// it against its own clock.
 	InsertDeadline time.Duration
+	// Cluster is the name of the cluster that changes of the table run on (ON CLUSTER); empty: this server alone.
+	Cluster string
 	// Compression of blocks on their way to the server.
 	Compression Compression
 }
@@ -138,6 +144,15 @@ const (
 	CompressionNone Compression = "none"
 	CompressionLZ4  Compression = "lz4"
 	CompressionZSTD Compression = "zstd"
+)
+
+// OnBlank says what to do when no event of a batch has any field of the contract.
+type OnBlank string
+
+// Ways to deal with blank events.
+const (
+	BlankStop     OnBlank = "stop"     // stop before the batch is written
+	BlankContinue OnBlank = "continue" // write the rows, with a finding
 )
 
 // Delivery is the guarantee that a pipeline runs under.
@@ -178,13 +193,17 @@ func defaults() Pipeline {
 			},
 			Format: JSON,
 		},
-		Contract: contract.Contract{NewFields: contract.Discard},
+		Contract: contract.Contract{
+			NewFields: contract.Modes{Default: contract.ModeDiscard}, TypeConflicts: contract.Modes{Default: contract.ModeFreeze},
+			Tables: contract.ModeFreeze, MaxColumns: contract.DefaultMaxColumns, RescueColumn: contract.DefaultRescueColumn,
+		},
 		Sink: Sink{ClickHouse: ClickHouse{
 			Lineage:        contract.DefaultLineage(),
 			InsertDeadline: DefaultInsertDeadline,
 			Compression:    CompressionAuto,
 		}},
 		Delivery: ExactlyOnce,
+		OnBlank:  BlankStop,
 		Batch:    Batch{Rows: DefaultRows, Bytes: DefaultBytes, Age: DefaultAge},
 	}
 }

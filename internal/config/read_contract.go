@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/goccy/go-yaml/ast"
 
@@ -11,10 +10,12 @@ import (
 
 func readContract(v value, c *contract.Contract) {
 	v.object(
-		optional("new_fields", intoWord(&c.NewFields,
-			words(contract.Discard, contract.Freeze), planned[contract.NewFields]("rescue", "evolve"))),
+		optional("new_fields", intoModes(&c.NewFields)),
+		optional("type_conflicts", intoModes(&c.TypeConflicts)),
+		optional("tables", intoWord(&c.Tables, words(contract.ModeEvolve, contract.ModeFreeze))),
+		optional("max_columns", intoInt(&c.MaxColumns, 1, 10_000)),
+		optional("rescue_column", intoText(&c.RescueColumn, notEmpty)),
 		required("columns", func(v value) { c.Columns = readColumns(v) }),
-		later("type_conflicts"), later("tables"), later("upcast"),
 	)
 }
 
@@ -45,12 +46,13 @@ func readColumn(e entry) contract.Column {
 	if e.key == "" {
 		e.atKey().report("a column's name is empty", "")
 	}
-	policies := slices.Concat(words(contract.DeadLetter, contract.Null, contract.Default, contract.TableDefault), planned[contract.Policy]("rescue"))
+	policies := words(contract.DeadLetter, contract.Null, contract.Default, contract.TableDefault, contract.Rescue)
 	e.object(
 		required("type", intoText(&c.Type, notEmpty)),
 		optional("from", intoText(&c.From, notEmpty)),
 		optional("kafka", intoText(&c.Kafka, notEmpty)),
 		optional("value", func(v value) { c.Value = readDefault(v) }),
+		optional("expr", intoText(&c.Expr, notEmpty)),
 		optional("as", intoWord(&c.As, asWords)),
 		optional("format", intoText(&c.Format, notEmpty)),
 		optional("timezone", intoText(&c.Zone, notEmpty)),
@@ -60,7 +62,6 @@ func readColumn(e entry) contract.Column {
 		optional("on_missing", intoWord(&c.OnMissing, policies)),
 		optional("on_null", intoWord(&c.OnNull, policies)),
 		optional("on_invalid", intoWord(&c.OnInvalid, policies)),
-		later("map"), later("expr"), later("redact"), later("alias"),
 	)
 	e.contradictions(c)
 	return c

@@ -22,7 +22,11 @@ func (r *reader) pipeline(v value, p *Pipeline) {
 		required("sink", func(v value) { readSink(v, &p.Sink) }),
 		optional("delivery", intoWord(&p.Delivery, words(ExactlyOnce, AtLeastOnce))),
 		optional("batch", func(v value) { readBatch(v, &p.Batch) }),
-		later("filter"), later("transform"), later("dedup"), later("redact"), later("dead_letters"), later("version"),
+		optional("version", func(v value) { readVersions(v, &p.Contract.Transform) }),
+		optional("redact", func(v value) { readRedact(v, &p.Contract.Transform, &p.RedactSecret) }),
+		optional("filter", intoText(&p.Contract.Transform.Filter, notEmpty)),
+		optional("on_blank", intoWord(&p.OnBlank, words(BlankStop, BlankContinue))),
+		later("routes"), later("dedup"), later("dead_letters"),
 	)
 	if p.Source.Kafka.Group == "" {
 		p.Source.Kafka.Group = "waybill-" + p.Name
@@ -78,6 +82,7 @@ func readClickHouse(v value, c *ClickHouse) {
 				optional("epoch", intoText(&l.Epoch)), // empty: the table has no such column
 			)
 		}),
+		optional("cluster", intoText(&c.Cluster, notEmpty)),
 		optional("insert_deadline", intoDuration(&c.InsertDeadline, time.Second, 10*time.Minute)),
 		optional("compression", intoWord(&c.Compression, words(CompressionAuto, CompressionNone, CompressionLZ4, CompressionZSTD))),
 		later("tls"),

@@ -32,11 +32,13 @@ func (p *Problem) Error() string {
 // is a *waybill.Error whose cause joins one *Problem each. decoderVersion is the version of the decoder
 // that will run the plan.
 func Compile(c Contract, t TableSchema, l Lineage, decoderVersion uint16) (*Plan, error) {
-	k := compiler{table: t, lineage: l}
-	k.newFields(c.NewFields)
+	k := compiler{table: t, lineage: l, contract: c}
+	k.modes()
 	for _, col := range c.Columns {
 		k.column(col)
 	}
+	k.addedColumns()
+	k.rescueColumn()
 	k.lineageColumns()
 	if len(k.problems) > 0 {
 		return nil, k.err()
@@ -46,7 +48,8 @@ func Compile(c Contract, t TableSchema, l Lineage, decoderVersion uint16) (*Plan
 		DecoderVersion: decoderVersion,
 		Database:       t.Database,
 		Table:          t.Table,
-		NewFields:      cmp.Or(c.NewFields, Discard),
+		NewFields:      k.contract.NewFields,
+		Transform:      c.transform(),
 		Lineage:        l,
 		Columns:        k.columns,
 		LeftToServer:   k.leftToServer(),
@@ -56,6 +59,7 @@ func Compile(c Contract, t TableSchema, l Lineage, decoderVersion uint16) (*Plan
 type compiler struct {
 	table    TableSchema
 	lineage  Lineage
+	contract Contract
 	columns  []PlanColumn
 	problems []error
 }
@@ -75,11 +79,69 @@ func (k *compiler) err() error {
 	}
 }
 
-func (k *compiler) newFields(mode NewFields) {
-	if mode != "" && mode != Discard && mode != Freeze {
-		k.problems = append(k.problems, &Problem{Column: "new_fields",
-			Message: fmt.Sprintf("%q is not one of discard, freeze", mode)})
+// modes checks the modes. What a contract does not say is rescued.
+func (k *compiler) modes() {
+	c := &k.contract
+	c.NewFields.Default = cmp.Or(c.NewFields.Default, ModeRescue)
+	c.TypeConflicts.Default = cmp.Or(c.TypeConflicts.Default, ModeRescue)
+	for _, m := range []struct {
+		key   string
+		modes Modes
+	}{{"new_fields", c.NewFields}, {"type_conflicts", c.TypeConflicts}} {
+		for _, p := range m.modes.check(m.key) {
+			k.problems = append(k.problems, &Problem{Column: m.key, Message: p})
+		}
 	}
+}
+
+// transform is nil if there is nothing to do.
+func (c Contract) transform() *Transform {
+	if t := c.Transform; t.Version != nil || t.Redact != nil || t.Filter != "" {
+		return &t
+	}
+	return nil
+}
+
+// conflicts is the mode for values that do not fit the column.
+func (k *compiler) conflicts(out *PlanColumn) Mode {
+	path, err := ParsePath(out.Path)
+	if out.Source != SourceField || err != nil {
+		return k.contract.TypeConflicts.Default
+	}
+	return k.contract.TypeConflicts.Of(path)
+}
+
+// addedColumns are columns that the contract does not list, and whose comments in the table say what they take.
+func (k *compiler) addedColumns() {}
+
+// rescueColumn adds the column for values that fit no other, if there can be any.
+func (k *compiler) rescueColumn() {
+	nf := k.contract.NewFields
+	needed := nf.Uses(ModeRescue) || nf.Uses(ModeEvolve) ||
+		slices.ContainsFunc(k.columns, func(c PlanColumn) bool { return c.uses(Rescue) })
+	if !needed {
+		return
+	}
+	name := cmp.Or(k.contract.RescueColumn, DefaultRescueColumn)
+	bad := func(format string, args ...any) {
+		k.problems = append(k.problems, &Problem{Column: name, Message: fmt.Sprintf(format, args...), Table: true})
+	}
+	if k.listed(name) {
+		bad("this is the rescue column, Waybill fills it itself")
+		return
+	}
+	in, ok := k.table.column(name)
+	if !ok {
+		bad("the table has no such column for values that fit no other: ALTER TABLE %s.%s ADD COLUMN %s String; or drop them: new_fields: discard, type_conflicts: freeze",
+			k.table.Database, k.table.Table, name)
+		return
+	}
+	have, err := column.ParseType(in.Type)
+	if err != nil || !in.insertable() || have.String() != "String" && have.String() != "Nullable(String)" && have.Name != "JSON" {
+		bad("the rescue column is String, Nullable(String) or JSON, the table has %s %s", in.Type, in.DefaultKind)
+		return
+	}
+	k.columns = append(k.columns, PlanColumn{Name: name, Type: have.String(), Source: SourceRescued})
 }
 
 // column compiles one column of the contract.
@@ -99,7 +161,7 @@ func (k *compiler) column(c Column) {
 	if err != nil {
 		bad(false, "%v", err)
 	}
-	out := PlanColumn{Name: c.Name, Type: k.typeInTable(c, want, err == nil, bad), As: c.As, Default: c.Default}
+	out := PlanColumn{Name: c.Name, Type: k.typeInTable(c, want, err == nil, bad), As: c.As, Default: c.Default, Added: c.Added}
 	source(&out, c, bad)
 	if err == nil {
 		k.values(&out, c, want, bad)
@@ -110,13 +172,15 @@ func (k *compiler) column(c Column) {
 // source compiles where a column's values come from.
 func source(out *PlanColumn, c Column, bad func(bool, string, ...any)) {
 	given := 0
-	for _, is := range []bool{c.From != "", c.Kafka != "", c.Value != nil} {
+	for _, is := range []bool{c.From != "", c.Kafka != "", c.Value != nil, c.Expr != ""} {
 		given += b2i(is)
 	}
 	if given > 1 {
-		bad(false, "from, kafka and value are three sources: keep one of them")
+		bad(false, "from, kafka, value and expr are four sources: keep one of them")
 	}
 	switch {
+	case c.Expr != "":
+		out.Source, out.Expr = SourceExpr, c.Expr
 	case c.Value != nil:
 		out.Source, out.Value = SourceConstant, *c.Value
 	case c.Kafka != "":
@@ -189,7 +253,7 @@ func (k *compiler) values(out *PlanColumn, c Column, want column.Type, bad func(
 	k.shape(out, c, want, bad)
 	wire, ok := sendsNull(out.Type, want)
 	tableDefault := ok && k.defaultOf(c.Name)
-	for _, p := range out.resolvePolicies(c, want.CanNull(), tableDefault) {
+	for _, p := range out.resolvePolicies(c, want.CanNull(), tableDefault, k.conflicts(out)) {
 		bad(p.table, "%s", p.message)
 	}
 	if out.uses(TableDefault) && tableDefault {

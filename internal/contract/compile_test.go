@@ -88,7 +88,7 @@ func TestCompile_ResolvesSourcesPoliciesAndTypes(t *testing.T) {
 	if got := p.LeftToServer(); !slices.Equal(got, []string{"inserted_at", "day", "odd"}) {
 		t.Errorf("left to the server: %v", got)
 	}
-	if p.NewFields() != Discard || p.Database() != "ai" || p.Table() != "llm_calls" || p.DecoderVersion() != 1 || p.Lineage() != DefaultLineage() {
+	if p.NewFields().Default != ModeDiscard || p.Database() != "ai" || p.Table() != "llm_calls" || p.DecoderVersion() != 1 || p.Lineage() != DefaultLineage() {
 		t.Error("the plan's head is wrong")
 	}
 	if b, err := p.NewBlock(); err != nil || len(b.Columns) != len(want) {
@@ -166,7 +166,7 @@ func TestCompile_EachProblem(t *testing.T) {
 }
 
 func TestCompile_ReportsAllProblemsAtOnce(t *testing.T) {
-	_, err := Compile(Contract{NewFields: "keep", Columns: []Column{
+	_, err := Compile(Contract{NewFields: Modes{Default: "keep"}, Columns: []Column{
 		{Name: "n", Type: "UInt8", Default: text("x"), OnNull: Null, From: "."},
 		{Name: "n", Type: "UInt32"},
 		{Name: "gone", Type: "QBit(Float32, 4)"},
@@ -208,7 +208,7 @@ func TestCompile_LineageTypes(t *testing.T) {
 }
 
 func TestPlan_ReadsBack(t *testing.T) {
-	p := compile(t, Contract{NewFields: Freeze, Columns: []Column{
+	p := compile(t, Contract{NewFields: Modes{Default: ModeFreeze}, Columns: []Column{
 		{Name: "s", Type: "String", From: "a.`<b>.c`", Default: text("<&>\u2028"), OnInvalid: Default},
 		{Name: "e", Type: "LowCardinality(Nullable(String))", Default: text("")},
 	}}, table(TableColumn{Name: "s", Type: "String"}, TableColumn{Name: "e", Type: "LowCardinality(Nullable(String))"}))
@@ -265,7 +265,7 @@ func TestPlan_IDCoversWhatRowsDependOn(t *testing.T) {
 		"length":     func(c *Contract, _ *TableSchema) { c.Columns[2].Length = 3 },
 		"server":     func(_ *Contract, s *TableSchema) { s.Columns[0].DefaultKind = "DEFAULT" },
 		"required":   func(c *Contract, _ *TableSchema) { c.Columns[0].Required = true },
-		"new_fields": func(c *Contract, _ *TableSchema) { c.NewFields = Freeze },
+		"new_fields": func(c *Contract, _ *TableSchema) { c.NewFields = Modes{Default: ModeFreeze} },
 		"table":      func(_ *Contract, s *TableSchema) { s.Table = "other" },
 		"database":   func(_ *Contract, s *TableSchema) { s.Database = "other" },
 		"type":       func(c *Contract, s *TableSchema) { c.Columns[0].Type, s.Columns[0].Type = "UInt64", "UInt64" },

@@ -14,23 +14,32 @@ const (
 	Default Policy = "default"
 	// TableDefault lets the server evaluate the column's own DEFAULT expression for the row.
 	TableDefault Policy = "table_default"
-)
-
-// NewFields says what happens to fields of an event that no column takes.
-type NewFields string
-
-const (
-	// Discard drops the field and counts it by path.
-	Discard NewFields = "discard"
-	// Freeze makes the record a dead letter.
-	Freeze NewFields = "freeze"
+	// Rescue keeps the value in the rescue column; the column gets what a missing field would give it.
+	Rescue Policy = "rescue"
 )
 
 // Contract is the part of a pipeline file that says what the table promises.
 type Contract struct {
-	NewFields NewFields
-	Columns   []Column // in file order
+	// NewFields is for fields of an event that no column takes, by their path.
+	NewFields Modes
+	// TypeConflicts is for values that do not fit their column, by their path in the event; a column's own on_invalid
+	// and required win. What does not come from the event has the default mode.
+	TypeConflicts Modes
+	// Tables is for a target that does not exist: ModeEvolve creates it, ModeFreeze stops.
+	Tables Mode
+	// MaxColumns is how many columns the table may have for ModeEvolve to add another.
+	MaxColumns int
+	// RescueColumn is the name of the rescue column: String, Nullable(String) or JSON.
+	RescueColumn string
+	Transform    Transform
+	Columns      []Column // in file order
 }
+
+// DefaultMaxColumns is the usual cap of ModeEvolve.
+const DefaultMaxColumns = 200
+
+// DefaultRescueColumn is the usual name of the rescue column.
+const DefaultRescueColumn = "_rescued"
 
 // Column is one column of the contract.
 type Column struct {
@@ -44,6 +53,8 @@ type Column struct {
 	Kafka string
 	// Value is the same for every row: the YAML scalar's text.
 	Value *string
+	// Expr is a CEL expression that gives the value, see package transform.
+	Expr string
 	// As is "" for an ordinary value or "json" for the subtree's text, exactly as it came.
 	As string
 	// Format of a time column: "" (rfc3339), "rfc3339", "unix", "unix_ms", "unix_us", "unix_ns", or a layout
@@ -60,6 +71,8 @@ type Column struct {
 	// OnMissing (no such field), OnNull (JSON null) and OnInvalid (does not fit the type) are three
 	// different things. Empty means: the documented default (see DefaultPolicies).
 	OnMissing, OnNull, OnInvalid Policy
+	// Added: the column is not in the pipeline file; the table's comment on it says what it takes.
+	Added bool
 	// Line and Col are the position in the pipeline file, for messages.
 	Line, Col int
 }

@@ -28,6 +28,8 @@ const (
 	SourceHeader    Source = "header"    // the first of the record's headers of a name
 	SourceTimestamp Source = "timestamp" // the record's timestamp
 	SourceConstant  Source = "constant"  // the same value in every row
+	SourceExpr      Source = "expr"      // a computed value
+	SourceRescued   Source = "rescued"   // what fits no column of the row, see RescueColumn
 )
 
 // PlanColumn is one column of the INSERT and where its values come from.
@@ -43,6 +45,7 @@ type PlanColumn struct {
 	Path    string `json:"path,omitempty"`   // of SourceField, as ParsePath reads it
 	Header  string `json:"header,omitempty"` // name, of SourceHeader
 	Value   string `json:"value,omitempty"`  // text, of SourceConstant
+	Expr    string `json:"expr,omitempty"`   // CEL, of SourceExpr
 	As      string `json:"as,omitempty"`
 	Format  string `json:"format,omitempty"`
 	Zone    string `json:"zone,omitempty"`   // of moments whose format reads none
@@ -52,13 +55,19 @@ type PlanColumn struct {
 	OnMissing Policy  `json:"on_missing,omitempty"`
 	OnNull    Policy  `json:"on_null,omitempty"`
 	OnInvalid Policy  `json:"on_invalid,omitempty"`
+	// Instead is what the column gets where its value is rescued.
+	Instead Policy `json:"instead,omitempty"`
+	// Evolve: values that do not fit are looked at for a wider type.
+	Evolve bool `json:"evolve,omitempty"`
+	// Added: the column is not in the contract file, the table says what it takes (see ColumnComment).
+	Added bool `json:"added,omitempty"`
 }
 
 // Sent is the type of the column in the block.
 func (c PlanColumn) Sent() string { return cmp.Or(c.Wire, c.Type) }
 
 // planFormat is the version of the canonical text.
-const planFormat = 2
+const planFormat = 3
 
 // planText is the canonical text. The order of its fields is part of the format.
 type planText struct {
@@ -66,7 +75,8 @@ type planText struct {
 	DecoderVersion uint16       `json:"decoder_version"`
 	Database       string       `json:"database"`
 	Table          string       `json:"table"`
-	NewFields      NewFields    `json:"new_fields"`
+	NewFields      Modes        `json:"new_fields"`
+	Transform      *Transform   `json:"transform,omitempty"`
 	Lineage        Lineage      `json:"lineage"`
 	Columns        []PlanColumn `json:"columns"`
 	LeftToServer   []string     `json:"left_to_server,omitempty"`
@@ -144,8 +154,21 @@ func (p *Plan) Database() string { return p.text.Database }
 // Table is the target table's name within its database.
 func (p *Plan) Table() string { return p.text.Table }
 
-// NewFields says what becomes of fields that no column takes.
-func (p *Plan) NewFields() NewFields { return p.text.NewFields }
+// NewFields says what becomes of fields that no column takes. Under ModeEvolve they are rescued like under
+// ModeRescue; it is before a batch is closed that the table is changed, and the batch gathered anew.
+func (p *Plan) NewFields() Modes { return p.text.NewFields }
+
+// Transform is what happens to events before their fields go to columns; nil if nothing does.
+func (p *Plan) Transform() *Transform { return p.text.Transform }
+
+// RescueColumn is the column for values that fit no other; ok is false if there is none.
+func (p *Plan) RescueColumn() (c PlanColumn, ok bool) {
+	i := slices.IndexFunc(p.text.Columns, func(c PlanColumn) bool { return c.Source == SourceRescued })
+	if i < 0 {
+		return PlanColumn{}, false
+	}
+	return p.text.Columns[i], true
+}
 
 // Lineage names the lineage columns.
 func (p *Plan) Lineage() Lineage { return p.text.Lineage }

@@ -10,18 +10,32 @@ import (
 // A required column makes the record a dead letter in all three cases. Otherwise a missing field and a
 // JSON null take the contract's default if it gives one, else NULL if the type can hold it, else the
 // table's own DEFAULT if the column has one, else the type's zero value ("", 0, [], {}): all of these are
-// counted per column. A value that does not fit is always a dead letter unless the contract says
-// otherwise: it is the event's author who must hear of it.
-func DefaultPolicies(required, hasDefault, canNull, tableDefault bool) (onMissing, onNull, onInvalid Policy) {
-	switch {
-	case required:
+// counted per column. What becomes of a value that does not fit is said by the mode for type conflicts. Where that
+// is evolve, a null that nothing else takes care of is such a value: the column could become Nullable.
+func DefaultPolicies(required, hasDefault, canNull, tableDefault bool, conflicts Mode) (onMissing, onNull, onInvalid Policy) {
+	if required {
 		return DeadLetter, DeadLetter, DeadLetter
-	case !hasDefault && canNull:
-		return Null, Null, DeadLetter
-	case !hasDefault && tableDefault:
-		return TableDefault, TableDefault, DeadLetter
 	}
-	return Default, Default, DeadLetter
+	onMissing = Default
+	switch {
+	case !hasDefault && canNull:
+		onMissing = Null
+	case !hasDefault && tableDefault:
+		onMissing = TableDefault
+	}
+	onNull = onMissing
+	switch conflicts {
+	case ModeEvolve:
+		if !hasDefault && onNull == Default {
+			onNull = Rescue
+		}
+		return onMissing, onNull, Rescue
+	case ModeRescue:
+		return onMissing, onNull, Rescue
+	case ModeDiscard:
+		return onMissing, onNull, onMissing
+	}
+	return onMissing, onNull, DeadLetter
 }
 
 // policyProblem is what is wrong with a column's policies.
@@ -32,8 +46,8 @@ type policyProblem struct {
 
 // resolvePolicies fills in the default policies and reports combinations that make no sense. tableDefault
 // says that the table has a DEFAULT for the column and that NULL can ask for it.
-func (out *PlanColumn) resolvePolicies(c Column, canNull, tableDefault bool) (problems []policyProblem) {
-	missing, null, invalid := DefaultPolicies(c.Required, c.Default != nil, canNull, tableDefault)
+func (out *PlanColumn) resolvePolicies(c Column, canNull, tableDefault bool, conflicts Mode) (problems []policyProblem) {
+	missing, null, invalid := DefaultPolicies(c.Required, c.Default != nil, canNull, tableDefault, conflicts)
 	out.OnMissing = cmp.Or(c.OnMissing, missing)
 	out.OnNull = cmp.Or(c.OnNull, null)
 	out.OnInvalid = cmp.Or(c.OnInvalid, invalid)
@@ -45,6 +59,12 @@ func (out *PlanColumn) resolvePolicies(c Column, canNull, tableDefault bool) (pr
 			problems = append(problems, problem)
 		}
 	}
+	if out.uses(Rescue) {
+		out.Instead, _, _ = DefaultPolicies(false, c.Default != nil, canNull, tableDefault, conflicts)
+		if conflicts == ModeEvolve && out.Source == SourceField {
+			out.Evolve = true
+		}
+	}
 	if c.Default != nil && !out.uses(Default) {
 		problems = append(problems, policyProblem{message: "default: no policy of this column ever uses it"})
 	}
@@ -53,8 +73,10 @@ func (out *PlanColumn) resolvePolicies(c Column, canNull, tableDefault bool) (pr
 
 func (p Policy) problem(c Column, key string, canNull, tableDefault bool) policyProblem {
 	switch {
-	case p != DeadLetter && p != Null && p != Default && p != TableDefault:
-		return policyProblem{message: fmt.Sprintf("%s: %q is not one of dead_letter, null, default, table_default", key, p)}
+	case p != DeadLetter && p != Null && p != Default && p != TableDefault && p != Rescue:
+		return policyProblem{message: fmt.Sprintf("%s: %q is not one of dead_letter, null, default, table_default, rescue", key, p)}
+	case p == Rescue && key == "on_missing":
+		return policyProblem{message: "on_missing: there is nothing to rescue of a field that is not there"}
 	case p == Null && !canNull:
 		return policyProblem{message: fmt.Sprintf("%s: null needs a Nullable type, the column is %s", key, c.Type)}
 	case p == TableDefault && !tableDefault:
@@ -67,5 +89,5 @@ func (p Policy) problem(c Column, key string, canNull, tableDefault bool) policy
 
 // uses reports whether some policy of the column is p.
 func (out *PlanColumn) uses(p Policy) bool {
-	return out.OnMissing == p || out.OnNull == p || out.OnInvalid == p
+	return out.OnMissing == p || out.OnNull == p || out.OnInvalid == p || out.Instead == p
 }

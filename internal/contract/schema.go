@@ -14,6 +14,9 @@ type TableColumn struct {
 	Type        string // ClickHouse type text
 	DefaultKind string // "", "DEFAULT", "MATERIALIZED", "ALIAS" or "EPHEMERAL"
 	DefaultExpr string
+	Comment     string
+	// InKey: the column is part of the sorting, primary, partition or sampling key.
+	InKey bool
 }
 
 // insertable reports whether an INSERT may name the column.

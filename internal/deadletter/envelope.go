@@ -14,9 +14,10 @@ type Stage string
 
 // Stages.
 const (
-	StageDecode   Stage = "decode"   // the bytes are not what the format says
-	StageContract Stage = "contract" // a value does not fit its column
-	StageInsert   Stage = "insert"   // the server refused the row
+	StageDecode    Stage = "decode"    // the bytes are not what the format says
+	StageTransform Stage = "transform" // an expression or an upcaster failed
+	StageContract  Stage = "contract"  // a value does not fit its column
+	StageInsert    Stage = "insert"    // the server refused the row
 )
 
 // Envelope is one dead letter. Like a ledger row it is a function of the record and the plan: whoever rejects the record

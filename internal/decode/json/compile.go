@@ -33,7 +33,7 @@ type field struct {
 
 // compile adds a column of the plan.
 func (d *Decoder) compile(index int, c contract.PlanColumn) error {
-	if c.Lineage {
+	if c.Lineage || c.Source == contract.SourceRescued {
 		d.others = append(d.others, &source{field: field{index: index, name: c.Name}, source: c.Source, lineage: true})
 		return nil
 	}

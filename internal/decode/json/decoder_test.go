@@ -358,7 +358,7 @@ func TestDecode_UnmappedFieldsAreCounted(t *testing.T) {
 	if got := d.Unmapped(); !maps.Equal(got, map[string]int64{"new": 1}) {
 		t.Errorf("after draining: %v", got)
 	}
-	frozen := newDecoder(t, contract.Contract{Columns: columns, NewFields: contract.Freeze})
+	frozen := newDecoder(t, contract.Contract{Columns: columns, NewFields: contract.Modes{Default: contract.ModeFreeze}})
 	out, b := decode(frozen, event)
 	if out.Reject == nil || out.Reject.Code != NewField || out.Reject.Path != "a.`x.y`" || out.Reject.ByteOffset != 18 || b.Rows() != 0 {
 		t.Errorf("freeze: %+v", out.Reject)

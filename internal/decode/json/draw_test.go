@@ -16,7 +16,7 @@ var names = []string{"a", "b", "ab", "abc", "abcdefgh", "abcdefghi", "", "a.b", 
 
 // drawContract draws a small contract; columns share names, paths and prefixes of paths.
 func drawContract(t *rapid.T) contract.Contract {
-	c := contract.Contract{NewFields: rapid.SampledFrom([]contract.NewFields{contract.Discard, contract.Discard, contract.Freeze}).Draw(t, "new fields")}
+	c := contract.Contract{NewFields: contract.Modes{Default: rapid.SampledFrom([]contract.Mode{contract.ModeDiscard, contract.ModeDiscard, contract.ModeFreeze}).Draw(t, "new fields")}}
 	types := oneOfEach()
 	for i := range rapid.IntRange(0, 8).Draw(t, "columns") {
 		path := rapid.SliceOfN(rapid.SampledFrom(names), 1, 3).Draw(t, "path")

@@ -44,7 +44,7 @@ func FuzzDecode(f *testing.F) {
 	} {
 		f.Add([]byte(s))
 	}
-	strict := newDecoder(f, contract.Contract{Columns: fuzzColumns(contract.DeadLetter), NewFields: contract.Freeze})
+	strict := newDecoder(f, contract.Contract{Columns: fuzzColumns(contract.DeadLetter), NewFields: contract.Modes{Default: contract.ModeFreeze}})
 	lenient := newDecoder(f, contract.Contract{Columns: fuzzColumns(contract.Default)})
 	f.Fuzz(func(t *testing.T, value []byte) {
 		if value == nil {

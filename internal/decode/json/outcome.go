@@ -22,6 +22,10 @@ type Outcome struct {
 	Reject *Reject // nil unless Kind is Rejected
 	// Rounded is how many values of the row had more digits than their columns hold.
 	Rounded int
+	// Rescued is how many values of the event are in the rescue column.
+	Rescued int
+	// Blank: no column was filled from the event, though some could have been.
+	Blank bool
 }
 
 // Code is the reason of a rejection, from a closed list that dead letters are grouped by.

@@ -63,9 +63,9 @@ func corpusPlans(t testing.TB) []*judge {
 	t.Helper()
 	return []*judge{
 		newJudge(t, "no columns", contract.Contract{}),
-		newJudge(t, "freeze", contract.Contract{NewFields: contract.Freeze, Columns: []contract.Column{
+		newJudge(t, "freeze", contract.Contract{NewFields: contract.Modes{Default: contract.ModeFreeze}, Columns: []contract.Column{
 			{Name: "v", Type: "String", As: "json"}, {Name: "a", Type: "String", As: "json"}}}),
-		newJudge(t, "strict", contract.Contract{Columns: fuzzColumns(contract.DeadLetter), NewFields: contract.Freeze}),
+		newJudge(t, "strict", contract.Contract{Columns: fuzzColumns(contract.DeadLetter), NewFields: contract.Modes{Default: contract.ModeFreeze}}),
 		newJudge(t, "lenient", contract.Contract{Columns: fuzzColumns(contract.Default)}),
 		newJudge(t, "every type", contract.Contract{Columns: append(everyType("v", contract.Default), everyType("a.v", contract.Default)...)}),
 		newJudge(t, "nested", contract.Contract{Columns: []contract.Column{

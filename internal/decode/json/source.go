@@ -87,6 +87,10 @@ func appendPlain(c column.Column, text []byte, f column.TimeFormat) (exact bool,
 
 // position appends what a lineage column says of the record.
 func (d *Decoder) position(s *source, rec *waybill.Record, epoch waybill.Epoch) bool {
+	if s.source == contract.SourceRescued {
+		s.col.AppendZero()
+		return true
+	}
 	switch c := s.col.(type) {
 	case *column.UInt64:
 		c.Append(uint64(rec.Offset))

@@ -54,7 +54,7 @@ func (w *walker) object(n node, path contract.Path, taken bool) {
 // unmapped is a field that no column takes.
 func (w *walker) unmapped(path contract.Path, at int) {
 	text := path.String()
-	if w.oracle.plan.NewFields() == contract.Freeze {
+	if w.oracle.plan.NewFields().Default == contract.ModeFreeze {
 		w.reject(Reject{Code: "new_field", Path: text, Offset: at})
 	}
 	w.verdict.Unmapped[text]++
