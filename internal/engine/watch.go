@@ -18,6 +18,12 @@ type replanError struct{}
 
 func (*replanError) Error() string { return "the table has changed" }
 
+// outdated has the gatherer compile the plan anew before it goes on.
+func (l *life) outdated() {
+	l.stale.Store(true)
+	poke(l.wake)
+}
+
 // watch looks at the table, measures the server's clock (deadlines depend on it), notices its
 // restarts, and keeps end offsets, and so the lag, fresh for partitions that bring nothing.
 func (l *life) watch() {
@@ -39,10 +45,14 @@ func (l *life) watch() {
 			l.p.cleared(aboutMembership)
 			l.p.assigned.Store(true) // a member that there are no partitions for is told nothing
 		}
-		if changed, err := l.p.target.changed(l.ctx); changed {
-			l.p.log.Warn("the table has changed: compiling the plan anew", "error", err)
+		switch changed, err := l.p.target.changed(l.ctx); changed {
+		case tableChanged:
+			l.p.log.Warn("the table has changed: looking at it anew", "error", err)
 			l.cancel(&replanError{})
 			return
+		case columnsChanged:
+			l.outdated()
+		case unchanged:
 		}
 		l.measureBatches()
 		l.mu.Lock()

@@ -77,7 +77,7 @@ func newWorldOn(t testing.TB, ch *chserver.Server, partitions int32) *world {
 func (w *world) table(extra string) {
 	w.Helper()
 	w.exec("DROP TABLE IF EXISTS "+w.db+".calls SYNC", fmt.Sprintf(`CREATE TABLE %s.calls (id UInt64, model LowCardinality(String), tokens UInt32 DEFAULT 7,
-		_topic LowCardinality(String), _partition Int32, _offset Int64, _epoch UInt32, %s%s)
+		_topic LowCardinality(String), _partition Int32, _offset Int64, _epoch UInt32, _rescued String, %s%s)
 		ENGINE = MergeTree ORDER BY id SETTINGS non_replicated_deduplication_window = 10000, lightweight_mutation_projection_mode = 'rebuild'`,
 		w.db, clickhouse.ProjectionDDL(contract.DefaultLineage()), extra))
 }
@@ -97,6 +97,7 @@ type spec struct {
 	addr        string // of ClickHouse, if not the server itself
 	sink        string // more of its section, in YAML
 	columns     string // more of the contract's, in YAML
+	modes       string // of the contract, in YAML: new fields are discarded, misfits dead letters
 	rows, bytes int    // of a batch
 }
 
@@ -117,12 +118,16 @@ func (w *world) file(s spec) *config.Pipeline {
 	if s.bytes == 0 {
 		s.bytes = 1 << 20
 	}
+	if s.modes == "" {
+		s.modes = "new_fields: discard\n  type_conflicts: freeze"
+	}
 	text := fmt.Sprintf(`
 name: %s
 source:
   kafka: {brokers: [%q], topic: %s%s}
   format: json
 contract:
+  %s
   columns:
     id: {type: UInt64, required: true}
     model: {type: LowCardinality(String)}
@@ -130,7 +135,7 @@ contract:
 sink:
   clickhouse: {url: "%s://default@%s/%s", table: calls, insert_deadline: %s%s}
 batch: {rows: %d, bytes: %d, age: 200ms}
-%s`, w.name, w.kafka.ListenAddrs()[0], topic, s.kafka, s.columns, s.scheme, s.addr, w.db, s.deadline, s.sink, s.rows, s.bytes, s.top)
+%s`, w.name, w.kafka.ListenAddrs()[0], topic, s.kafka, s.modes, s.columns, s.scheme, s.addr, w.db, s.deadline, s.sink, s.rows, s.bytes, s.top)
 	p, err := config.Parse("test.yaml", []byte(text), os.LookupEnv)
 	if err != nil {
 		w.Fatal(err)
