@@ -145,6 +145,7 @@ func (l *life) send(e delivery.Send) {
 	if !alive {
 		return // dropped meanwhile; nobody waits for the answer
 	}
+	shape := l.p.target.now()
 	in, count, err := l.p.target.insertOf(l, e, d)
 	if err != nil {
 		answer := delivery.NoAnswer
@@ -178,6 +179,9 @@ func (l *life) send(e delivery.Send) {
 	clean = a.Outcome == clickhouse.Landed || e.Store != waybill.StoreTarget
 	failpoint.Hit(after)
 	answer := l.p.answerOf(a)
+	if answer == delivery.Impossible && e.Store == waybill.StoreTarget && l.outdatedSince(shape) {
+		answer = delivery.NoAnswer // it was made for a table that is no longer so
+	}
 	l.p.metrics.Insert(e.Store, insertOutcome(a), a.Wall)
 	l.p.log.Debug("insert", "batch", e.Batch.ID.Short(), "store", e.Store, "k", e.K, "rows", a.Rows, "answer", answer.String(), "took", a.Wall)
 	var aerr error

@@ -24,6 +24,25 @@ func (l *life) outdated() {
 	poke(l.wake)
 }
 
+// lookAgain compares the table with what it was, and has what has changed taken up.
+func (l *life) lookAgain() change {
+	changed, err := l.p.target.changed(l.ctx)
+	switch changed {
+	case tableChanged:
+		l.p.log.Warn("the table has changed: looking at it anew", "error", err)
+		l.cancel(&replanError{})
+	case columnsChanged:
+		l.outdated()
+	case unchanged:
+	}
+	return changed
+}
+
+// outdatedSince reports whether the table is no longer as it was read.
+func (l *life) outdatedSince(s *shape) bool {
+	return l.p.target.now() != s || l.lookAgain() != unchanged
+}
+
 // watch looks at the table, measures the server's clock (deadlines depend on it), notices its
 // restarts, and keeps end offsets, and so the lag, fresh for partitions that bring nothing.
 func (l *life) watch() {
@@ -45,14 +64,8 @@ func (l *life) watch() {
 			l.p.cleared(aboutMembership)
 			l.p.assigned.Store(true) // a member that there are no partitions for is told nothing
 		}
-		switch changed, err := l.p.target.changed(l.ctx); changed {
-		case tableChanged:
-			l.p.log.Warn("the table has changed: looking at it anew", "error", err)
-			l.cancel(&replanError{})
+		if l.lookAgain() == tableChanged {
 			return
-		case columnsChanged:
-			l.outdated()
-		case unchanged:
 		}
 		l.measureBatches()
 		l.mu.Lock()

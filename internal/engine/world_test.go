@@ -199,6 +199,7 @@ type worker struct {
 	done    chan struct{}
 	err     error
 	budget  *engine.Budget
+	metrics *telemetry.Metrics
 	highest atomic.Int64 // of the budget
 	held    atomic.Int64
 	sockets sockets
@@ -210,12 +211,12 @@ func (w *world) start(cfg *config.Pipeline) *worker {
 	if testing.Verbose() {
 		level = slog.LevelDebug
 	}
-	r := &worker{w: w, done: make(chan struct{})}
+	r := &worker{w: w, done: make(chan struct{}), metrics: telemetry.NewMetrics("test")}
 	r.budget = engine.NewBudget(w.budget, func(used int64) {
 		r.held.Store(used)
 		r.highest.Store(max(used, r.highest.Load()))
 	})
-	r.p = engine.New(cfg, engine.Deps{Log: telemetry.NewLogger(w.Output(), false, level, false), Metrics: telemetry.NewMetrics("test"), Budget: r.budget,
+	r.p = engine.New(cfg, engine.Deps{Log: telemetry.NewLogger(w.Output(), false, level, false), Metrics: r.metrics, Budget: r.budget,
 		Drain: 20 * time.Second, Kafka: func(k *kafka.Config) {
 			k.HeartbeatInterval, k.MetadataMaxAge = 100*time.Millisecond, time.Second
 			k.Dialer = r.sockets.dial
@@ -357,4 +358,21 @@ func (w *world) wantFinding(kind string, n int) {
 	if got := w.query(sql); got != fmt.Sprint(n) {
 		w.Errorf("%s findings of kind %s, want %d", got, kind, n)
 	}
+}
+
+// rebalances of the worker so far.
+func (r *worker) rebalances() (n float64) {
+	r.w.Helper()
+	families, err := r.metrics.Gatherer().Gather()
+	if err != nil {
+		r.w.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "waybill_rebalances_total" {
+			for _, m := range f.GetMetric() {
+				n += m.GetCounter().GetValue()
+			}
+		}
+	}
+	return n
 }
