@@ -166,15 +166,15 @@ func (t *target) epochColumn(schema contract.TableSchema) (contract.Lineage, err
 // savePlan puts the plan on record before the first intent that names it.
 func (t *target) savePlan(ctx context.Context) error {
 	id := t.current.ID()
-	if _, found, err := t.ledger.PlanText(ctx, id); err != nil || found {
+	if _, found, err := t.ledger.Plan(ctx, t.cfg.Name, id); err != nil || found {
 		return err
 	}
-	a := t.client.Insert(ctx, clickhouse.Insert{Database: t.ledger.Database(), Table: ledger.TablePlans, Token: waybill.Token("plan-" + id.String()),
-		Input: ledger.PlanBlock(id, string(t.current.Canonical()), t.client.ServerNow(time.Now()))})
+	p := ledger.PlanOf(t.cfg.Name, t.current, t.cfg.Contract, t.schema, t.client.ServerNow(time.Now()))
+	a := t.client.Insert(ctx, clickhouse.Insert{Database: t.ledger.Database(), Table: ledger.TablePlans, Token: p.Token(), Input: ledger.PlanBlock(p)})
 	if a.Err != nil {
 		return a.Err
 	}
-	_, found, err := t.ledger.PlanText(ctx, id)
+	_, found, err := t.ledger.Plan(ctx, t.cfg.Name, id)
 	if err == nil && !found {
 		err = &waybill.Error{Op: "preflight", Pipeline: t.cfg.Name, Class: waybill.ClassRetryable, Err: fmt.Errorf("plan %s was inserted but cannot be read back", id)}
 	}
@@ -215,7 +215,7 @@ func (t *target) plan(ctx context.Context, id waybill.PlanID) (*contract.Plan, e
 	if p != nil {
 		return p, nil
 	}
-	text, found, err := t.ledger.PlanText(ctx, id)
+	stored, found, err := t.ledger.Plan(ctx, "", id)
 	if err != nil {
 		return nil, err
 	}
@@ -223,7 +223,7 @@ func (t *target) plan(ctx context.Context, id waybill.PlanID) (*contract.Plan, e
 		return nil, &waybill.Error{Op: "recover", Pipeline: t.cfg.Name, Class: waybill.ClassConfig, Err: fmt.Errorf("a pending batch was gathered under plan %s, which is not in %s.%s", id, t.ledger.Database(), ledger.TablePlans),
 			Hint: "restore the row, or remove the group's offset metadata to gather the batch again"}
 	}
-	if p, err = contract.ParsePlan([]byte(text)); err != nil {
+	if p, err = contract.ParsePlan([]byte(stored.Text)); err != nil {
 		return nil, err
 	}
 	t.mu.Lock()
