@@ -11,6 +11,7 @@ import (
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/clickhouse"
+	"github.com/waybill-data/waybill/internal/column"
 	"github.com/waybill-data/waybill/internal/config"
 	"github.com/waybill-data/waybill/internal/contract"
 	"github.com/waybill-data/waybill/internal/decode/json"
@@ -137,7 +138,7 @@ func (t *target) fit(s *shape, p *contract.Plan) (columns, gone []string, err er
 		case !there:
 			gone = append(gone, c.Name)
 			continue
-		case now != c.Type && !contract.Widens(c.Type, now):
+		case now != c.Type && !widens(c.Type, now):
 			return nil, nil, t.misfit(p, c, "is now "+now)
 		}
 		columns = append(columns, c.Name)
@@ -154,17 +155,27 @@ func (t *target) misfit(p *contract.Plan, c contract.PlanColumn, now string) err
 // savePlan puts the plan on record before the first intent that names it.
 func (t *target) savePlan(ctx context.Context, s *shape) error {
 	id := s.plan.ID()
-	if _, found, err := t.ledger.PlanText(ctx, id); err != nil || found {
+	if _, found, err := t.ledger.Plan(ctx, t.cfg.Name, id); err != nil || found {
 		return err
 	}
-	a := t.client.Insert(ctx, clickhouse.Insert{Database: t.ledger.Database(), Table: ledger.TablePlans, Token: waybill.Token("plan-" + id.String()),
-		Input: ledger.PlanBlock(id, string(s.plan.Canonical()), t.client.ServerNow(time.Now()))})
+	p := ledger.PlanOf(t.cfg.Name, s.plan, t.cfg.Contract, s.schema, t.client.ServerNow(time.Now()))
+	a := t.client.Insert(ctx, clickhouse.Insert{Database: t.ledger.Database(), Table: ledger.TablePlans, Token: p.Token(), Input: ledger.PlanBlock(p)})
 	if a.Err != nil {
 		return a.Err
 	}
-	_, found, err := t.ledger.PlanText(ctx, id)
+	_, found, err := t.ledger.Plan(ctx, t.cfg.Name, id)
 	if err == nil && !found {
 		err = &waybill.Error{Op: "preflight", Pipeline: t.cfg.Name, Class: waybill.ClassRetryable, Err: fmt.Errorf("plan %s was inserted but cannot be read back", id)}
 	}
 	return err
+}
+
+// widens reports whether the server keeps every value of the type from in a column of the type to.
+func widens(from, to string) bool {
+	old, err := column.ParseType(from)
+	if err != nil {
+		return false
+	}
+	wide, err := column.ParseType(to)
+	return err == nil && wide.Widens(old)
 }

@@ -200,7 +200,7 @@ func (t *target) plan(ctx context.Context, id waybill.PlanID) (*contract.Plan, e
 	if p != nil {
 		return p, nil
 	}
-	text, found, err := t.ledger.PlanText(ctx, id)
+	stored, found, err := t.ledger.Plan(ctx, "", id)
 	if err != nil {
 		return nil, err
 	}
@@ -208,7 +208,7 @@ func (t *target) plan(ctx context.Context, id waybill.PlanID) (*contract.Plan, e
 		return nil, &waybill.Error{Op: "recover", Pipeline: t.cfg.Name, Class: waybill.ClassConfig, Err: fmt.Errorf("a pending batch was gathered under plan %s, which is not in %s.%s", id, t.ledger.Database(), ledger.TablePlans),
 			Hint: "restore the row, or remove the group's offset metadata to gather the batch again"}
 	}
-	if p, err = contract.ParsePlan([]byte(text)); err != nil {
+	if p, err = contract.ParsePlan([]byte(stored.Text)); err != nil {
 		return nil, err
 	}
 	t.mu.Lock()
