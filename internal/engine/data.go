@@ -5,6 +5,7 @@ import (
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/column"
+	"github.com/waybill-data/waybill/internal/contract"
 	"github.com/waybill-data/waybill/internal/decode/json"
 	"github.com/waybill-data/waybill/internal/delivery"
 )
@@ -42,7 +43,12 @@ type notes struct {
 
 // takeNotes moves the decoder's counts to the batch that it has just decoded.
 func (d *data) takeNotes(dec *json.Decoder) {
-	d.notes = notes{discarded: dec.Unmapped(), defaulted: dec.Defaulted(), rounded: dec.Rounded()}
+	d.notes = notes{discarded: map[string]int64{}, defaulted: dec.Defaulted(), rounded: dec.Rounded()}
+	for _, f := range dec.Drift() {
+		if f.Kind == contract.DriftNewField && f.Mode == contract.ModeDiscard {
+			d.notes.discarded[f.Path] += f.Count
+		}
+	}
 }
 
 // run is rows of the block that come from consecutive offsets of one partition.
