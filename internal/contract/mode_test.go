@@ -157,7 +157,9 @@ func TestCompile_Expressions(t *testing.T) {
 
 func TestCompile_AddedColumns(t *testing.T) {
 	c := Contract{Columns: []Column{{Name: "n", Type: "Int8", From: "u.n"}, {Name: "k", Type: "String", Kafka: "key"}}, TypeConflicts: Modes{Default: ModeFreeze}.With("u", ModeEvolve)}
-	added := func(name, typ, comment string) TableColumn { return TableColumn{Name: name, Type: typ, Comment: comment} }
+	added := func(name, typ, comment string) TableColumn {
+		return TableColumn{Name: name, Type: typ, Comment: comment}
+	}
 	s := table(added("n", "Int8", `waybill: {"from":"elsewhere"}`), added("k", "String", ""),
 		added("u_cost", "Nullable(Float64)", `waybill: {"from":"u.cost"}`),
 		added("u_n", "Nullable(Int64)", `waybill: {"from":"u.n"}`), // mapped

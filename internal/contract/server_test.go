@@ -24,7 +24,7 @@ func describe(t *testing.T, addr, db, table string) TableSchema {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(body) {
-		var c struct{ Name, Type, Default_kind, Comment, Compression_codec string } //nolint:revive // as the server names them
+		var c struct{ Name, Type, Default_kind, Comment, Compression_codec string }
 		if err := json.Unmarshal([]byte(line), &c); err != nil {
 			t.Fatal(err)
 		}
