@@ -285,3 +285,21 @@ func TestColumnComment_ReadsBack(t *testing.T) {
 		}
 	}
 }
+
+// The example of docs/guide/evolve.md.
+func TestEvolve_GuideExample(t *testing.T) {
+	c := evolving(Column{Name: "id", Type: "String"})
+	s := table(TableColumn{Name: "id", Type: "String"})
+	e := Evolve(c, compile(t, c, s), s, []FieldDrift{newFieldDrift("usage", `{"cost":0.25,"tokens":{"in":10}}`, `{"cost":1,"tokens":{"in":12}}`),
+		newFieldDrift("tags", `{"team":"a"}`, `{"env":"prod"}`), newFieldDrift("at", `"2026-11-22T14:44:47.123Z"`), newFieldDrift("score", "null")})
+	want := []string{"add_column at Nullable(DateTime64(3, 'UTC')) from at", "add_column tags Map(LowCardinality(String), String) from tags",
+		"add_column usage_cost Nullable(Float64) from usage.cost", "add_column usage_tokens_in Nullable(Int64) from usage.tokens.in",
+		"held score (open): only null was seen, which says nothing of a type"}
+	if got := brief(e); !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+	const sql = "ALTER TABLE `ai`.`llm_calls` ADD COLUMN IF NOT EXISTS `usage_cost` Nullable(Float64) COMMENT 'waybill: {\"from\":\"usage.cost\"}'"
+	if got := e.Changes[2].SQL("ai", "llm_calls", ""); got != sql {
+		t.Errorf("%s", got)
+	}
+}
