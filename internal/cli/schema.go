@@ -34,7 +34,7 @@ under which things are on record.`,
   waybill schema drift llm-calls.yaml --since 24h
   waybill schema promote llm-calls.yaml usage.cost`,
 	}
-	cmd.AddCommand(newSchemaShow(s), newSchemaHistory(s), newSchemaDiff(s), newSchemaDrift(s))
+	cmd.AddCommand(newSchemaShow(s), newSchemaHistory(s), newSchemaDiff(s), newSchemaDrift(s), newSchemaPromote(s))
 	return cmd
 }
 

@@ -92,7 +92,7 @@ func (w *schemaWorld) run(want int, args ...string) (out, errs string) {
 		w.Fatalf("schema %s: exit code %d, want %d\n%s%s", strings.Join(args, " "), code, want, o.String(), e.String())
 	}
 	for line := range strings.Lines(o.String()) {
-		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > lineWidth && args[len(args)-1] != "json" {
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > lineWidth && args[len(args)-1] != "json" && !strings.HasPrefix(line, "    + ") { // that one is to be copied
 			w.Errorf("%d characters: %s", n, line)
 		}
 	}
