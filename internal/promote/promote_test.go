@@ -1,0 +1,221 @@
+package promote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/waybill-data/waybill/internal/clickhouse"
+	"github.com/waybill-data/waybill/internal/config"
+	"github.com/waybill-data/waybill/internal/contract"
+	"github.com/waybill-data/waybill/internal/ledger"
+	"github.com/waybill-data/waybill/internal/testenv"
+)
+
+func TestMain(m *testing.M) { testenv.Main(m) }
+
+// world is a table with n rows on a real server; row i holds i at the path n, but for every tenth.
+type world struct {
+	*testing.T
+	http, db, file string
+	deps           Deps
+}
+
+func newWorld(t *testing.T, n int) *world {
+	t.Helper()
+	srv := testenv.SharedClickHouse(t)
+	client, err := clickhouse.Open(t.Context(), clickhouse.Config{Addr: srv.TCPAddr()}, clickhouse.Deps{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	w := &world{T: t, http: srv.HTTPAddr(), db: testenv.Database(t, srv), file: filepath.Join(t.TempDir(), "p.yaml")}
+	w.deps = Deps{Client: client, Ledger: ledger.New(client, w.db), Getenv: os.LookupEnv, Worker: "test", Page: 7}
+	if err := w.deps.Ledger.Migrate(t.Context(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	testenv.Exec(t, w.http, "CREATE TABLE "+w.db+`.calls (id UInt64, _rescued String,
+    _topic LowCardinality(String), _partition UInt32, _offset UInt64, _epoch UInt32) ENGINE = MergeTree PARTITION BY id % 2 ORDER BY id`)
+	w.rows(0, n)
+	text := fmt.Sprintf(`name: p
+source: {kafka: {brokers: ["localhost:9092"], topic: t}}
+sink: {clickhouse: {url: "clickhouse://default@%s/%s", table: calls}}
+contract: {new_fields: rescue, type_conflicts: rescue, columns: {id: {type: UInt64}}}
+`, srv.TCPAddr(), w.db)
+	if err := os.WriteFile(w.file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func (w *world) rows(from, n int) {
+	testenv.Exec(w, w.http, fmt.Sprintf(`INSERT INTO %s.calls (id, _rescued, _topic, _partition, _offset, _epoch) SELECT number, if(number %% 10 = 0, '', concat('{"plan":"1","fields":{"n":{"reason":"new_field","value":', toString(number), '}}}')),
+'t', number %% 3, number, 0 FROM numbers(%d, %d)`, w.db, from, n))
+}
+
+func (w *world) prepare() *Job {
+	w.Helper()
+	cfg, err := config.Load(w.file)
+	if err != nil {
+		w.Fatal(err)
+	}
+	j, err := Prepare(w.Context(), w.deps, cfg, "n", Options{})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return j
+}
+
+func (w *world) value(sql string) string {
+	w.Helper()
+	return testenv.QueryValue(w, w.http, sql)
+}
+
+// filled counts the rows that have their value, and fails if one has another's.
+func (w *world) filled() string {
+	w.Helper()
+	if got := w.value("SELECT countIf(n IS NOT NULL AND n != id OR n IS NOT NULL AND id % 10 = 0) FROM " + w.db + ".calls"); got != "0" {
+		w.Errorf("%s rows have a value that is not theirs", got)
+	}
+	return w.value("SELECT count(n) FROM " + w.db + ".calls")
+}
+
+func TestApply_CanBeStoppedAnywhereAndRunAgain(t *testing.T) {
+	w := newWorld(t, 100)
+	for after := 1; ; after += 6 {
+		j := w.prepare()
+		ctx, cancel := context.WithCancel(t.Context())
+		pages := 0
+		r, err := j.Apply(ctx, func(Progress) {
+			if pages++; pages == after {
+				cancel()
+			}
+		})
+		cancel()
+		if err == nil {
+			if r.Rows != 90 || r.Filled+r.Already != 90 || r.Already == 0 || r.Wrong != 0 {
+				t.Errorf("result %+v", r)
+			}
+			break
+		}
+		if !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+	}
+	if got := w.filled(); got != "90" {
+		t.Errorf("%s rows filled, want 90", got)
+	}
+	if got := w.value("SELECT count() FROM system.tables WHERE database = '" + w.db + "' AND name LIKE 'promote_%'"); got != "0" {
+		t.Errorf("%s tables left", got)
+	}
+}
+
+// Rows come meanwhile from workers that do not know of the column.
+func TestApply_WhileRowsCome(t *testing.T) {
+	w := newWorld(t, 100)
+	j := w.prepare()
+	var writer sync.WaitGroup
+	started := make(chan struct{})
+	writer.Go(func() {
+		for i := range 20 {
+			w.rows(100+10*i, 10)
+			if i == 2 {
+				close(started)
+			}
+		}
+	})
+	<-started
+	if _, err := j.Apply(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	writer.Wait()
+	r, err := w.prepare().Apply(t.Context(), nil)
+	if err != nil || r.Rows != 270 || r.Filled+r.Already != 270 || r.Wrong != 0 {
+		t.Errorf("result %+v, error %v", r, err)
+	}
+	if got := w.filled(); got != "270" {
+		t.Errorf("%s rows filled, want 270", got)
+	}
+}
+
+// A mutation that the server cannot carry out does not stay to block others.
+func TestApply_TakesBackWhatFails(t *testing.T) {
+	w := newWorld(t, 10)
+	j := w.prepare()
+	f := &filler{Job: j}
+	f.name()
+	testenv.Exec(t, w.http, fmt.Sprintf("ALTER TABLE %s.calls UPDATE _rescued = toString(throwIf(id > 0, '%s')) WHERE 1 SETTINGS mutations_sync = 0", w.db, f.lookup))
+	testenv.Eventually(t, 10*time.Second, "the mutation fails", func() bool {
+		return w.value("SELECT count() FROM system.mutations WHERE database = '"+w.db+"' AND latest_fail_reason != ''") == "1"
+	})
+	if _, err := j.Apply(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "the mutation was taken back") {
+		t.Fatalf("error %v", err)
+	}
+	if r, err := w.prepare().Apply(t.Context(), nil); err != nil || r.Filled+r.Already != 9 || w.filled() != "9" {
+		t.Errorf("again: %+v, %v", r, err)
+	}
+}
+
+func TestApply_PutsRightWhatOthersChanged(t *testing.T) {
+	w := newWorld(t, 10)
+	if _, err := w.prepare().Apply(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	testenv.Exec(t, w.http, "ALTER TABLE "+w.db+".calls UPDATE n = 77 WHERE id = 2 SETTINGS mutations_sync = 1")
+	r, err := w.prepare().Apply(t.Context(), nil)
+	if err != nil || r.Filled != 1 || r.Already != 8 || w.filled() != "9" {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// Rows that are gone between the look and the mutation are said.
+func TestPage_CountsRowsThatAreNotThere(t *testing.T) {
+	w := newWorld(t, 10)
+	j := w.prepare()
+	if err := j.addColumn(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	m, err := newMaker(j.Column, j.source.lineage, j.table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &filler{Job: j, ctx: t.Context(), maker: m, progress: func(Progress) {}}
+	f.name()
+	if err := f.prepare(w.db); err != nil {
+		t.Fatal(err)
+	}
+	var s Survey
+	for _, at := range []place{{topic: "t", partition: 1, offset: 4}, {topic: "t", partition: 0, offset: 999}} {
+		s.take(m, at, `{"fields":{"n":{"value":4}}}`, j.source.paths)
+	}
+	if err := f.page("0", s); err != nil || f.result.Filled != 1 || f.result.Wrong != 1 || w.filled() != "1" {
+		t.Errorf("%+v, %v", f.result, err)
+	}
+}
+
+func TestFind(t *testing.T) {
+	const column = `{"plan":"1","fields":{"a":{"reason":"new_field","value":{"b.c":{"d":[1.50,{"e":null}]}}},"x.y":{"reason":"r","value":" 1 "},` +
+		`"big":{"reason":"r","value":"1e999","encoding":"json"},"raw":{"reason":"r","value":"AA==","encoding":"base64"},"l[3]":{"reason":"r","value":7}}}`
+	for path, want := range map[string]string{
+		"a.`b.c`.d[0]": "1.50 true true", "a.`b.c`.d[1].e": "null true true", "a.`b.c`.d[2]": " false false", "a.b": " false false",
+		"x.y": `" 1 " true true`, "x": " false false", "big": "1e999 true true", "raw": " true false", "raw.x": " false false", "l[3]": "7 true true", "l[4]": " false false",
+	} {
+		p, err := contract.ParsePath(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, has, readable := find(column, prefixes(p))
+		if got := fmt.Sprint(string(text), " ", has, " ", readable); got != want {
+			t.Errorf("%s: %s, want %s", path, got, want)
+		}
+	}
+	if _, has, readable := find("{broken", nil); !has || readable {
+		t.Errorf("a text that is none: %v %v", has, readable)
+	}
+}
