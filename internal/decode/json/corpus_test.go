@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -68,24 +69,41 @@ func (j *judge) check(t testing.TB, b *column.Block, text []byte) Outcome {
 	if b.Rows() != rows+1 {
 		t.Fatalf("%s: %s: %d rows", j.name, brief(text), b.Rows()-rows)
 	}
-	j.compareRow(t, text, after, rows, want.Row)
-	j.compareCounts(t, text, out, want)
+	drift := j.d.Drift()
+	row := j.compareRow(t, text, after, rows, want.Row)
+	j.compareCounts(t, text, out, want, drift)
+	dropped := discarded(drift)
+	others := slices.ContainsFunc(dropped, func(k oracle.DriftKey) bool { return k.Path == contract.OtherPaths })
+	if lost := j.oracle.Lost(text, row, dropped); lost != nil && !others {
+		t.Errorf("%s: %s: lost %q of %v", j.name, brief(text), lost, row)
+	}
 	return out
 }
 
+// discarded are the paths and columns of what was dropped.
+func discarded(drift []contract.FieldDrift) (keys []oracle.DriftKey) {
+	for _, f := range drift {
+		if f.Mode == contract.ModeDiscard {
+			keys = append(keys, oracle.DriftKey{Path: f.Path, Column: f.Column, Mode: f.Mode})
+		}
+	}
+	return keys
+}
+
 // compareRow reads the wire and compares one row.
-func (j *judge) compareRow(t testing.TB, text []byte, wire string, row int, want []oracle.Value) {
+func (j *judge) compareRow(t testing.TB, text []byte, wire string, row int, want []oracle.Value) (got []oracle.Value) {
 	t.Helper()
 	names, columns := oracle.ReadBlock([]byte(wire))
 	for i, name := range names {
-		if got := columns[i][row]; !got.Equal(want[i]) {
-			t.Errorf("%s: %s: column %s:\ngot  %v\nwant %v", j.name, brief(text), name, got, want[i])
+		if got = append(got, columns[i][row]); !got[i].Equal(want[i]) {
+			t.Errorf("%s: %s: column %s:\ngot  %v\nwant %v", j.name, brief(text), name, got[i], want[i])
 		}
 	}
+	return got
 }
 
 // compareCounts compares what is counted beside the row.
-func (j *judge) compareCounts(t testing.TB, text []byte, out Outcome, v oracle.Verdict) {
+func (j *judge) compareCounts(t testing.TB, text []byte, out Outcome, v oracle.Verdict, drift []contract.FieldDrift) {
 	t.Helper()
 	want, rounded := map[string]string{}, 0
 	for name, n := range v.Rounded {
@@ -104,6 +122,7 @@ func (j *judge) compareCounts(t testing.TB, text []byte, out Outcome, v oracle.V
 		longest = max(longest, len(key.Path))
 	}
 	got := j.drain()
+	countDrift(got, drift)
 	if len(v.Drift) <= maxUnmapped && longest <= maxMember && !maps.Equal(got, want) { // else which ones are told apart is the decoder's choice
 		t.Errorf("%s: %s: counted\ngot  %v\nwant %v", j.name, brief(text), without(got, want), without(want, got))
 	}
@@ -137,13 +156,17 @@ func (j *judge) drain() map[string]string {
 	for name, n := range j.d.Nulls() {
 		got["null "+name] = fmt.Sprint(n)
 	}
-	for _, f := range j.d.Drift() {
+	countDrift(got, j.d.Drift())
+	return got
+}
+
+func countDrift(got map[string]string, drift []contract.FieldDrift) {
+	for _, f := range drift {
 		k := f.Observed.Kinds
 		k.Integer, k.Decimal = k.Integer+k.Decimal, 0
 		key := oracle.DriftKey{Path: f.Path, Column: f.Column, Mode: f.Mode}
 		got[fmt.Sprintf("drift %+v", key)] = fmt.Sprintf("%d %s %s %v", f.Count, f.Reason, f.Sample, k)
 	}
-	return got
 }
 
 func rejection(out Outcome) string {
