@@ -8,11 +8,13 @@ import (
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/contract"
 	"github.com/waybill-data/waybill/internal/transform/expr"
+	"github.com/waybill-data/waybill/internal/transform/upcast"
 )
 
 // Transformer applies a plan's transform. It belongs to one goroutine at a time.
 type Transformer struct {
-	filter   *expr.Expr // nil: all records are wanted
+	upcast   *upcast.Upcaster // nil: there is one version
+	filter   *expr.Expr       // nil: all records are wanted
 	computed []named
 
 	record expr.Record
@@ -40,17 +42,30 @@ func New(p *contract.Plan, secret []byte) (*Transformer, error) {
 		}
 		t.computed = append(t.computed, named{"column " + c.Name, e})
 	}
-	if tr := p.Transform(); tr != nil && tr.Filter != "" {
-		e, err := expr.CompileBool(tr.Filter)
-		if err != nil {
-			return nil, configError("the filter", err)
+	if tr := p.Transform(); tr != nil {
+		if err := t.compile(tr, secret); err != nil {
+			return nil, err
 		}
-		t.filter = e
 	}
-	if t.filter == nil && t.computed == nil {
+	if t.upcast == nil && t.filter == nil && t.computed == nil {
 		return nil, nil
 	}
 	return t, nil
+}
+
+// compile compiles what is the same for all columns.
+func (t *Transformer) compile(tr *contract.Transform, secret []byte) (err error) {
+	if tr.Version != nil {
+		if t.upcast, err = upcast.New(*tr.Version); err != nil {
+			return configError("version", err)
+		}
+	}
+	if tr.Filter != "" {
+		if t.filter, err = expr.CompileBool(tr.Filter); err != nil {
+			return configError("the filter", err)
+		}
+	}
+	return t.compileRedact(tr.Redact, secret)
 }
 
 func configError(what string, err error) error {
@@ -85,8 +100,10 @@ type Result struct {
 	Computed [][]byte
 	Filtered bool
 	Reject   *Reject
-	Redacted int // values that redaction changed
-	Upcast   bool
+	Redacted int  // values that redaction changed
+	Upcast   bool // the event was brought to the current version
+	// Assumed: the event's version is not known, and was taken for the current one.
+	Assumed bool
 }
 
 // Apply transforms one record. A tombstone and a text that is no JSON object are not its business: they come back as they are.
@@ -95,8 +112,37 @@ func (t *Transformer) Apply(r *waybill.Record) Result {
 	if r.Value == nil || !t.record.Set(r, out.Text) {
 		return out
 	}
+	if t.upcast != nil && !t.toCurrent(r, &out) {
+		return out
+	}
 	t.evaluate(&out)
 	return out
+}
+
+// toCurrent brings the event to the current version; it reports false if that failed.
+func (t *Transformer) toCurrent(r *waybill.Record, out *Result) bool {
+	outcome, text, problem := t.upcast.Apply(&t.record, r)
+	switch outcome {
+	case upcast.Current:
+	case upcast.Assumed:
+		out.Assumed = true
+	case upcast.Upcast:
+		out.Upcast, out.Text = true, text
+		t.record.Set(r, text)
+	default:
+		out.Reject = &Reject{codeOf(outcome, problem), problem.Step, problem.Path, problem.Message}
+	}
+	return out.Reject == nil
+}
+
+func codeOf(o upcast.Outcome, p *upcast.Problem) Code {
+	switch {
+	case o == upcast.Unknown:
+		return UnknownVersion
+	case p.Expression:
+		return ExpressionError
+	}
+	return UpcastConflict
 }
 
 // evaluate filters and computes.

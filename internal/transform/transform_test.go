@@ -114,3 +114,71 @@ func TestApply_Computed(t *testing.T) {
 		}
 	}
 }
+
+func TestApply_UpcastsBeforeAllElse(t *testing.T) {
+	tr := transformer(t, plan(t, contract.Transform{
+		Filter: `event.usage.tokens > 1`,
+		Version: &contract.Versions{From: "v", Current: "2", Unknown: contract.UnknownDeadLetter, Upcast: []contract.Upcast{{From: "1", To: "2", Steps: []contract.UpcastStep{
+			{Op: contract.OpMove, From: []string{"tokens"}, To: []string{"usage.tokens"}},
+			{Op: contract.OpCompute, To: []string{"half"}, Expr: "event.usage.tokens / event.by"},
+		}}}},
+	}, contract.Column{Name: "twice", Expr: "event.usage.tokens * 2"}), "")
+	for _, tt := range [][2]string{
+		{`{"v":2,"usage":{"tokens":5}}`, `{"v":2,"usage":{"tokens":5}} 10`}, {`{"v":1,"tokens":6,"by":3}`, `upcast {"v":2,"by":3,"usage":{"tokens":6},"half":2} 12`},
+		{`{"v":1,"tokens":1,"by":3}`, `upcast filtered`}, {`{"v":2,"usage":{"tokens":1}}`, `filtered`},
+		{`{"v":1,"tokens":6,"by":0}`, `expression_error upcast 1 -> 2, step 2: compute: division by zero`},
+		{`{"v":1,"tokens":6,"usage":3}`, `upcast_conflict upcast 1 -> 2, step 1: move: a value on the way is no object (usage.tokens)`},
+		{`{"v":7}`, `unknown_version version: the event's version is none of 1, 2 (v)`}, {`{"v":7`, `{"v":7`},
+	} {
+		if got := described(tr.Apply(event(tt[0]))); got != tt[1] {
+			t.Errorf("%s\n got %s\nwant %s", tt[0], got, tt[1])
+		}
+	}
+}
+
+// described is all of a result in words.
+func described(out transform.Result) string {
+	if r := out.Reject; r != nil {
+		s := string(r.Code) + " " + r.Name + ": " + r.Message
+		if r.Path != "" {
+			s += " (" + r.Path + ")"
+		}
+		return s
+	}
+	var words []string
+	if out.Upcast {
+		words = append(words, "upcast")
+	}
+	if out.Assumed {
+		words = append(words, "assumed")
+	}
+	if out.Filtered {
+		return strings.Join(append(words, "filtered"), " ")
+	}
+	words = append(words, string(out.Text))
+	for _, c := range out.Computed {
+		words = append(words, string(c))
+	}
+	return strings.Join(words, " ")
+}
+
+func TestApply_UnknownVersionAsCurrent(t *testing.T) {
+	tr := transformer(t, plan(t, contract.Transform{Version: &contract.Versions{Header: "v", Current: "2", Unknown: contract.UnknownCurrent}}), "")
+	r := event(`{"a": 1}`)
+	if got := described(tr.Apply(r)); got != `assumed {"a": 1}` {
+		t.Error(got)
+	}
+	r.Headers = []waybill.Header{{Key: "v", Value: []byte("2")}}
+	if out := tr.Apply(r); described(out) != `{"a": 1}` || &out.Text[0] != &r.Value[0] {
+		t.Errorf("an event of the current version was touched: %+v", out)
+	}
+}
+
+func TestNew_SecretOfAnotherPlan(t *testing.T) {
+	p := plan(t, contract.Transform{Redact: &contract.Redact{SecretID: contract.SecretID([]byte("0123456789abcdef")), Rules: []contract.RedactRule{{Path: "a", Do: contract.RedactHash}}}})
+	_, err := transform.New(p, []byte("fedcba9876543210"))
+	var e *waybill.Error
+	if !errors.As(err, &e) || e.Class != waybill.ClassConfig || !strings.Contains(err.Error(), "secret is not the one") {
+		t.Errorf("got %v", err)
+	}
+}
