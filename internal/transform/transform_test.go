@@ -30,9 +30,9 @@ func plan(t testing.TB, tr contract.Transform, columns ...contract.Column) *cont
 	return p
 }
 
-func transformer(t testing.TB, p *contract.Plan, secret string) *transform.Transformer {
+func transformer(t testing.TB, p *contract.Plan) *transform.Transformer {
 	t.Helper()
-	tr, err := transform.New(p, []byte(secret))
+	tr, err := transform.New(p, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func event(text string) *waybill.Record {
 }
 
 func TestNew_NothingToDo(t *testing.T) {
-	if tr := transformer(t, plan(t, contract.Transform{}, contract.Column{Name: "a"}), ""); tr != nil {
+	if tr := transformer(t, plan(t, contract.Transform{}, contract.Column{Name: "a"})); tr != nil {
 		t.Error("a transformer that has nothing to do")
 	}
 }
@@ -65,7 +65,7 @@ func TestNew_RefusesWhatDoesNotCompile(t *testing.T) {
 }
 
 func TestApply_Filter(t *testing.T) {
-	tr := transformer(t, plan(t, contract.Transform{Filter: `event.status != "debug"`}, contract.Column{Name: "status"}), "")
+	tr := transformer(t, plan(t, contract.Transform{Filter: `event.status != "debug"`}, contract.Column{Name: "status"}))
 	for text, want := range map[string]string{
 		`{"status":"ok"}`: "kept", `{"status":"debug"}`: "filtered", `{"status":1}`: "kept",
 		`{}`: "expression_error filter: no such field: status", `[]`: "kept", `{"status":"debug"`: "kept", ``: "kept",
@@ -89,7 +89,7 @@ func TestApply_Filter(t *testing.T) {
 
 func TestApply_Computed(t *testing.T) {
 	tr := transformer(t, plan(t, contract.Transform{Filter: "event.n > 0"}, contract.Column{Name: "a", Expr: "event.n * 0.5"}, contract.Column{Name: "n"},
-		contract.Column{Name: "b", Expr: "event.?b"}, contract.Column{Name: "c", Expr: "kafka.timestamp"}, contract.Column{Name: "d", Expr: "event.n / event.m"}), "")
+		contract.Column{Name: "b", Expr: "event.?b"}, contract.Column{Name: "c", Expr: "kafka.timestamp"}, contract.Column{Name: "d", Expr: "event.n / event.m"}))
 	for text, want := range map[string]string{
 		`{"n":3,"m":2}`:            `1.5 - "2025-11-25T05:00:00.123Z" 1`,
 		`{"n":4,"m":2,"b":[1, 2]}`: `2 [1, 2] "2025-11-25T05:00:00.123Z" 2`,
@@ -122,7 +122,7 @@ func TestApply_UpcastsBeforeAllElse(t *testing.T) {
 			{Op: contract.OpMove, From: []string{"tokens"}, To: []string{"usage.tokens"}},
 			{Op: contract.OpCompute, To: []string{"half"}, Expr: "event.usage.tokens / event.by"},
 		}}}},
-	}, contract.Column{Name: "twice", Expr: "event.usage.tokens * 2"}), "")
+	}, contract.Column{Name: "twice", Expr: "event.usage.tokens * 2"}))
 	for _, tt := range [][2]string{
 		{`{"v":2,"usage":{"tokens":5}}`, `{"v":2,"usage":{"tokens":5}} 10`}, {`{"v":1,"tokens":6,"by":3}`, `upcast {"v":2,"by":3,"usage":{"tokens":6},"half":2} 12`},
 		{`{"v":1,"tokens":1,"by":3}`, `upcast filtered`}, {`{"v":2,"usage":{"tokens":1}}`, `filtered`},
@@ -163,7 +163,7 @@ func described(out transform.Result) string {
 }
 
 func TestApply_UnknownVersionAsCurrent(t *testing.T) {
-	tr := transformer(t, plan(t, contract.Transform{Version: &contract.Versions{Header: "v", Current: "2", Unknown: contract.UnknownCurrent}}), "")
+	tr := transformer(t, plan(t, contract.Transform{Version: &contract.Versions{Header: "v", Current: "2", Unknown: contract.UnknownCurrent}}))
 	r := event(`{"a": 1}`)
 	if got := described(tr.Apply(r)); got != `assumed {"a": 1}` {
 		t.Error(got)

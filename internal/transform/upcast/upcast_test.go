@@ -97,7 +97,7 @@ func TestApply_Steps(t *testing.T) {
 		{split("n", ",", "a", "b"), `{"v":1,"n":",\""}`, `{"v":2,"a":"","b":"\""}`}, {split("n", ",", "a", "b"), `{"v":1}`, `{"v":2}`},
 		{split("n", ",", "a", "b"), `{"v":1,"n":5}`, "failed upcast 1 -> 2, step 1: split n: the value is no text"},
 		{split("n", ",", "a", "b"), `{"v":1,"n":"1,2","b":1}`, "failed upcast 1 -> 2, step 1: split b: there is a value already"},
-		{merge("-", "c", "a", "b"), `{"v":1,"a":"x","b":"y"}`, `{"v":2,"c":"x-y"}`}, {merge("-", "a", "a", "b"), `{"v":1,"a":"x","b":"y"}`, `{"v":2,"a":"x-y"}`},
+		{merge("-", "c", "a", "b"), `{"v":1,"a":"x","b":"y"}`, `{"v":2,"c":"x-y"}`}, {merge(", ", "a", "a", "b"), `{"v":1,"a":"x","b":"y"}`, `{"v":2,"a":"x, y"}`},
 		{merge("-", "c", "a", "b"), `{"v":1,"a":"x"}`, `{"v":2,"a":"x"}`}, {merge("-", "c", "a", "b"), `{"v":1,"b":7}`, `{"v":2,"b":7}`},
 		{merge("-", "c", "a", "b"), `{"v":1,"a":"x","b":null}`, "failed upcast 1 -> 2, step 1: merge b: the value is no text"},
 		{merge("-", "c", "a", "b"), `{"v":1,"a":"x","b":"y","c":1}`, "failed upcast 1 -> 2, step 1: merge c: there is a value already"},
