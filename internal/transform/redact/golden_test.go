@@ -1,0 +1,6 @@
+package redact
+
+const (
+	goldenEmpty = ""
+	goldenEmail = ""
+)
