@@ -238,9 +238,7 @@ func (r *Redactor) array(i int, s *scope, name []byte, depth int) (end int, ok b
 		return i + 1, true
 	}
 	for index := 0; ; index++ {
-		child := r.element(s, index)
-		end, what := r.value(i, &child, name, depth+1)
-		r.nodes = r.nodes[:child.lo]
+		end, what := r.elementAt(i, index, s, name, depth)
 		switch what {
 		case broken:
 			return i, false
@@ -257,4 +255,15 @@ func (r *Redactor) array(i int, s *scope, name []byte, depth int) (end int, ok b
 			return i, false
 		}
 	}
+}
+
+// elementAt redacts an element. A null is none to be dropped.
+func (r *Redactor) elementAt(i, index int, s *scope, name []byte, depth int) (end int, what fate) {
+	if at(r.walk.text, i) == 'n' {
+		return fated(skip(r.walk.text, i, depth+1))
+	}
+	child := r.element(s, index)
+	end, what = r.value(i, &child, name, depth+1)
+	r.nodes = r.nodes[:child.lo]
+	return end, what
 }

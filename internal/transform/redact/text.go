@@ -22,14 +22,18 @@ func blanks(text []byte, i int) int {
 
 // stringEnd is where the string at i ends, closing quote included.
 func stringEnd(text []byte, i int) (end int, ok bool) {
-	for i++; ; {
-		quote := bytes.IndexByte(text[i:], '"')
-		if quote < 0 {
-			return len(text), false
+	i++
+	for quote := i - 1; ; {
+		if quote < i { // else what was found before the last escape still stands
+			n := bytes.IndexByte(text[i:], '"')
+			if n < 0 {
+				return len(text), false
+			}
+			quote = i + n
 		}
-		slash := bytes.IndexByte(text[i:i+quote], '\\')
+		slash := bytes.IndexByte(text[i:quote], '\\')
 		if slash < 0 {
-			return i + quote + 1, true
+			return quote + 1, true
 		}
 		if i += slash + 2; i > len(text) {
 			return len(text), false

@@ -1,6 +1,0 @@
-package redact
-
-const (
-	goldenEmpty = ""
-	goldenEmail = ""
-)
