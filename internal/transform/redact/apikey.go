@@ -24,6 +24,32 @@ var prefixes = []prefix{
 	{"r8_", 30, false}, {"dop_v1_", 40, false}, {"shpat_", 30, false}, {"tvly-", 20, true}, {"lin_api_", 30, false}, {"dapi", 32, false},
 }
 
+// leads are the three bytes, as bits of leadBits of them, that something begins with which prefixed finds.
+var leads = func() (t [64]uint64) {
+	begin := []string{"eyJ", "Bea", "BEA", "bea"}
+	for _, p := range prefixes {
+		begin = append(begin, p.text)
+	}
+	for _, b := range begin {
+		bit := leadBits(b[0], b[1], b[2])
+		t[bit/64] |= 1 << (bit % 64)
+	}
+	return t
+}()
+
+func leadBits(a, b, c byte) uint {
+	return (uint(a)*641 + uint(b)*67 + uint(c)) % 4096
+}
+
+// mayLead reports whether what is at i may begin a key. It is here for speed: most words do not.
+func (f *finder) mayLead(i int) bool {
+	if i+2 >= len(f.text) {
+		return false
+	}
+	bit := leadBits(f.text[i], f.text[i+1], f.text[i+2])
+	return leads[bit/64]>>(bit%64)&1 != 0
+}
+
 // enough is how much of a key is looked at to judge it: what comes after changes nothing.
 const enough = 128
 
@@ -127,12 +153,12 @@ func (f *finder) pem(i int) int {
 // assigned finds a value that is given to a name such as api_key or token: the sign between them is at i. The value must look
 // drawn by lot.
 func (f *finder) assigned(i int) int {
-	if !isAssigned(f.nameBefore(i)) {
-		return 0
-	}
 	start := i + 1
 	for start < i+5 && isQuoting(f.at(start)) {
 		start++
+	}
+	if !isToken(f.at(start+15)) || !isAssigned(f.nameBefore(i)) {
+		return 0
 	}
 	end := start
 	for end < start+enough && isToken(f.at(end)) {

@@ -60,7 +60,7 @@ const (
 	isLetter
 	isLocal // may stand in an e-mail address before the @
 	isKey   // may stand in a key
-	isLead  // an api_key prefix may begin with it
+	isSign  // something may begin at it, or after it, that is no word
 )
 
 const isWord = isDigit | isLetter
@@ -78,14 +78,11 @@ var class = func() (t [256]uint8) {
 	for _, b := range []byte(".!#$%'*+^_~-") {
 		t[b] |= isLocal
 	}
+	for _, b := range []byte("+(-=:") {
+		t[b] |= isSign
+	}
 	t['-'] |= isKey
 	t['_'] |= isKey
-	for _, p := range prefixes {
-		t[p.text[0]] |= isLead
-	}
-	t['e'] |= isLead // eyJ
-	t['B'] |= isLead // Bearer
-	t['b'] |= isLead
 	return t
 }()
 
@@ -143,46 +140,51 @@ func (f *finder) words(on set, name []byte) {
 	if keys && isSecretName(name) {
 		f.secretValue()
 	}
-	for i := 0; i < len(f.text); {
+	for i, text := 0, f.text; i < len(text); {
+		c := class[text[i]]
+		if c == 0 { // a blank, or what is in no ASCII word
+			i++
+			continue
+		}
 		end := 0
-		switch b := f.text[i]; {
-		case class[b]&isDigit != 0:
+		switch {
+		case c&isSign != 0:
+			if end = f.sign(i, on); end == 0 {
+				end = i + 1
+			}
+		case c&isDigit != 0:
 			if digits {
 				end = f.number(i, on, name)
 			}
-		case class[b]&isLetter != 0:
-			if keys && class[b]&isLead != 0 {
+		case c&isLetter != 0:
+			if keys && f.mayLead(i) {
 				end = f.prefixed(i)
 			}
-		case b == '+' || b == '(':
-			if on.has(phone) && f.is(i+1, isDigit) {
-				end = f.signed(i)
-			}
-		case b == '=' || b == ':':
-			if keys {
-				end = f.assigned(i)
-			}
-		case b == '-' && keys:
-			end = f.pem(i)
+		default:
+			end = i + 1
 		}
-		if end > 0 {
-			i = end
-			continue
+		if i = max(i, end); end == 0 {
+			for i < len(text) && class[text[i]]&isWord != 0 {
+				i++
+			}
 		}
-		i = f.next(i)
 	}
 }
 
-// next is where the next word or sign after the one at i begins.
-func (f *finder) next(i int) int {
-	text := f.text
-	if class[text[i]]&isWord == 0 {
-		return i + 1
+// sign finds what begins at a sign.
+func (f *finder) sign(i int, on set) int {
+	switch b := f.text[i]; {
+	case b == '+' || b == '(':
+		if on.has(phone) && f.is(i+1, isDigit) {
+			return f.signed(i)
+		}
+	case !on.has(apiKey):
+	case b == '-':
+		return f.pem(i)
+	default:
+		return f.assigned(i)
 	}
-	for i < len(text) && class[text[i]]&isWord != 0 {
-		i++
-	}
-	return i
+	return 0
 }
 
 // after is where word ends if the text has it at i; -1 else. Case does not matter.

@@ -54,7 +54,7 @@ func (h *hasher) isMark(text []byte) bool {
 	if h == nil || len(text) != tokenLen || !bytes.HasPrefix(text, []byte(tokenPrefix)) {
 		return false
 	}
-	var mark [hashBytes + checkBytes]byte
+	mark := &h.mark
 	if n, err := encoding.Decode(mark[:], text[len(tokenPrefix):]); err != nil || n != len(mark) {
 		return false
 	}

@@ -147,11 +147,11 @@ func (r *Redactor) redactNumber(raw []byte, s *scope, name []byte) (out []byte, 
 	if on == 0 {
 		return raw, 0, kept
 	}
-	var buf [maxCard]byte
-	digits, ok := wholeDigits(buf[:0], raw)
+	digits, ok := wholeDigits(r.plain[:0], raw)
 	if !ok {
 		return raw, 0, kept
 	}
+	r.plain = digits
 	matches := r.find.find(digits, on, name)
 	if len(matches) == 0 {
 		return raw, 0, kept
