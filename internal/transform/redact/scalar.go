@@ -181,7 +181,7 @@ func wholeDigits(dst, raw []byte) (digits []byte, ok bool) {
 	whole, fraction, _ := bytes.Cut(raw, []byte("."))
 	fraction = bytes.TrimRight(fraction, "0")
 	point += len(fraction)
-	if whole[0] == '0' || len(whole)+len(fraction) > maxCard || len(whole)+len(fraction)-point > maxCard {
+	if !isDigits(whole) || !isDigits(fraction) || len(whole) == 0 || whole[0] == '0' || len(whole)+len(fraction) > maxCard || len(whole)+len(fraction)-point > maxCard {
 		return nil, false
 	}
 	dst = append(append(dst, whole...), fraction...)
@@ -195,4 +195,13 @@ func wholeDigits(dst, raw []byte) (digits []byte, ok bool) {
 		dst = dst[:len(dst)-1]
 	}
 	return dst, len(dst) > 0
+}
+
+func isDigits(b []byte) bool {
+	for _, c := range b {
+		if class[c]&isDigit == 0 {
+			return false
+		}
+	}
+	return true
 }
