@@ -121,8 +121,9 @@ func (r *Redactor) jsonBytes(b []byte, s *scope) (out []byte, rule int, ok bool)
 	if first := at(b, i); first != '"' && first != '[' && first != '{' || !isJSON(b) {
 		return nil, 0, false
 	}
-	before := append(r.before[:0], r.counts...)
-	r.before, r.nodes, r.names = before, r.nodes[:0], r.names[:0]
+	r.before = append(r.before[:0], r.counts...)
+	before := r.before
+	r.nodes, r.names = r.nodes[:0], r.names[:0]
 	r.walk = rewriter{text: b}
 	_, what := r.value(i, s, nil, 0)
 	if what == broken {

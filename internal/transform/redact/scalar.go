@@ -50,10 +50,10 @@ func (r *Redactor) hashWhole(i, end, rule int) fate {
 	if r.hasher.isMark(plain) {
 		return kept
 	}
-	out := append(r.strs[0][:0], '"')
-	out = append(r.hasher.appendMark(out, plain), '"')
-	r.strs[0] = out
-	return r.found(i, end, out, rule, kept)
+	to := &r.strs[0]
+	*to = append((*to)[:0], '"')
+	*to = append(r.hasher.appendMark(*to, plain), '"')
+	return r.found(i, end, *to, rule, kept)
 }
 
 // unquote is the text of a JSON string, in buf if there are escapes in it.
@@ -161,9 +161,10 @@ func (r *Redactor) redactNumber(raw []byte, s *scope, name []byte) (out []byte, 
 	if r.rules[rule-1].Do == contract.RedactDrop {
 		return nil, rule, dropped
 	}
-	out = append(r.strs[0][:0], '"')
-	out = append(r.standIn(out, digits, d, s), '"')
-	r.strs[0] = out
+	to := &r.strs[0]
+	*to = append((*to)[:0], '"')
+	*to = append(r.standIn(*to, digits, d, s), '"')
+	out = *to
 	return out, rule, kept
 }
 
