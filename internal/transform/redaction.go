@@ -8,6 +8,7 @@ import (
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/contract"
+	"github.com/waybill-data/waybill/internal/transform/redact"
 )
 
 // redactor is a compiled policy of redaction. It quotes nothing of what it removes.
@@ -19,8 +20,6 @@ type redactor interface {
 	Record(r waybill.Record) (out waybill.Record, changed int)
 }
 
-var errNoRedaction = errors.New("the plan has a redaction policy, which this version of Waybill cannot apply")
-
 // compileRedact refuses what cannot be applied: a record that is stored unredacted cannot be taken back.
 func (t *Transformer) compileRedact(r *contract.Redact, secret []byte) error {
 	if r == nil {
@@ -31,7 +30,12 @@ func (t *Transformer) compileRedact(r *contract.Redact, secret []byte) error {
 			Hint: "give the secret that the plan was made with, or change the policy, which makes a new plan",
 			Err:  errors.New("the redaction secret is not the one that the plan was made with")}
 	}
-	return configError("redact", errNoRedaction)
+	policy, err := redact.New(r, secret)
+	if err != nil {
+		return configError("redact", err)
+	}
+	t.redact, t.keepRaw = policy, r.KeepRaw
+	return nil
 }
 
 // kept is what redaction left of the record that was applied last.
