@@ -107,7 +107,7 @@ var worlds atomic.Int64
 func newWorld(t *testing.T, s setup) *world {
 	t.Helper()
 	t.Parallel()
-	w := &world{T: t, setup: s, kafka: s.kafka, ch: s.ch, lost: map[place]bool{}, ends: map[position]int64{}, allowed: map[string]bool{}}
+	w := &world{T: t, setup: s, kafka: s.kafka, ch: s.ch, lost: map[place]bool{}, ends: map[position]int64{}, allowed: map[string]bool{"new_field": true, "type_conflict": true}}
 	if w.kafka == nil {
 		w.kafka = testenv.SharedKafka(t)
 	}

@@ -24,8 +24,8 @@ func testDescribe(t *testing.T, over wire) {
 		t.Fatal(err)
 	}
 	wantColumns := []contract.TableColumn{
-		{Name: "_topic", Type: "LowCardinality(String)"}, {Name: "_partition", Type: "Int32"}, {Name: "_offset", Type: "Int64"},
-		{Name: "v", Type: "UInt64"}, {Name: "d", Type: "UInt32", DefaultKind: "DEFAULT", DefaultExpr: "7"},
+		{Name: "_topic", Type: "LowCardinality(String)"}, {Name: "_partition", Type: "Int32", InKey: true}, {Name: "_offset", Type: "Int64"},
+		{Name: "v", Type: "UInt64", InKey: true}, {Name: "d", Type: "UInt32", DefaultKind: "DEFAULT", DefaultExpr: "7"},
 		{Name: "m", Type: "UInt64", DefaultKind: "MATERIALIZED", DefaultExpr: "v + 1"},
 	}
 	if fmt.Sprint(schema.Columns) != fmt.Sprint(wantColumns) {

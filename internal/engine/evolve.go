@@ -103,11 +103,11 @@ func (t *target) evolution(p *Pipeline, s *shape, drift []contract.FieldDrift) [
 	var todo []contract.Change
 	for _, c := range e.Changes {
 		switch {
-		case t.evolver.tried[t.statement(c)]:
 		case c.Kind == contract.ModifyColumn && t.views():
 			t.hold(p, c.Path, c.Column, "materialized views read the column, and would cast its new type in silence; widen it by hand, with them: "+t.statement(c))
 		case c.Kind == contract.AddColumn && t.evolver.added[c.Column]:
 			t.hold(p, c.Path, c.Column, "the column was added before, and somebody has dropped it; add it again by hand to have it filled")
+		case t.evolver.tried[t.statement(c)]:
 		default:
 			todo = append(todo, c)
 		}

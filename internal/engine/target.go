@@ -110,6 +110,15 @@ func (t *target) prepare(ctx context.Context) error {
 	if err := t.dropProbes(ctx); err != nil {
 		return err
 	}
+	changes, err := t.ledger.Changes(ctx, t.cfg.Name)
+	if err != nil {
+		return err
+	}
+	for i := range changes {
+		if c := &changes[i]; c.Kind == contract.AddColumn && c.Outcome == ledger.OutcomeApplied && c.Database+"."+c.Table == t.name() {
+			t.evolver.added[c.Column] = true
+		}
+	}
 	return t.adopt(ctx, s)
 }
 

@@ -1,0 +1,121 @@
+package engine_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/waybill-data/waybill/internal/status"
+)
+
+const evolving = "new_fields: evolve\n  type_conflicts: evolve"
+
+// version is one of five shapes in which producers write at once: fields are added, removed, renamed, nested and of another type.
+func version(i int) string {
+	switch i % 5 {
+	case 0:
+		return fmt.Sprintf(`{"id":%d,"model":"m%d","usage":{"tokens":%d}}`, i, i%3, i%1000)
+	case 1:
+		return fmt.Sprintf(`{"id":%d,"model":"m%d","usage":{"tokens":%d},"cost":%d.5,"user":{"name":"u%d","age":%d}}`, i, i%3, i%1000, i%10, i%7, i%90)
+	case 2:
+		return fmt.Sprintf(`{"id":%d,"model":"m%d","tokens":%d,"tags":["a","t%d"]}`, i, i%3, i%1000, i%4)
+	case 3:
+		return fmt.Sprintf(`{"id":%d,"model":"m%d","usage":{"tokens":"many %d"},"trace":"%08x-0000-4000-8000-%012x","at":"2026-11-25T10:00:%02dZ"}`, i, i%3, i, i, i, i%60)
+	}
+	return fmt.Sprintf(`{"id":%d,"model":"m%d","usage":{"tokens":%d},"user":{"name":"u%d","vip":true},"big":%d}`, i, i%3, 5_000_000_000+i, i%7, i)
+}
+
+// Five versions interleave, two workers take them, and nobody touches anything: no value is lost, and as much of it is typed as can be.
+func TestEvolve_FiveVersionsInterleave(t *testing.T) {
+	w := newWorld(t, 4)
+	cfg := w.file(spec{modes: evolving})
+	w.produceAs(1000, version)
+	a := w.start(cfg)
+	b := w.start(cfg)
+	w.produceAs(2000, version)
+	w.quiet(3000)
+	w.produceAs(2000, version)
+	w.quiet(5000)
+	a.stop()
+	b.stop()
+	w.verify()
+	w.wantCounts("5000 5000 0 0")
+	for what, wrong := range map[string]string{
+		"cost":          "countIf(id % 5 = 1 AND (cost IS NULL OR cost != (id % 10) + 0.5) OR id % 5 != 1 AND cost IS NOT NULL)",
+		"user_name":     "countIf(id % 5 IN (1, 4) AND ifNull(user_name, '') != concat('u', toString(id % 7)) OR id % 5 NOT IN (1, 4) AND user_name IS NOT NULL)",
+		"user_age":      "countIf(id % 5 = 1 AND ifNull(user_age, -1) != id % 90)",
+		"user_vip":      "countIf(id % 5 = 4 AND NOT ifNull(user_vip, false))",
+		"trace is UUID": "countIf(id % 5 = 3 AND (trace IS NULL OR toTypeName(trace) != 'Nullable(UUID)'))",
+		"at is a time":  "countIf(id % 5 = 3 AND (at IS NULL OR NOT toTypeName(at) LIKE 'Nullable(DateTime64%'))",
+		"tags":          "countIf(id % 5 = 2 AND tags != ['a', concat('t', toString(id % 4))])",
+		"big":           "countIf(id % 5 = 4 AND ifNull(big, 0) != id)",
+		// tokens was UInt32: it is wide enough for 5,000,000,000 by now, and what is text is rescued.
+		"tokens": "countIf(id % 5 IN (0, 1) AND ifNull(tokens, 0) != id % 1000 OR id % 5 = 4 AND ifNull(tokens, 0) != 5000000000 + id)",
+		"rescued": "countIf(id % 5 = 3 AND JSONExtractRaw(_rescued, 'fields', 'usage.tokens', 'value') != concat('\"many ', toString(id), '\"') OR " +
+			"id % 5 NOT IN (2, 3) AND _rescued != '')",
+	} {
+		if got := w.query("SELECT " + wrong + " FROM " + w.db + ".calls"); got != "0" {
+			t.Errorf("%s: %s rows are wrong, such as %s", what, got, w.query("SELECT concat(toString(id), ' ', _rescued) FROM "+w.db+".calls WHERE "+condition(wrong)+" LIMIT 1"))
+		}
+	}
+	if got := w.query("SELECT countIf(plan_before = 0 OR plan_after = 0) FROM waybill.schema_changes WHERE outcome = 'applied' AND pipeline = '" + w.name + "'"); got != "0" {
+		t.Errorf("%s changes do not say between which plans they lie", got)
+	}
+}
+
+func condition(countIf string) string { return countIf[len("countIf(") : len(countIf)-1] }
+
+// The first event with a field has it in its column, though the column came with it.
+func TestEvolve_FirstEventKeepsItsField(t *testing.T) {
+	w := newWorld(t, 1)
+	w.produceAs(100, func(i int) string { return fmt.Sprintf(`{"id":%d,"model":"m","usage":{"tokens":1}}`, i) })
+	a := w.start(w.file(spec{modes: evolving}))
+	w.quiet(100)
+	w.produceAs(1, func(i int) string { return fmt.Sprintf(`{"id":%d,"model":"m","usage":{"tokens":1},"fresh":"first"}`, i) })
+	w.quiet(101)
+	w.wantFinding("column_added", 1)
+	a.stop()
+	w.verify()
+	if got := w.query("SELECT groupArray((id, fresh, _rescued)) FROM " + w.db + ".calls WHERE fresh IS NOT NULL"); got != "[(100,'first','')]" {
+		t.Errorf("the first event has %s", got)
+	}
+}
+
+// Somebody drops a column that Waybill has added: it is not fought over. The field goes to the rescue column from then on, in sight.
+func TestEvolve_DroppedColumnIsNotAddedAgain(t *testing.T) {
+	w := newWorld(t, 1)
+	fresh := func(i int) string {
+		return fmt.Sprintf(`{"id":%d,"model":"m","usage":{"tokens":1},"fresh":"f%d"}`, i, i)
+	}
+	w.produceAs(100, fresh)
+	a := w.start(w.file(spec{modes: evolving}))
+	w.quiet(100)
+	before := a.plan()
+	w.alter("DROP COLUMN fresh SETTINGS mutations_sync = 1")
+	a.awaitOtherPlan(before)
+	w.produceAs(100, fresh)
+	w.quiet(200)
+	w.wantFinding("evolve_held", 1)
+	a.stop()
+	w.verify()
+	if got := w.query("SELECT countIf(JSONExtractString(_rescued, 'fields', 'fresh', 'value') = concat('f', toString(id))) FROM " + w.db + ".calls"); got != "100" {
+		t.Errorf("%s values are rescued, want 100", got)
+	}
+}
+
+// Events that have no field of the contract stop the pipeline before they are written.
+func TestBlank_StopsBeforeTheRowsAreWritten(t *testing.T) {
+	w := newWorld(t, 1)
+	w.exec("ALTER TABLE " + w.db + ".calls DROP COLUMN IF EXISTS nothing")
+	cfg := w.file(spec{modes: "new_fields: rescue"})
+	cfg.Contract.Columns[0].Required = false
+	w.produceAs(300, func(i int) string { return fmt.Sprintf(`{"payload":{"id":%d}}`, i) })
+	a := w.start(cfg)
+	err := a.ended()
+	if err == nil || a.p.Status().State != status.Stopped {
+		t.Fatalf("ended with %v", err)
+	}
+	w.wantFinding("blank_events", 1)
+	if got := w.query("SELECT count() FROM " + w.db + ".calls"); got != "0" {
+		t.Errorf("%s blank rows were written", got)
+	}
+}
