@@ -45,7 +45,11 @@ func ruleOf(ex *ch.Exception) codeRule {
 		rule.class = waybill.ClassPoison
 		rule.why = "the block spans more table partitions than the server takes"
 		rule.hint = "raise max_partitions_per_insert_block or choose a coarser partition key; the block is split"
-	case ex.Code == proto.ErrFunctionThrowIfValueIsNonZero && strings.Contains(ex.Message, lateMessage):
+	case says(ex, changedMessage):
+		rule.class = waybill.ClassRetryable
+		rule.why = "the server refused a block that was made for another shape of the table"
+		rule.hint = ""
+	case says(ex, lateMessage):
 		rule.class = waybill.ClassRetryable
 		rule.why = "the server refused a late block"
 		rule.hint = ""

@@ -21,7 +21,10 @@ type Insert struct {
 	// Deadline, by the server's clock: a block that the server starts to process later is refused by the server itself and
 	// nothing of it lands, however long the request was on its way. Zero: none. See docs/adr/0002.
 	Deadline time.Time
-	QueryID  string // empty: one is drawn
+	// Types are the types that the table's columns must have, for the block's columns, as ColumnTypes gave them: else the server
+	// refuses the block and nothing of it lands. Left to itself it casts, in silence. Empty: not checked. See docs/adr/0011.
+	Types   string
+	QueryID string // empty: one is drawn
 }
 
 // Outcome is what is known of an INSERT.
@@ -54,6 +57,7 @@ type Answer struct {
 	// server sent no counters.
 	Duplicated bool
 	Late       bool           // refused by its deadline: nothing of this request landed
+	Changed    bool           // refused as the table's columns are no longer of Insert.Types: nothing of this request landed
 	NotSent    bool           // no byte of the statement left: nothing can land
 	Err        *waybill.Error // nil for Landed and Deduplicated
 	Rows       int            // rows sent
@@ -61,8 +65,17 @@ type Answer struct {
 	Wall       time.Duration  // from acquiring a connection to the answer
 }
 
-// lateMessage marks our own throwIf. It must not occur in users' constraints and views.
-const lateMessage = "waybill: deadline passed"
+// The messages mark our own throwIf. They must not occur in users' constraints and views.
+const (
+	lateMessage    = "waybill: deadline passed"
+	changedMessage = "waybill: the table has changed"
+)
+
+// says reports whether the server refused by our throwIf with that message. The text that follows it quotes the expression, and with it
+// other messages.
+func says(ex *ch.Exception, message string) bool {
+	return ex.Code == proto.ErrFunctionThrowIfValueIsNonZero && strings.HasPrefix(strings.TrimPrefix(ex.Message, "DB::Exception: "), message)
+}
 
 // Insert sends one block and says what the server answered. It never retries.
 func (c *Client) Insert(ctx context.Context, in Insert) Answer {
@@ -148,16 +161,37 @@ func insertStatement(in Insert) string {
 	}
 	list := strings.Join(names, ", ")
 	return fmt.Sprintf("INSERT INTO %s (%s) SELECT %s FROM input(%s)%s FORMAT Native",
-		Table(in.Database, in.Table), list, list, Literal(strings.Join(structure, ", ")), deadlineClause(in.Deadline))
+		Table(in.Database, in.Table), list, list, Literal(strings.Join(structure, ", ")), where(in, names))
 }
 
-// deadlineClause has the server refuse a late block. nowInBlock64 is evaluated when the block is processed; now64 would be a
-// constant of the query's analysis, before the block has arrived.
-func deadlineClause(deadline time.Time) string {
-	if deadline.IsZero() {
+// where has the server refuse a late block, and one that is not made for the table as it is now. nowInBlock64 is evaluated when the
+// block is processed; now64 would be a constant of the query's analysis, before the block has arrived.
+func where(in Insert, names []string) string {
+	var conditions []string
+	if !in.Deadline.IsZero() {
+		conditions = append(conditions, fmt.Sprintf("throwIf(nowInBlock64(3) > fromUnixTimestamp64Milli(%d), %s) = 0", in.Deadline.UnixMilli(), Literal(lateMessage)))
+	}
+	if in.Types != "" {
+		conditions = append(conditions, fmt.Sprintf("throwIf(%s != %s, %s) = 0", columnTypes(in.Database, in.Table, names), Literal(in.Types), Literal(changedMessage)))
+	}
+	if len(conditions) == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" WHERE throwIf(nowInBlock64(3) > fromUnixTimestamp64Milli(%d), %s) = 0", deadline.UnixMilli(), Literal(lateMessage))
+	return " WHERE " + strings.Join(conditions, " AND ")
+}
+
+// columnTypes is an expression for the types of a table's columns as the server has them now; it reads no rows. names are quoted.
+func columnTypes(database, table string, names []string) string {
+	return fmt.Sprintf("toTypeName((SELECT tuple(%s) FROM %s LIMIT 0))", strings.Join(names, ", "), Table(database, table))
+}
+
+// ColumnTypes are the types that a table's columns have now, in the server's spelling, for Insert.Types of a block with these columns.
+func (c *Client) ColumnTypes(ctx context.Context, database, table string, columns []string) (string, error) {
+	names := make([]string, len(columns))
+	for i, name := range columns {
+		names[i] = Ident(name)
+	}
+	return c.scalar(ctx, "SELECT "+columnTypes(database, table, names)+" AS v")
 }
 
 // settleError fills a from a failed insert.
@@ -174,7 +208,7 @@ func (a *Answer) settleError(in Insert, err error) {
 		return
 	}
 	a.Outcome = Refused
-	a.Late = ex.IsCode(proto.ErrFunctionThrowIfValueIsNonZero) && strings.Contains(ex.Message, lateMessage)
+	a.Late, a.Changed = says(ex, lateMessage), says(ex, changedMessage)
 }
 
 // insertEvents are the server's own counters for one INSERT.

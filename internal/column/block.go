@@ -2,6 +2,7 @@ package column
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/ClickHouse/ch-go/proto"
 )
@@ -58,6 +59,17 @@ func (b *Block) Size() int {
 		n += c.Size()
 	}
 	return n
+}
+
+// Without is the block without some of its columns. It shares the others.
+func (b *Block) Without(names []string) *Block {
+	out := &Block{}
+	for i, name := range b.Names {
+		if !slices.Contains(names, name) {
+			out.Names, out.Columns = append(out.Names, name), append(out.Columns, b.Columns[i])
+		}
+	}
+	return out
 }
 
 // Fresh is an empty block with the same columns.

@@ -67,8 +67,10 @@ func TestParse_FillsEveryDefault(t *testing.T) {
 			Format: config.JSON,
 		},
 		Contract: contract.Contract{
-			NewFields: contract.Modes{Default: contract.ModeDiscard},
-			Columns:   []contract.Column{{Name: "id", Type: "UInt64", Line: 3, Col: 22}},
+			NewFields:     contract.Modes{Default: contract.ModeDiscard},
+			TypeConflicts: contract.Modes{Default: contract.ModeFreeze},
+			Tables:        contract.ModeFreeze, MaxColumns: 200, RescueColumn: "_rescued",
+			Columns: []contract.Column{{Name: "id", Type: "UInt64", Line: 3, Col: 22}},
 		},
 		Sink: config.Sink{ClickHouse: config.ClickHouse{
 			Scheme: config.SchemeNative, Compression: config.CompressionAuto,
@@ -77,6 +79,7 @@ func TestParse_FillsEveryDefault(t *testing.T) {
 			InsertDeadline: 30 * time.Second,
 		}},
 		Delivery: config.ExactlyOnce,
+		OnBlank:  config.BlankStop,
 		Batch:    config.Batch{Rows: 500_000, Bytes: 96 << 20, Age: time.Second},
 	}
 	if diff := cmp.Diff(want, parse(t, minimal), cmpopts.IgnoreUnexported(config.Pipeline{})); diff != "" {
@@ -101,11 +104,20 @@ source:
   format: json
 contract:
   new_fields: freeze
+  type_conflicts: {default: rescue, usage: evolve, "items[*].id": discard}
+  tables: evolve
+  max_columns: 90
+  rescue_column: rest
   columns:
     b: {type: "DateTime64(3, 'UTC')", from: x.y, format: unix_ms, on_missing: default, on_null: dead_letter, on_invalid: default, default: 1500}
     d: {type: Float64, default: 1.50}
     c: {type: Nullable(String), as: json, on_null: null}
     a: {type: UUID, required: true}
+    e: {type: Float64, expr: event.n * 0.5, on_invalid: rescue}
+    f: {type: String, kafka: header.f}
+    g: {type: String, value: x}
+    h: {type: DateTime, format: "%Y-%m-%d", timezone: Europe/Berlin}
+    i: {type: Array(Float32), length: 3, on_null: table_default}
 sink:
   clickhouse:
     url: https://u:p@h:9440/d
@@ -113,10 +125,38 @@ sink:
     lineage: {topic: tp, partition: pt, offset: of, epoch: ep}
     insert_deadline: 5s
     compression: zstd
+    cluster: c1
 delivery: at-least-once
+on_blank: continue
+filter: event.status != "debug"
+version:
+  from: v
+  current: 3
+  missing: "1"
+  unknown: current
+  upcast:
+    - from: 1
+      to: "2"
+      steps:
+        - rename: {from: usage.prompt, to: usage.input}
+        - move: {from: "\x60a.b\x60", to: c.d}
+        - split: {from: name, by: " ", into: [first, last]}
+        - merge: {from: [x, y], by: "-", into: z}
+        - default: {path: p, value: {b: 1.50, a: [true, null, "t"]}}
+        - constant: {path: q, value: 0.10}
+        - compute: {path: r, expr: event.n + 1}
+    - {from: 2, to: 3, steps: [{rename: {from: s, to: t}}]}
+redact:
+  version: 4
+  secret: ${SECRET}
+  keep_raw: true
+  rules:
+    - {path: "messages[*].content", detect: [email, card], do: mask}
+    - {kafka: header.auth, do: drop}
+    - {path: user, do: hash}
 batch: {rows: 1_000, bytes: 1GiB, age: 250ms}
 `
-	moment, number := "1500", "1.50"
+	moment, number, x := "1500", "1.50", "x"
 	want := &config.Pipeline{
 		Name: "all", File: "p.yaml", Epoch: 7,
 		Source: config.Source{
@@ -127,25 +167,39 @@ batch: {rows: 1_000, bytes: 1GiB, age: 250ms}
 			},
 			Format: config.JSON,
 		},
-		Contract: contract.Contract{NewFields: contract.Modes{Default: contract.ModeFreeze}, Columns: []contract.Column{
-			{
-				Name: "b", Type: "DateTime64(3, 'UTC')", From: "x.y", Format: "unix_ms", Default: &moment,
-				OnMissing: contract.Default, OnNull: contract.DeadLetter, OnInvalid: contract.Default, Line: 18, Col: 5,
+		Contract: contract.Contract{
+			NewFields: contract.Modes{Default: contract.ModeFreeze},
+			TypeConflicts: contract.Modes{Default: contract.ModeRescue, Paths: []contract.PathMode{
+				{Path: "items[*].id", Mode: contract.ModeDiscard}, {Path: "usage", Mode: contract.ModeEvolve},
+			}},
+			Tables: contract.ModeEvolve, MaxColumns: 90, RescueColumn: "rest",
+			Transform: everyTransform(),
+			Columns: []contract.Column{
+				{
+					Name: "b", Type: "DateTime64(3, 'UTC')", From: "x.y", Format: "unix_ms", Default: &moment,
+					OnMissing: contract.Default, OnNull: contract.DeadLetter, OnInvalid: contract.Default, Line: 22, Col: 5,
+				},
+				{Name: "d", Type: "Float64", Default: &number, Line: 23, Col: 5},
+				{Name: "c", Type: "Nullable(String)", As: "json", OnNull: contract.Null, Line: 24, Col: 5},
+				{Name: "a", Type: "UUID", Required: true, Line: 25, Col: 5},
+				{Name: "e", Type: "Float64", Expr: "event.n * 0.5", OnInvalid: contract.Rescue, Line: 26, Col: 5},
+				{Name: "f", Type: "String", Kafka: "header.f", Line: 27, Col: 5},
+				{Name: "g", Type: "String", Value: &x, Line: 28, Col: 5},
+				{Name: "h", Type: "DateTime", Format: "%Y-%m-%d", Zone: "Europe/Berlin", Line: 29, Col: 5},
+				{Name: "i", Type: "Array(Float32)", Length: 3, OnNull: contract.TableDefault, Line: 30, Col: 5},
 			},
-			{Name: "d", Type: "Float64", Default: &number, Line: 19, Col: 5},
-			{Name: "c", Type: "Nullable(String)", As: "json", OnNull: contract.Null, Line: 20, Col: 5},
-			{Name: "a", Type: "UUID", Required: true, Line: 21, Col: 5},
-		}},
+		},
 		Sink: config.Sink{ClickHouse: config.ClickHouse{
 			Scheme: config.SchemeHTTPS, Compression: config.CompressionZSTD,
 			Addr: "h:9440", User: "u", Password: config.NewSecret("p"), Database: "d", Table: "llm-calls",
 			Lineage:        contract.Lineage{Topic: "tp", Partition: "pt", Offset: "of", Epoch: "ep"},
-			InsertDeadline: 5 * time.Second,
+			InsertDeadline: 5 * time.Second, Cluster: "c1",
 		}},
+		OnBlank: config.BlankContinue, RedactSecret: config.NewSecret("0123456789abcdef"),
 		Delivery: config.AtLeastOnce,
 		Batch:    config.Batch{Rows: 1000, Bytes: 1 << 30, Age: 250 * time.Millisecond},
 	}
-	if diff := cmp.Diff(want, parse(t, text), cmpopts.IgnoreUnexported(config.Pipeline{})); diff != "" {
+	if diff := cmp.Diff(want, parse(t, text, "SECRET", "0123456789abcdef"), cmpopts.IgnoreUnexported(config.Pipeline{})); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -228,8 +282,12 @@ func TestParse_Problem(t *testing.T) {
 		"duration":              {"batch: {age: 5}\n" + minimal, "p.yaml:1:14", `"5" is not a length of time`},
 		"duration range":        {"batch: {age: 1h}\n" + minimal, "p.yaml:1:14", "1h is outside of 1ms to 10m0s"},
 		"size range":            {"batch: {bytes: 2GiB}\n" + minimal, "p.yaml:1:16", "2GiB is outside of 1KiB to 1GiB"},
-		"policy rescue":         {with("type: UInt64", "type: UInt64, on_invalid: rescue"), "p.yaml:3:53", `"rescue" is not available in this version (available: dead_letter, null, default, table_default)`},
-		"evolve":                {with("{columns", "{new_fields: evolve, columns"), "p.yaml:3:24", `"evolve" is not available in this version (available: discard, freeze)`},
+		"mode":                  {with("{columns", "{new_fields: evolv, columns"), "p.yaml:3:24", `"evolv" is not a choice (did you mean "evolve"?)`},
+		"mode of a path":        {with("{columns", "{new_fields: {a.b: keep}, columns"), "p.yaml:3:30", `contract.new_fields.a.b: "keep" is not a choice (one of: evolve, rescue, freeze, discard)`},
+		"path of a mode":        {with("{columns", "{new_fields: {a..b: rescue}, columns"), "p.yaml:3:25", `a name in the path is empty`},
+		"tables":                {with("{columns", "{tables: rescue, columns"), "p.yaml:3:20", `"rescue" is not a choice (one of: evolve, freeze)`},
+		"rescue column":         {with("{id:", "{_rescued:"), "p.yaml:3:22", "is the rescue column"},
+		"rescue is lineage":     {with("{columns", "{rescue_column: _offset, columns"), "p.yaml:3:27", `the rescue column and the lineage column for the offset are both called "_offset"`},
 		"later key":             {"dedup: {}\n" + minimal, "p.yaml:1:1", "dedup is not available in this version"},
 		"unquoted type":         {with("UInt64", "Map(String, String)"), "p.yaml:3:45", "must be quoted"},
 		"no columns":            {with("{id: {type: UInt64}}", "{}"), "p.yaml:3:21", "contract.columns is empty"},

@@ -137,9 +137,17 @@ func (s *source) problem(line, col int, path, message, hint string) Problem {
 // password that was not percent-encoded may itself hold one.
 var literalPassword = regexp.MustCompile(`://[^:/\s]*:([^\s"']+)@`)
 
+// literalSecret finds the secret of a redaction policy.
+var literalSecret = regexp.MustCompile(`\bsecret["']?:\s*["']?([^\s"',}]+)`)
+
 // mask hides passwords in a line of a file, placeholders excepted: a build log keeps what it is shown.
 func mask(line string, caret int) (string, int) {
-	m := literalPassword.FindStringSubmatchIndex(line)
+	line, caret = maskOne(literalPassword, line, caret)
+	return maskOne(literalSecret, line, caret)
+}
+
+func maskOne(literal *regexp.Regexp, line string, caret int) (string, int) {
+	m := literal.FindStringSubmatchIndex(line)
 	if len(m) < 4 {
 		return line, caret
 	}

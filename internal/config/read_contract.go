@@ -6,6 +6,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/waybill-data/waybill/internal/contract"
+	"github.com/waybill-data/waybill/internal/transform/expr"
 )
 
 func readContract(v value, c *contract.Contract) {
@@ -46,13 +47,14 @@ func readColumn(e entry) contract.Column {
 	if e.key == "" {
 		e.atKey().report("a column's name is empty", "")
 	}
+	var expression value
 	policies := words(contract.DeadLetter, contract.Null, contract.Default, contract.TableDefault, contract.Rescue)
 	e.object(
 		required("type", intoText(&c.Type, notEmpty)),
 		optional("from", intoText(&c.From, notEmpty)),
 		optional("kafka", intoText(&c.Kafka, notEmpty)),
 		optional("value", func(v value) { c.Value = readDefault(v) }),
-		optional("expr", intoText(&c.Expr, notEmpty)),
+		optional("expr", func(v value) { expression = v }),
 		optional("as", intoWord(&c.As, asWords)),
 		optional("format", intoText(&c.Format, notEmpty)),
 		optional("timezone", intoText(&c.Zone, notEmpty)),
@@ -63,6 +65,9 @@ func readColumn(e entry) contract.Column {
 		optional("on_null", intoWord(&c.OnNull, policies)),
 		optional("on_invalid", intoWord(&c.OnInvalid, policies)),
 	)
+	if expression.node != nil { // once the type is known
+		intoExpr(&c.Expr, expr.Compile, fitsColumn(&c))(expression)
+	}
 	e.contradictions(c)
 	return c
 }

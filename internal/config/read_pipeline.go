@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/waybill-data/waybill/internal/transform/expr"
 )
 
 func (r *reader) pipeline(v value, p *Pipeline) {
@@ -24,7 +26,7 @@ func (r *reader) pipeline(v value, p *Pipeline) {
 		optional("batch", func(v value) { readBatch(v, &p.Batch) }),
 		optional("version", func(v value) { readVersions(v, &p.Contract.Transform) }),
 		optional("redact", func(v value) { readRedact(v, &p.Contract.Transform, &p.RedactSecret) }),
-		optional("filter", intoText(&p.Contract.Transform.Filter, notEmpty)),
+		optional("filter", intoExpr(&p.Contract.Transform.Filter, expr.CompileBool, nil)),
 		optional("on_blank", intoWord(&p.OnBlank, words(BlankStop, BlankContinue))),
 		later("routes"), later("dedup"), later("dead_letters"),
 	)
@@ -112,7 +114,16 @@ func (r *reader) lineageClashes(v value, p *Pipeline) {
 			names[f.name] = f.what
 		}
 	}
+	if rescue := p.Contract.RescueColumn; names[rescue] != "" {
+		v.at("contract", "rescue_column").report(fmt.Sprintf("the rescue column and the lineage column for the %s are both called %q", names[rescue], rescue), "")
+	}
 	for _, c := range p.Contract.Columns {
+		if c.Name == p.Contract.RescueColumn {
+			r.problems = append(r.problems, r.src.problem(c.Line, c.Col, "contract.columns."+c.Name,
+				fmt.Sprintf("column %q is the rescue column, which Waybill fills", c.Name),
+				"leave it out of the contract, or give the rescue column another name under contract.rescue_column"))
+			continue
+		}
 		if what, taken := names[c.Name]; taken {
 			r.problems = append(r.problems, r.src.problem(c.Line, c.Col, "contract.columns."+c.Name,
 				fmt.Sprintf("column %q is the lineage column for the %s, which Waybill fills", c.Name, what),

@@ -1,11 +1,10 @@
 package config
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 
-	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/waybill-data/waybill/internal/contract"
@@ -15,7 +14,7 @@ import (
 func readVersions(v value, t *contract.Transform) {
 	out := &contract.Versions{Unknown: contract.UnknownDeadLetter}
 	v.object(
-		optional("from", intoText(&out.From, notEmpty, aPath)),
+		optional("from", intoText(&out.From, notEmpty, aMember)),
 		optional("header", intoText(&out.Header, notEmpty)),
 		required("current", intoVersion(&out.Current)),
 		optional("missing", intoVersion(&out.Missing)),
@@ -24,12 +23,15 @@ func readVersions(v value, t *contract.Transform) {
 			v.list(func(v value) { out.Upcast = append(out.Upcast, readUpcast(v)) })
 		}),
 	)
-	if (out.From == "") == (out.Header == "") {
+	if v.has("from") == v.has("header") {
 		v.report(v.path+" needs one of from and header", "from: the path of the version in the event; header: the name of the header that holds it")
 	}
 	v.chains(out)
 	t.Version = out
 }
+
+// has reports whether a mapping has the key. What at gives for one that is not there is where it looked.
+func (v value) has(key string) bool { return v.at(key).node != v.node }
 
 // chains checks that every version has one way to the current one.
 func (v value) chains(out *contract.Versions) {
@@ -46,18 +48,24 @@ func (v value) chains(out *contract.Versions) {
 			next[u.From] = u.To
 		}
 	}
-	for from := range next {
-		version := from
-		for range next {
-			if version == out.Current || next[version] == "" {
-				break
-			}
-			version = next[version]
-		}
-		if version != out.Current {
-			v.at("upcast").report(v.path+".upcast: version "+from+" never becomes version "+out.Current, "each chain must end at the current version")
+	for i, u := range out.Upcast {
+		if next[u.From] == u.To && u.From != "" && u.To != "" && !arrives(next, u.From, out.Current) {
+			v.at("upcast").item(i).report(v.path+".upcast: version "+u.From+" never becomes version "+out.Current, "each chain must end at the current version")
 		}
 	}
+	if m := out.Missing; m != "" && m != out.Current && next[m] == "" {
+		v.at("missing").report(v.path+".missing: there is no version "+m, "it is the current version, or one that an upcaster begins with")
+	}
+}
+
+// arrives reports whether a chain gets to the current version.
+func arrives(next map[string]string, version, current string) bool {
+	for range next {
+		if version = next[version]; version == current {
+			return true
+		}
+	}
+	return false
 }
 
 // item is one item of a list, or the list if there is none.
@@ -71,11 +79,12 @@ func (v value) item(i int) value {
 // intoVersion reads the name of a version: text, or a number as it is written.
 func intoVersion(to *string) func(value) {
 	return func(v value) {
-		if s, ok := scalarText(v.node); ok && s != "" {
-			*to = s
+		switch v.node.(type) {
+		case *ast.NullNode, *ast.BoolNode:
+			v.expected("the name of a version")
 			return
 		}
-		v.expected("the name of a version")
+		intoText(to, notEmpty)(v)
 	}
 }
 
@@ -86,6 +95,17 @@ func aPath(s string) (message, hint string) {
 		return "is no path: " + err.Error(), ""
 	case p.Each() >= 0:
 		return "must lead to one value, without [*]", ""
+	}
+	return "", ""
+}
+
+// aMember is a path that ends at a member of an object, which can be taken out and put in without moving others.
+func aMember(s string) (message, hint string) {
+	if message, hint = aPath(s); message != "" {
+		return message, hint
+	}
+	if p, _ := contract.ParsePath(s); p[len(p)-1].Kind != contract.Member {
+		return "is an element of an array, which cannot be taken out or put in by itself", "name a member: a.b"
 	}
 	return "", ""
 }
@@ -101,67 +121,27 @@ func readUpcast(v value) (u contract.Upcast) {
 	return u
 }
 
-// readStep reads one step of an upcaster: a mapping of one key, the operation.
-func readStep(v value) (s contract.UpcastStep) {
-	s.Line, s.Col = position(v.node)
-	from := func(v value) { s.From = append(s.From, v.onePath()) }
-	to := func(v value) { s.To = append(s.To, v.onePath()) }
-	many := func(each func(value)) func(value) { return func(v value) { v.list(each) } }
-	by := intoText(&s.By, notEmpty)
-	literal := func(v value) { s.Value = v.jsonText() }
-	op := func(op contract.UpcastOp, fields ...field) field {
-		return optional(string(op), func(v value) { s.Op = op; v.object(fields...) })
-	}
-	v.object(
-		op(contract.OpRename, required("from", from), required("to", to)),
-		op(contract.OpMove, required("from", from), required("to", to)),
-		op(contract.OpSplit, required("from", from), required("by", by), required("into", many(to))),
-		op(contract.OpMerge, required("from", many(from)), required("by", by), required("into", to)),
-		op(contract.OpDefault, required("path", to), required("value", literal)),
-		op(contract.OpConstant, required("path", to), required("value", literal)),
-		op(contract.OpCompute, required("path", to), required("expr", intoText(&s.Expr, notEmpty))),
-	)
-	if entries, ok := v.entries(); ok && len(entries) != 1 {
-		v.report(v.path+": a step is one operation", "write each as an item of its own: - rename: {from: a, to: b}")
-	}
-	return s
-}
-
-// jsonText is the value as JSON.
-func (v value) jsonText() string {
-	var x any
-	if err := yaml.NodeToValue(v.node, &x); err != nil {
-		v.report(v.path+": "+err.Error(), "")
-		return ""
-	}
-	text, err := json.Marshal(x)
-	if err != nil {
-		v.report(v.path+": "+err.Error(), "write a value that JSON has")
-	}
-	return string(text)
-}
-
-func (v value) onePath() string {
-	s := ""
-	intoText(&s, notEmpty, aPath)(v)
-	return s
-}
-
 // readRedact reads the redaction policy.
 func readRedact(v value, t *contract.Transform, secret *Secret) {
 	out := &contract.Redact{}
 	var key string
 	v.object(
 		required("version", intoInt(&out.Version, 0, math.MaxInt32)),
-		optional("secret", intoText(&key, atLeast(minSecret))),
+		optional("secret", func(v value) { key = v.secret() }),
 		optional("keep_raw", intoBool(&out.KeepRaw)),
 		required("rules", func(v value) {
-			v.list(func(v value) { out.Rules = append(out.Rules, readRule(v, key != "")) })
+			v.list(func(v value) { out.Rules = append(out.Rules, readRule(v)) })
 		}),
 	)
 	if key != "" {
 		*secret = NewSecret(key)
 		out.SecretID = contract.SecretID([]byte(key))
+	}
+	for i, r := range out.Rules {
+		if r.Do == contract.RedactHash && !v.has("secret") {
+			v.at("rules").item(i).at("do").report(fmt.Sprintf("%s.rules[%d]: hash needs a secret", v.path, i),
+				"give "+v.path+".secret, from a variable: secret: ${REDACT_SECRET}")
+		}
 	}
 	t.Redact = out
 }
@@ -169,31 +149,54 @@ func readRedact(v value, t *contract.Transform, secret *Secret) {
 // minSecret is the least length of a secret: a shorter one can be guessed, and with it every value.
 const minSecret = 16
 
-func atLeast(n int) check {
-	return func(s string) (message, hint string) {
-		if len(s) < n {
-			return fmt.Sprintf("is shorter than %d bytes", n), ""
-		}
-		return "", ""
+// secret reads a secret, which no message quotes.
+func (v value) secret() string {
+	s, ok := v.text()
+	if ok && len(s) < minSecret {
+		v.report(fmt.Sprintf("%s is shorter than %d bytes", v.path, minSecret), "")
 	}
+	return s
 }
 
-func readRule(v value, hasSecret bool) (r contract.RedactRule) {
+// detectors find what they are called in texts.
+var detectors = words("email", "phone", "card", "api_key")
+
+func readRule(v value) (r contract.RedactRule) {
 	r.Line, r.Col = position(v.node)
 	v.object(
-		optional("path", intoText(&r.Path, notEmpty)),
-		optional("kafka", intoText(&r.Kafka, notEmpty)),
+		optional("path", intoText(&r.Path, notEmpty, anyPath)),
+		optional("kafka", intoText(&r.Kafka, notEmpty, ofRecord)),
 		optional("detect", func(v value) {
 			v.list(func(v value) {
 				var d string
-				intoText(&d, notEmpty)(v)
+				if intoWord(&d, detectors)(v); d == "" {
+					return
+				}
+				if slices.Contains(r.Detect, d) {
+					v.report(fmt.Sprintf("%s: %s is listed twice", v.path, d), "")
+				}
 				r.Detect = append(r.Detect, d)
 			})
 		}),
 		required("do", intoWord(&r.Do, words(contract.RedactDrop, contract.RedactHash, contract.RedactMask))),
 	)
-	if r.Do == contract.RedactHash && !hasSecret {
-		v.report(v.path+": hash needs a secret", "give redact.secret, above the rules, from a variable: secret: ${REDACT_SECRET}")
+	if r.Path != "" && r.Kafka != "" {
+		v.report(v.path+": path and kafka are two places", "write a rule for each")
 	}
 	return r
+}
+
+func anyPath(s string) (message, hint string) {
+	if _, err := contract.ParsePath(s); err != nil {
+		return "is no path: " + err.Error(), ""
+	}
+	return "", ""
+}
+
+// ofRecord checks where a rule looks outside of the event.
+func ofRecord(s string) (message, hint string) {
+	if name, ok := cutHeader(s); s == "key" || ok && name != "" {
+		return "", ""
+	}
+	return "is neither key nor header.NAME", ""
 }

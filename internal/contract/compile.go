@@ -111,9 +111,6 @@ func (k *compiler) conflicts(out *PlanColumn) Mode {
 	return k.contract.TypeConflicts.Of(path)
 }
 
-// addedColumns are columns that the contract does not list, and whose comments in the table say what they take.
-func (k *compiler) addedColumns() {}
-
 // rescueColumn adds the column for values that fit no other, if there can be any.
 func (k *compiler) rescueColumn() {
 	nf := k.contract.NewFields
@@ -122,7 +119,7 @@ func (k *compiler) rescueColumn() {
 	if !needed {
 		return
 	}
-	name := cmp.Or(k.contract.RescueColumn, DefaultRescueColumn)
+	name := k.contract.rescueColumn()
 	bad := func(format string, args ...any) {
 		k.problems = append(k.problems, &Problem{Column: name, Message: fmt.Sprintf(format, args...), Table: true})
 	}
@@ -153,7 +150,7 @@ func (k *compiler) column(c Column) {
 		bad(false, "the column is listed twice")
 		return
 	}
-	if slices.Contains([]string{k.lineage.Topic, k.lineage.Partition, k.lineage.Offset, k.lineage.Epoch}, c.Name) {
+	if k.lineage.names(c.Name) {
 		bad(false, "this is a lineage column, Waybill fills it itself")
 		return
 	}
@@ -161,8 +158,9 @@ func (k *compiler) column(c Column) {
 	if err != nil {
 		bad(false, "%v", err)
 	}
-	out := PlanColumn{Name: c.Name, Type: k.typeInTable(c, want, err == nil, bad), As: c.As, Default: c.Default, Added: c.Added}
+	out := PlanColumn{Name: c.Name, As: c.As, Default: c.Default, Added: c.Added}
 	source(&out, c, bad)
+	out.Type = k.typeInTable(c, want, err == nil && k.conflicts(&out) == ModeEvolve, err == nil, bad)
 	if err == nil {
 		k.values(&out, c, want, bad)
 	}
@@ -312,7 +310,7 @@ func sendsNull(inTable string, want column.Type) (wire string, ok bool) {
 }
 
 // typeInTable is the type that the table has for the column, in DESCRIBE's spelling.
-func (k *compiler) typeInTable(c Column, want column.Type, parsed bool, bad func(bool, string, ...any)) string {
+func (k *compiler) typeInTable(c Column, want column.Type, evolve, parsed bool, bad func(bool, string, ...any)) string {
 	in, ok := k.table.column(c.Name)
 	if !ok {
 		bad(true, "table %s.%s has no such column", k.table.Database, k.table.Table)
@@ -326,11 +324,15 @@ func (k *compiler) typeInTable(c Column, want column.Type, parsed bool, bad func
 		return ""
 	}
 	have, err := column.ParseType(in.Type)
-	if err != nil || !have.Accepts(want) {
-		bad(true, "the contract says %s, the table has %s", c.Type, in.Type)
-		return ""
+	if err == nil && (have.Accepts(want) || evolve && have.Widens(want)) {
+		return have.String()
 	}
-	return have.String()
+	hint := ""
+	if err == nil && have.Widens(want) {
+		hint = ", which is wider: write that, or type_conflicts: evolve"
+	}
+	bad(true, "the contract says %s, the table has %s%s", c.Type, in.Type, hint)
+	return ""
 }
 
 func (k *compiler) listed(name string) bool {

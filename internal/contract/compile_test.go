@@ -19,9 +19,11 @@ func lineageOf(topic, partition, offset, epoch string) []TableColumn {
 	}
 }
 
+var rescued = TableColumn{Name: "_rescued", Type: "String"}
+
 func table(columns ...TableColumn) TableSchema {
 	return TableSchema{Database: "ai", Table: "llm_calls", Engine: "MergeTree",
-		Columns: append(columns, lineageOf("LowCardinality(String)", "UInt16", "UInt64", "UInt32")...)}
+		Columns: append(append(columns, rescued), lineageOf("LowCardinality(String)", "UInt16", "UInt64", "UInt32")...)}
 }
 
 func compile(t *testing.T, c Contract, s TableSchema) *Plan {
@@ -72,11 +74,12 @@ func TestCompile_ResolvesSourcesPoliciesAndTypes(t *testing.T) {
 	))
 	want := []PlanColumn{
 		{Name: "trace_id", Type: "UUID", Source: SourceField, Path: "trace_id", OnMissing: DeadLetter, OnNull: DeadLetter, OnInvalid: DeadLetter},
-		{Name: "ts", Type: "DateTime64(3, 'UTC')", Source: SourceField, Path: "event.timestamp", Format: "unix_ms", OnMissing: Default, OnNull: Default, OnInvalid: DeadLetter},
-		{Name: "seen", Type: "Nullable(DateTime64(3))", Source: SourceField, Path: "seen", Format: "rfc3339", OnMissing: Null, OnNull: Null, OnInvalid: DeadLetter},
-		{Name: "tokens", Type: "UInt32", Source: SourceField, Path: "usage.`input.tokens`", Default: text("7"), OnMissing: Default, OnNull: Default, OnInvalid: DeadLetter},
+		{Name: "ts", Type: "DateTime64(3, 'UTC')", Source: SourceField, Path: "event.timestamp", Format: "unix_ms", OnMissing: Default, OnNull: Default, OnInvalid: Rescue, Instead: Default},
+		{Name: "seen", Type: "Nullable(DateTime64(3))", Source: SourceField, Path: "seen", Format: "rfc3339", OnMissing: Null, OnNull: Null, OnInvalid: Rescue, Instead: Null},
+		{Name: "tokens", Type: "UInt32", Source: SourceField, Path: "usage.`input.tokens`", Default: text("7"), OnMissing: Default, OnNull: Default, OnInvalid: Rescue, Instead: Default},
 		{Name: "prompt", Type: "String", Source: SourceField, Path: "messages", As: "json", Wire: "Nullable(String)", OnMissing: TableDefault, OnNull: TableDefault, OnInvalid: Default},
-		{Name: "a.b", Type: "Int8", Source: SourceField, Path: "`a.b`", OnMissing: Default, OnNull: Default, OnInvalid: DeadLetter},
+		{Name: "a.b", Type: "Int8", Source: SourceField, Path: "`a.b`", OnMissing: Default, OnNull: Default, OnInvalid: Rescue, Instead: Default},
+		{Name: "_rescued", Type: "String", Source: SourceRescued},
 		{Name: "_topic", Type: "LowCardinality(String)", Source: SourceTopic, Lineage: true},
 		{Name: "_partition", Type: "UInt16", Source: SourcePartition, Lineage: true},
 		{Name: "_offset", Type: "UInt64", Source: SourceOffset, Lineage: true},
@@ -88,7 +91,7 @@ func TestCompile_ResolvesSourcesPoliciesAndTypes(t *testing.T) {
 	if got := p.LeftToServer(); !slices.Equal(got, []string{"inserted_at", "day", "odd"}) {
 		t.Errorf("left to the server: %v", got)
 	}
-	if p.NewFields().Default != ModeDiscard || p.Database() != "ai" || p.Table() != "llm_calls" || p.DecoderVersion() != 1 || p.Lineage() != DefaultLineage() {
+	if p.NewFields().Default != ModeRescue || p.Database() != "ai" || p.Table() != "llm_calls" || p.DecoderVersion() != 1 || p.Lineage() != DefaultLineage() {
 		t.Error("the plan's head is wrong")
 	}
 	if b, err := p.NewBlock(); err != nil || len(b.Columns) != len(want) {
@@ -104,7 +107,8 @@ func samePlanColumn(a, b PlanColumn) bool {
 		return "=" + *s
 	}
 	return a.Name == b.Name && a.Type == b.Type && a.Source == b.Source && a.Path == b.Path && a.Wire == b.Wire && a.Lineage == b.Lineage && a.Header == b.Header && a.Value == b.Value && a.Length == b.Length && a.As == b.As &&
-		a.Format == b.Format && def(a.Default) == def(b.Default) && a.OnMissing == b.OnMissing && a.OnNull == b.OnNull && a.OnInvalid == b.OnInvalid
+		a.Format == b.Format && def(a.Default) == def(b.Default) && a.OnMissing == b.OnMissing && a.OnNull == b.OnNull && a.OnInvalid == b.OnInvalid &&
+		a.Instead == b.Instead && a.Evolve == b.Evolve && a.Added == b.Added && a.Expr == b.Expr
 }
 
 func TestCompile_EachProblem(t *testing.T) {
@@ -172,8 +176,8 @@ func TestCompile_ReportsAllProblemsAtOnce(t *testing.T) {
 		{Name: "gone", Type: "QBit(Float32, 4)"},
 	}}, TableSchema{Columns: []TableColumn{{Name: "n", Type: "UInt32"}, {Name: "_topic", Type: "UInt8"}, {Name: "_offset", Type: "UInt64", DefaultKind: "ALIAS"}}},
 		Lineage{Topic: "_topic", Partition: "_partition", Offset: "_offset"}, 1)
-	if got := problems(t, err); len(got) != 11 {
-		t.Errorf("%d problems, want 11:\n%v", len(got), err)
+	if got := problems(t, err); len(got) != 12 {
+		t.Errorf("%d problems, want 12:\n%v", len(got), err)
 	}
 }
 
@@ -188,13 +192,13 @@ func TestCompile_LineageTypes(t *testing.T) {
 		{"LowCardinality(Nullable(String))", "Int64", "Nullable(UInt64)", "UInt64", 4},
 		{"Decimal(9, 2)", "UInt8", "UInt32", "Int32", 4},
 	} {
-		s := TableSchema{Columns: lineageOf(tc.topic, tc.partition, tc.offset, tc.epoch)}
+		s := TableSchema{Columns: append(lineageOf(tc.topic, tc.partition, tc.offset, tc.epoch), rescued)}
 		_, err := Compile(Contract{}, s, DefaultLineage(), 1)
 		if tc.problems == 0 && err != nil || tc.problems > 0 && len(problems(t, err)) != tc.problems {
 			t.Errorf("%+v: %v", tc, err)
 		}
 	}
-	s := TableSchema{Columns: lineageOf("String", "UInt16", "UInt64", "UInt32")}
+	s := TableSchema{Columns: append(lineageOf("String", "UInt16", "UInt64", "UInt32"), rescued)}
 	for _, l := range []Lineage{{}, {Topic: "_topic", Partition: "_topic", Offset: "_offset"}} {
 		if _, err := Compile(Contract{}, s, l, 1); err == nil {
 			t.Errorf("lineage %+v was taken", l)
@@ -202,7 +206,7 @@ func TestCompile_LineageTypes(t *testing.T) {
 	}
 	l := DefaultLineage()
 	l.Epoch = ""
-	if p, err := Compile(Contract{}, s, l, 1); err != nil || len(p.Columns()) != 3 || !slices.Equal(p.LeftToServer(), []string{"_epoch"}) {
+	if p, err := Compile(Contract{}, s, l, 1); err != nil || len(p.Columns()) != 4 || !slices.Equal(p.LeftToServer(), []string{"_epoch"}) {
 		t.Errorf("a table without an epoch column: %v", err)
 	}
 }
@@ -226,16 +230,17 @@ func TestPlan_ReadsBack(t *testing.T) {
 func TestPlan_CanonicalTextIsPinned(t *testing.T) {
 	p := compile(t, Contract{Columns: []Column{{Name: "n", Type: "UInt32", From: "u.n", Default: text("7")}}},
 		table(TableColumn{Name: "n", Type: "UInt32"}, TableColumn{Name: "x", Type: "Point"}))
-	const want = `{"format":2,"decoder_version":1,"database":"ai","table":"llm_calls","new_fields":"discard",` +
+	const want = `{"format":3,"decoder_version":1,"database":"ai","table":"llm_calls","new_fields":{"default":"rescue"},` +
 		`"lineage":{"topic":"_topic","partition":"_partition","offset":"_offset","epoch":"_epoch"},"columns":[` +
-		`{"name":"n","type":"UInt32","source":"field","path":"u.n","default":"7","on_missing":"default","on_null":"default","on_invalid":"dead_letter"},` +
+		`{"name":"n","type":"UInt32","source":"field","path":"u.n","default":"7","on_missing":"default","on_null":"default","on_invalid":"rescue","instead":"default"},` +
+		`{"name":"_rescued","type":"String","source":"rescued"},` +
 		`{"name":"_topic","type":"LowCardinality(String)","source":"topic","lineage":true},{"name":"_partition","type":"UInt16","source":"partition","lineage":true},` +
 		`{"name":"_offset","type":"UInt64","source":"offset","lineage":true},{"name":"_epoch","type":"UInt32","source":"epoch","lineage":true}],"left_to_server":["x"]}`
 	if got := string(p.Canonical()); got != want {
 		t.Errorf("canonical text\n%s, want\n%s", got, want)
 	}
-	if got := p.ID().String(); got != "944344dff0452f91" {
-		t.Errorf("id %s, want 944344dff0452f91", got)
+	if got := p.ID().String(); got != "ccf2c4d4da1ce5f6" {
+		t.Errorf("id %s, want ccf2c4d4da1ce5f6", got)
 	}
 }
 
@@ -290,10 +295,10 @@ func TestParsePlan_RefusesWhatIsNotCanonical(t *testing.T) {
 		"cut":            good[:len(good)-1],
 		"blank":          good + " ",
 		"more":           good + "{}",
-		"other format":   strings.Replace(good, `"format":2`, `"format":3`, 1),
-		"unknown field":  strings.Replace(good, `"format":2`, `"format":2,"x":1`, 1),
+		"other format":   strings.Replace(good, `"format":3`, `"format":4`, 1),
+		"unknown field":  strings.Replace(good, `"format":3`, `"format":3,"x":1`, 1),
 		"bad type":       strings.Replace(good, `"UInt32"`, `"UInt33"`, 1),
-		"other spelling": strings.Replace(good, `"format":2`, `"format": 2`, 1),
+		"other spelling": strings.Replace(good, `"format":3`, `"format": 3`, 1),
 	} {
 		if _, err := ParsePlan([]byte(bad)); waybill.ClassOf(err) != waybill.ClassConfig {
 			t.Errorf("%s: got %v", name, err)

@@ -123,7 +123,8 @@ func cutQuoted(s string) (name, rest string, ok bool) {
 	}
 }
 
-// String writes the path so that ParsePath reads it back.
+// String writes the path so that ParsePath reads it back. Names that begin like what stands for the path of a value from
+// elsewhere (kafka:key, expr:COLUMN) are quoted, so that none is mistaken for it.
 func (p Path) String() string {
 	var b strings.Builder
 	for i, s := range p {
@@ -139,7 +140,7 @@ func (p Path) String() string {
 			b.WriteByte('.')
 		}
 		name := s.Name
-		if name == "" || strings.ContainsAny(name, ".[]`") {
+		if name == "" || strings.ContainsAny(name, ".[]`") || strings.HasPrefix(name, "kafka:") || strings.HasPrefix(name, "expr:") {
 			name = "`" + strings.ReplaceAll(name, "`", "``") + "`"
 		}
 		b.WriteString(name)

@@ -3,6 +3,8 @@ package contract
 import (
 	"cmp"
 	"fmt"
+
+	"github.com/waybill-data/waybill/internal/column"
 )
 
 // DefaultPolicies are the policies of a column for which the contract names none.
@@ -44,8 +46,8 @@ type policyProblem struct {
 	table   bool // the table, not the contract alone, is what does not fit
 }
 
-// resolvePolicies fills in the default policies and reports combinations that make no sense. tableDefault
-// says that the table has a DEFAULT for the column and that NULL can ask for it.
+// resolvePolicies fills in the default policies and reports combinations that make no sense. canNull is about the contract's
+// type, tableDefault says that the table has a DEFAULT for the column and that NULL can ask for it.
 func (out *PlanColumn) resolvePolicies(c Column, canNull, tableDefault bool, conflicts Mode) (problems []policyProblem) {
 	missing, null, invalid := DefaultPolicies(c.Required, c.Default != nil, canNull, tableDefault, conflicts)
 	out.OnMissing = cmp.Or(c.OnMissing, missing)
@@ -61,14 +63,24 @@ func (out *PlanColumn) resolvePolicies(c Column, canNull, tableDefault bool, con
 	}
 	if out.uses(Rescue) {
 		out.Instead, _, _ = DefaultPolicies(false, c.Default != nil, canNull, tableDefault, conflicts)
-		if conflicts == ModeEvolve && out.Source == SourceField {
-			out.Evolve = true
-		}
 	}
+	out.evolves(c, conflicts)
 	if c.Default != nil && !out.uses(Default) {
 		problems = append(problems, policyProblem{message: "default: no policy of this column ever uses it"})
 	}
 	return problems
+}
+
+// evolves says whether what is rescued is looked at for a wider type: where the mode says so, not the column's own policies. A null
+// that is rescued for want of a Nullable type is NULL once the table's column has become Nullable.
+func (out *PlanColumn) evolves(c Column, conflicts Mode) {
+	if conflicts != ModeEvolve || out.Source != SourceField {
+		return
+	}
+	if t, err := column.ParseType(out.Type); err == nil && t.CanNull() && out.OnNull == Rescue && c.OnNull == "" {
+		out.OnNull = Null
+	}
+	out.Evolve = out.OnInvalid == Rescue && c.OnInvalid == "" || out.OnNull == Rescue && c.OnNull == ""
 }
 
 func (p Policy) problem(c Column, key string, canNull, tableDefault bool) policyProblem {

@@ -29,6 +29,9 @@ type Tally struct {
 	Tombstones int64
 	// Lost is the number of offsets that were gone before they could be read.
 	Lost int64
+	// Rescued and Redacted are records with values in the rescue column, and with values that redaction changed. They are counted
+	// beside the others, which add up without them.
+	Rescued, Redacted int64
 }
 
 // LedgerRow is the content of one ledger row; it is a function of the batch and of what became of its
@@ -39,6 +42,7 @@ type LedgerRow struct {
 	// that was deleted and created again are told from the old ones by it.
 	TopicID                                         [8]byte
 	Read, Written, Dead, Filtered, Tombstones, Lost int64
+	Rescued, Redacted                               int64 // beside them
 }
 
 // Event is something that happened to the machine's world.

@@ -5,7 +5,7 @@ import (
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/column"
-	"github.com/waybill-data/waybill/internal/decode/json"
+	"github.com/waybill-data/waybill/internal/deadletter"
 	"github.com/waybill-data/waybill/internal/delivery"
 )
 
@@ -13,6 +13,7 @@ import (
 // batch. The gatherer (or a rebuild) fills it alone; from the moment it is in worker.data it is read only.
 type data struct {
 	batch   *waybill.Batch
+	plan    waybill.PlanID // that the block was made for
 	block   *column.Block
 	rows    []run // of block, in the block's order
 	count   int64 // of rows
@@ -25,25 +26,17 @@ type data struct {
 	peak    int         // the most bytes that the block has held before this batch
 	// foreseen: room has been made in the block, see gatherer.foresee.
 	foreseen bool
-	notes    notes
+	notes    Notes
+	blank    int64 // rows of which no column was filled from the event
 
 	// Guarded by life.mu, once it is in life.data:
 	users  int  // effects that are looking at it
 	soiled bool // somebody may still be reading the block whom users does not count: see blocks
 }
 
-// notes are what decoding did beside making rows, to be counted once the batch is settled: a batch that
-// is dropped is gathered again.
-type notes struct {
-	discarded map[string]int64         // values that no column takes, by path
-	defaulted map[string]json.Defaults // by column
-	rounded   map[string]int64         // moments that lost digits, by column
-}
-
-// takeNotes moves the decoder's counts to the batch that it has just decoded.
-func (d *data) takeNotes(dec *json.Decoder) {
-	d.notes = notes{discarded: dec.Unmapped(), defaulted: dec.Defaulted(), rounded: dec.Rounded()}
-}
+// takeNotes moves the processor's notes to the batch that it has just made rows of. They are counted once the batch is
+// settled: a batch that is dropped is gathered again.
+func (d *data) takeNotes(proc *Processor) { d.notes = proc.Notes() }
 
 // run is rows of the block that come from consecutive offsets of one partition.
 type run struct {
@@ -51,10 +44,10 @@ type run struct {
 	first, next int64 // offsets
 }
 
-// rejected is a record that does not fit the contract. The record owns its bytes.
+// rejected is a dead letter. The record owns its bytes, and is what may be stored of it.
 type rejected struct {
 	record waybill.Record
-	reject json.Reject
+	reason deadletter.Reason
 }
 
 // spanData is one partition's part of a batch while it is gathered.
@@ -89,8 +82,8 @@ func (d *data) reach(s *spanData, next int64) {
 	s.Next = next
 }
 
-// add decodes one record into the batch.
-func (d *data) add(dec *json.Decoder, epoch waybill.Epoch, s *spanData, r *waybill.Record) {
+// add takes one record into the batch.
+func (d *data) add(proc *Processor, epoch waybill.Epoch, s *spanData, r *waybill.Record) {
 	d.reach(s, r.Offset+1)
 	s.leaderEpoch = r.LeaderEpoch
 	if r.Control {
@@ -105,17 +98,29 @@ func (d *data) add(dec *json.Decoder, epoch waybill.Epoch, s *spanData, r *waybi
 	}
 	s.bytes += n
 	d.bytes += n
-	out := dec.Decode(r, epoch, d.block)
-	switch out.Kind {
-	case json.Written:
+	out := proc.Process(r, epoch, d.block)
+	s.tally.Rescued += b2i(out.Rescued > 0)
+	s.tally.Redacted += b2i(out.Redacted > 0)
+	switch out.Fate {
+	case FateRow:
 		d.written(s, r.Offset)
-	case json.Tombstone:
+		d.blank += b2i(out.Blank)
+	case FateFiltered:
+		s.tally.Filtered++
+	case FateTombstone:
 		s.tally.Tombstones++
-	case json.Rejected:
+	case FateDead:
 		s.tally.Dead.Add(r.Offset)
-		d.dead = append(d.dead, rejected{record: own(r), reject: *out.Reject})
+		d.dead = append(d.dead, rejected{record: proc.Keep(r), reason: out.Reason})
 		d.owned += n
 	}
+}
+
+func b2i(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // written notes which record the block's newest row came from.

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/waybill-data/waybill"
-	"github.com/waybill-data/waybill/internal/decode/json"
 	"github.com/waybill-data/waybill/internal/delivery"
 	"github.com/waybill-data/waybill/internal/failpoint"
 	"github.com/waybill-data/waybill/internal/kafka"
@@ -30,11 +29,12 @@ const firstPoll = 100
 // partitions, so records fetched before a start are never taken for records fetched after it.
 type gatherer struct {
 	l      *life
-	dec    *json.Decoder
+	proc   *Processor
 	open   *data // being filled; nil if nothing has come
 	opened time.Time
 	taken  int64 // of the budget, for open
 	rows   int   // at which a batch is full, see grow
+	blank  int64 // rows in a row of which no column was filled from the event
 	parts  map[waybill.TopicPartition]*gathering
 	// seen records of seenBytes, in this life: how large records are.
 	seen, seenBytes int64
@@ -54,12 +54,15 @@ type gathering struct {
 }
 
 func (l *life) gather() {
-	dec, err := l.p.target.decoder()
+	proc, err := l.p.target.processor(l.p.target.now().plan)
 	if err != nil {
 		l.step(delivery.Failed{Err: err})
 		return
 	}
-	g := &gatherer{l: l, dec: dec, rows: min(firstRows, l.p.cfg.Batch.Rows), parts: map[waybill.TopicPartition]*gathering{}}
+	g := &gatherer{l: l, proc: proc, rows: min(firstRows, l.p.cfg.Batch.Rows), parts: map[waybill.TopicPartition]*gathering{}}
+	l.mu.Lock()
+	l.plan = proc.Plan().ID()
+	l.mu.Unlock()
 	defer g.abandon()
 	for l.ctx.Err() == nil {
 		select {
@@ -76,6 +79,11 @@ func (l *life) gather() {
 // turn is one round: take up starts, poll what there is room for, close the batch if it is due.
 func (g *gatherer) turn() error {
 	g.takeUpStarts()
+	if g.l.stale.Swap(false) {
+		if err := g.replan(); err != nil {
+			return err
+		}
+	}
 	full, due := g.due()
 	if !full && !g.reserve() {
 		full = true // what it holds is what others, and this pipeline itself, wait for
@@ -236,7 +244,7 @@ func (g *gatherer) abandon() []kafka.StartAt {
 		}
 	}
 	g.l.p.budget.give(g.taken)
-	g.open.takeNotes(g.dec) // forgotten with it
+	g.open.takeNotes(g.proc) // forgotten with it
 	g.l.mu.Lock()
 	g.l.reuse(g.open)
 	g.l.mu.Unlock()
@@ -301,7 +309,7 @@ func (g *gatherer) take(f *kafka.PartitionRecords) (read, bytes int64, err error
 		if r.Offset < part.next {
 			continue
 		}
-		g.open.add(g.dec, g.l.p.cfg.Epoch, s, r)
+		g.open.add(g.proc, g.l.p.cfg.Epoch, s, r)
 		part.next = r.Offset + 1
 		read++
 	}
@@ -350,10 +358,10 @@ func (g *gatherer) ensureOpen() error {
 	free, found := g.l.blocks.take()
 	g.l.mu.Unlock()
 	if !found {
-		free.Block = g.dec.NewBlock()
+		free.Block = g.proc.NewBlock()
 	}
 	g.open, g.opened, g.taken = newData(free.Block), time.Now(), step
-	g.open.peak = free.peak
+	g.open.plan, g.open.peak = g.proc.Plan().ID(), free.peak
 	return nil
 }
 
@@ -419,10 +427,14 @@ func (g *gatherer) close() bool {
 	if !ready {
 		return false
 	}
+	d.takeNotes(g.proc)
+	if g.evolve() || g.isBlank() {
+		return true
+	}
 	g.grow()
 	slices.SortFunc(d.spans, func(a, b *spanData) int { return a.Compare(b.TopicPartition) })
 	now := l.p.target.client.ServerNow(time.Now())
-	d.batch = l.p.target.newBatch(l.p.cfg.Epoch, now)
+	d.batch = l.p.target.newBatch(g.proc.Plan(), l.p.cfg.Epoch, now)
 	ev := delivery.Gathered{Batch: d.batch}
 	for _, s := range d.spans {
 		d.batch.Spans = append(d.batch.Spans, s.BatchSpan)
@@ -435,7 +447,6 @@ func (g *gatherer) close() bool {
 	} else {
 		l.p.budget.give(g.taken - d.held)
 	}
-	d.takeNotes(g.dec)
 	failpoint.Hit(failpoint.BatchClosed)
 	g.open, g.taken = nil, 0
 	l.mu.Lock()

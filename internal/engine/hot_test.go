@@ -14,10 +14,10 @@ import (
 	"github.com/waybill-data/waybill/internal/delivery"
 )
 
-// eventDecoder takes records of the shape that event makes.
-func eventDecoder(t testing.TB) *json.Decoder {
+// eventProcessor takes records of the shape that event makes.
+func eventProcessor(t testing.TB) *Processor {
 	t.Helper()
-	c := contract.Contract{Columns: []contract.Column{{Name: "id", Type: "UInt64", Required: true}, {Name: "model", Type: "LowCardinality(String)"},
+	c := contract.Contract{NewFields: contract.Modes{Default: contract.ModeDiscard}, TypeConflicts: contract.Modes{Default: contract.ModeFreeze}, Columns: []contract.Column{{Name: "id", Type: "UInt64", Required: true}, {Name: "model", Type: "LowCardinality(String)"},
 		{Name: "text", Type: "String"}, {Name: "all", Type: "String", From: "meta", As: "json"}}}
 	schema := contract.TableSchema{Database: "d", Table: "t", Columns: []contract.TableColumn{
 		{Name: "id", Type: "UInt64"}, {Name: "model", Type: "LowCardinality(String)"}, {Name: "text", Type: "String"}, {Name: "all", Type: "String"},
@@ -26,11 +26,11 @@ func eventDecoder(t testing.TB) *json.Decoder {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dec, err := json.New(plan)
+	proc, err := NewProcessor(plan, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return dec
+	return proc
 }
 
 // event is one that is written, but for every tenth, which is rejected.
@@ -54,8 +54,8 @@ func wireOf(t testing.TB, b *column.Block) []byte {
 // The memory of records is filled with other records as soon as they are decoded.
 func TestData_KeepsNothingOfTheRecords(t *testing.T) {
 	const n = 100
-	dec, want := eventDecoder(t), eventDecoder(t)
-	gathered, kept := newData(dec.NewBlock()), newData(want.NewBlock())
+	proc, want := eventProcessor(t), eventProcessor(t)
+	gathered, kept := newData(proc.NewBlock()), newData(want.NewBlock())
 	tp := waybill.TopicPartition{Topic: "t", Partition: 1}
 	s, k := gathered.open(tp, 1, 0), kept.open(tp, 1, 0)
 	record := func(i int) waybill.Record {
@@ -64,7 +64,7 @@ func TestData_KeepsNothingOfTheRecords(t *testing.T) {
 	for i := range n {
 		r, lent := record(i), record(i)
 		kept.add(want, 0, k, &r)
-		gathered.add(dec, 0, s, &lent)
+		gathered.add(proc, 0, s, &lent)
 		for _, b := range [][]byte{lent.Key, lent.Value, lent.Headers[0].Value} {
 			for j := range b {
 				b[j] = 0xDB
@@ -80,21 +80,21 @@ func TestData_KeepsNothingOfTheRecords(t *testing.T) {
 	}
 	for i, d := range gathered.dead {
 		o := kept.dead[i]
-		if waybill.RecordChecksum(&d.record) != waybill.RecordChecksum(&o.record) || d.reject.Error() != o.reject.Error() {
+		if waybill.RecordChecksum(&d.record) != waybill.RecordChecksum(&o.record) || d.reason != o.reason {
 			t.Errorf("dead letter %d changed with the memory of its record: %+v", i, d)
 		}
 	}
-	gathered.takeNotes(dec)
+	gathered.takeNotes(proc)
 	kept.takeNotes(want)
-	if fmt.Sprint(gathered.notes) != fmt.Sprint(kept.notes) || len(kept.notes.discarded) == 0 {
+	if fmt.Sprint(gathered.notes) != fmt.Sprint(kept.notes) || len(kept.notes.Drift) == 0 {
 		t.Errorf("notes %v, want %v", gathered.notes, kept.notes)
 	}
 }
 
 // gatheredOf is a batch of n written records in each of the partitions, interleaved.
-func gatheredOf(t testing.TB, dec *json.Decoder, partitions, n int) *data {
+func gatheredOf(t testing.TB, proc *Processor, partitions, n int) *data {
 	t.Helper()
-	d := newData(dec.NewBlock())
+	d := newData(proc.NewBlock())
 	var spans []*spanData
 	for p := range partitions {
 		spans = append(spans, d.open(waybill.TopicPartition{Topic: "t", Partition: int32(p)}, 1, 0))
@@ -102,18 +102,18 @@ func gatheredOf(t testing.TB, dec *json.Decoder, partitions, n int) *data {
 	value := event(1)
 	for o := range n {
 		for p, s := range spans {
-			d.add(dec, 0, s, &waybill.Record{Topic: "t", Partition: int32(p), Offset: int64(o), Value: value})
+			d.add(proc, 0, s, &waybill.Record{Topic: "t", Partition: int32(p), Offset: int64(o), Value: value})
 		}
 	}
 	return d
 }
 
 func TestData_AllocationBudget(t *testing.T) {
-	dec := eventDecoder(t)
-	d := gatheredOf(t, dec, 4, 1000)
+	proc := eventProcessor(t)
+	d := gatheredOf(t, proc, 4, 1000)
 	r := waybill.Record{Topic: "t", Partition: 3, Offset: d.spans[3].Next, Value: event(1), Key: []byte("k")}
 	if n := testing.AllocsPerRun(10_000, func() {
-		d.add(dec, 0, d.spans[3], &r)
+		d.add(proc, 0, d.spans[3], &r)
 		r.Offset++
 	}); n > 0.1 {
 		t.Errorf("%v allocations a record", n)
@@ -135,8 +135,8 @@ func TestData_AllocationBudget(t *testing.T) {
 }
 
 func TestData_PicksTheRowsAskedFor(t *testing.T) {
-	dec := eventDecoder(t)
-	d := gatheredOf(t, dec, 3, 5)
+	proc := eventProcessor(t)
+	d := gatheredOf(t, proc, 3, 5)
 	tp := d.spans[1].TopicPartition
 	b := d.pick(delivery.RowSet{tp: waybill.OffsetsOf(1, 4)})
 	if b == nil || b.Rows() != 2 {
@@ -148,7 +148,7 @@ func TestData_PicksTheRowsAskedFor(t *testing.T) {
 }
 
 func TestBlocks_AreUsedAgainOnlyWhenNobodyReadsThem(t *testing.T) {
-	dec := eventDecoder(t)
+	proc := eventProcessor(t)
 	for name, c := range map[string]struct {
 		change  func(*life, *data)
 		settled bool
@@ -159,10 +159,11 @@ func TestBlocks_AreUsedAgainOnlyWhenNobodyReadsThem(t *testing.T) {
 		"not settled":                {func(l *life, d *data) { l.useOnce(d, true) }, false, false},
 		"an insert without answer":   {func(l *life, d *data) { l.useOnce(d, false) }, true, false},
 		"an insert still under way":  {func(_ *life, d *data) { d.users = 1 }, true, false},
-		"of another plan, perhaps":   {func(_ *life, d *data) { d.soiled = true }, true, false},
+		"rebuilt":                    {func(_ *life, d *data) { d.soiled = true }, true, false},
+		"of another plan":            {func(l *life, _ *data) { l.plan = 7 }, true, false},
 		"much larger than its batch": {func(_ *life, d *data) { d.peak = 100 * d.block.Size() }, true, false},
 	} {
-		l, d := bareLife(), gatheredOf(t, dec, 1, 10)
+		l, d := bareLife(), gatheredOf(t, proc, 1, 10)
 		block := d.block
 		l.data[1] = d
 		c.change(l, d)

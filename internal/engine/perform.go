@@ -145,9 +145,13 @@ func (l *life) send(e delivery.Send) {
 	if !alive {
 		return // dropped meanwhile; nobody waits for the answer
 	}
+	shape := l.p.target.now()
 	in, count, err := l.p.target.insertOf(l, e, d)
 	if err != nil {
 		answer := delivery.NoAnswer
+		if errors.Is(err, errShapeMoves) {
+			l.outdated()
+		}
 		if class := waybill.ClassOf(err); class == waybill.ClassSchema || class == waybill.ClassBug {
 			answer = delivery.Impossible
 		}
@@ -169,9 +173,15 @@ func (l *life) send(e delivery.Send) {
 		failpoint.During(failpoint.DuringTarget)
 	}
 	a := l.p.target.client.Insert(l.ctx, in)
+	if a.Changed {
+		l.outdated()
+	}
 	clean = a.Outcome == clickhouse.Landed || e.Store != waybill.StoreTarget
 	failpoint.Hit(after)
 	answer := l.p.answerOf(a)
+	if answer == delivery.Impossible && e.Store == waybill.StoreTarget && l.outdatedSince(shape) {
+		answer = delivery.NoAnswer // it was made for a table that is no longer so
+	}
 	l.p.metrics.Insert(e.Store, insertOutcome(a), a.Wall)
 	l.p.log.Debug("insert", "batch", e.Batch.ID.Short(), "store", e.Store, "k", e.K, "rows", a.Rows, "answer", answer.String(), "took", a.Wall)
 	var aerr error
@@ -248,7 +258,7 @@ func answerOf(a clickhouse.Answer) delivery.Answer {
 		return delivery.Deduplicated
 	case clickhouse.Refused:
 		switch {
-		case a.Late, a.View() != "":
+		case a.Late, a.Changed, a.View() != "":
 			// A view throws after the rows have landed: that is no verdict on them. It is retried until
 			// somebody mends the view.
 			return delivery.NoAnswer
@@ -474,7 +484,7 @@ func (l *life) release(id delivery.WorkID, settled bool) {
 
 // reuse keeps the block of a batch that is done with, if nobody can be reading it. l.mu is held.
 func (l *life) reuse(d *data) {
-	if d.users > 0 || d.soiled {
+	if d.users > 0 || d.soiled || d.plan != l.plan {
 		return
 	}
 	size := d.block.Size()

@@ -184,6 +184,7 @@ type life struct {
 	mu      sync.Mutex // guards the machine and what follows
 	machine *delivery.Machine
 	data    map[delivery.WorkID]*data
+	plan    waybill.PlanID // that batches are gathered under
 	blocks  blocks
 	// doubts and refusals are of sends that were not cleanly answered, until their work is done with.
 	doubts   map[delivery.WorkID]func(delivery.RowSet)
@@ -192,6 +193,7 @@ type life struct {
 	starts   map[waybill.TopicPartition]delivery.Gather // for the gatherer to take up
 	retries  map[waybill.TopicPartition]*gathering      // likewise: to be started again where they stand
 	wake     chan struct{}                              // cap 1: something changed for the gatherer
+	stale    atomic.Bool                                // the table's columns have changed since they were read
 	ends     map[waybill.TopicPartition]int64           // end offsets, as last heard of
 	frozen   map[waybill.TopicPartition]bool            // not read on until a person acts
 	idle     chan struct{}                              // cap 1: a work has gone

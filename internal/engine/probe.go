@@ -20,7 +20,7 @@ func (l *life) probe(e delivery.Probe) {
 	if !alive {
 		return // dropped meanwhile; nobody waits for the answer
 	}
-	ev := delivery.Probed{Op: e.Op, Unable: l.p.target.info.Replicated}
+	ev := delivery.Probed{Op: e.Op, Unable: l.p.target.now().info.Replicated}
 	if !ev.Unable {
 		ev.Refused, ev.Unable, ev.Err = l.p.target.probe(l.ctx, e, d, func(rows delivery.RowSet, err *waybill.Error) { l.refused(e.Work, rows, err) })
 	}

@@ -6,7 +6,6 @@ import (
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/config"
-	"github.com/waybill-data/waybill/internal/decode/json"
 	"github.com/waybill-data/waybill/internal/delivery"
 	"github.com/waybill-data/waybill/internal/failpoint"
 	"github.com/waybill-data/waybill/internal/kafka"
@@ -161,17 +160,17 @@ func (l *life) rebuilt(e delivery.Rebuild) (delivery.Rebuilt, *data, error) {
 	if err != nil {
 		return delivery.Rebuilt{}, nil, err
 	}
-	dec, err := json.New(plan)
+	proc, err := l.p.target.processor(plan)
 	if err != nil {
 		return delivery.Rebuilt{}, nil, err
 	}
-	d := newData(dec.NewBlock())
+	d := newData(proc.NewBlock())
 	d.batch, d.soiled = e.Batch, true // its block may be of another plan
 	ev := delivery.Rebuilt{Op: e.Op}
 	for _, span := range e.Batch.Spans {
 		s := d.open(span.TopicPartition, 0, span.First)
 		_, err := l.sess.ReadSpan(l.ctx, span.TopicPartition, span.Span, func(r *waybill.Record) error {
-			d.add(dec, e.Batch.Epoch, s, r)
+			d.add(proc, e.Batch.Epoch, s, r)
 			return nil
 		})
 		if err != nil {
@@ -181,7 +180,7 @@ func (l *life) rebuilt(e delivery.Rebuild) (delivery.Rebuilt, *data, error) {
 		ev.Tallies = append(ev.Tallies, s.tally)
 		ev.Checksums = append(ev.Checksums, s.Checksum)
 	}
-	d.takeNotes(dec)
+	d.takeNotes(proc)
 	ev.Refused, err = l.p.target.decisions(l.ctx, e.Batch)
 	return ev, d, err
 }

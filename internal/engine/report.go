@@ -150,18 +150,20 @@ func (p *Pipeline) noteRead(records, bytes int64) {
 }
 
 // noteDecoded counts what decoding a settled batch did beside making rows.
-func (p *Pipeline) noteDecoded(n notes) {
+func (p *Pipeline) noteDecoded(n Notes) {
 	var discarded, defaulted, rounded int64
-	for path, count := range n.discarded {
-		p.metrics.DiscardedField(path, count)
-		discarded += count
+	for i := range n.Drift {
+		if f := &n.Drift[i]; f.Kind == contract.DriftNewField && f.Mode == contract.ModeDiscard {
+			p.metrics.DiscardedField(f.Path, f.Count)
+			discarded += f.Count
+		}
 	}
-	for column, d := range n.defaulted {
+	for column, d := range n.Defaulted {
 		count := d.Missing + d.Null + d.Invalid
 		p.metrics.Defaulted(column, count)
 		defaulted += count
 	}
-	for column, count := range n.rounded {
+	for column, count := range n.Rounded {
 		p.metrics.Rounded(column, count)
 		rounded += count
 	}
@@ -180,7 +182,7 @@ func (p *Pipeline) Status() status.Pipeline {
 		Table: p.cfg.Sink.ClickHouse.Database + "." + p.cfg.Sink.ClickHouse.Table, Totals: p.totals.Totals, Rates: p.meter.read(now, p.totals),
 		LastError: p.failure, Findings: append([]status.Finding{}, p.findings...), Partitions: []status.Partition{}, InFlight: []status.Batch{}}
 	if p.target != nil {
-		s.Plan = p.target.current.ID().String()
+		s.Plan = p.target.now().plan.ID().String()
 	}
 	if tr := p.troubles.stalling(); tr != nil && p.state != status.Stopped {
 		since := p.troubles.stalled

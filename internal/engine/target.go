@@ -9,15 +9,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/clickhouse"
+	"github.com/waybill-data/waybill/internal/column"
 	"github.com/waybill-data/waybill/internal/config"
 	"github.com/waybill-data/waybill/internal/contract"
 	"github.com/waybill-data/waybill/internal/deadletter"
@@ -33,15 +34,15 @@ type target struct {
 	client  *clickhouse.Client
 	ledger  *ledger.Store
 	lineage contract.Lineage
-	info    clickhouse.TableInfo
-	schema  contract.TableSchema
-	current *contract.Plan
+	shape   atomic.Pointer[shape]
 	tableID waybill.TableID
 	notes   []waybill.Finding // of the preflight
 
 	recording     sync.WaitGroup  // findings on their way to the table
 	recordCtx     context.Context // ends when they are given up
 	stopRecording context.CancelFunc
+
+	evolver evolver // the gatherer's
 
 	mu    sync.Mutex
 	plans map[waybill.PlanID]*contract.Plan
@@ -55,7 +56,7 @@ func openTarget(ctx context.Context, cfg *config.Pipeline, log *slog.Logger) (*t
 	if err != nil {
 		return nil, err
 	}
-	t := &target{cfg: cfg, client: client, ledger: ledger.New(client, ""), plans: map[waybill.PlanID]*contract.Plan{},
+	t := &target{cfg: cfg, client: client, ledger: ledger.New(client, ""), plans: map[waybill.PlanID]*contract.Plan{}, evolver: evolver{map[string]bool{}, map[string]bool{}, map[string]bool{}},
 		lineage: contract.Lineage{Topic: c.Lineage.Topic, Partition: c.Lineage.Partition, Offset: c.Lineage.Offset, Epoch: c.Lineage.Epoch}}
 	t.recordCtx, t.stopRecording = context.WithCancel(context.WithoutCancel(ctx))
 	if err := t.prepare(ctx); err != nil {
@@ -87,21 +88,20 @@ func (t *target) prepare(ctx context.Context) error {
 		return err
 	}
 	c := t.cfg.Sink.ClickHouse
-	schema, info, err := t.client.Describe(ctx, c.Database, c.Table, t.lineage)
+	schema, _, err := t.client.Describe(ctx, c.Database, c.Table, t.lineage)
 	if err != nil {
 		return err
 	}
-	t.info, t.schema = info, schema
 	if t.lineage, err = t.epochColumn(schema); err != nil {
 		return err
 	}
-	if t.current, err = contract.Compile(t.cfg.Contract, schema, t.lineage, json.Version); err != nil {
-		return planError(t.cfg, err)
+	s, err := t.look(ctx)
+	if err != nil {
+		return err
 	}
-	t.plans[t.current.ID()] = t.current
 	sum := sha256.Sum256([]byte(t.name()))
 	t.tableID = waybill.TableID(binary.LittleEndian.Uint32(sum[:4]))
-	if t.notes, err = preflight(t.cfg, info); err != nil {
+	if t.notes, err = preflight(t.cfg, s.info); err != nil {
 		return err
 	}
 	if err := t.rowPolicies(ctx); err != nil {
@@ -110,7 +110,7 @@ func (t *target) prepare(ctx context.Context) error {
 	if err := t.dropProbes(ctx); err != nil {
 		return err
 	}
-	return t.savePlan(ctx)
+	return t.adopt(ctx, s)
 }
 
 // rowPolicies: a policy that hides rows from the reading user makes rows look absent, and they would be
@@ -163,24 +163,6 @@ func (t *target) epochColumn(schema contract.TableSchema) (contract.Lineage, err
 	return l, nil
 }
 
-// savePlan puts the plan on record before the first intent that names it.
-func (t *target) savePlan(ctx context.Context) error {
-	id := t.current.ID()
-	if _, found, err := t.ledger.PlanText(ctx, id); err != nil || found {
-		return err
-	}
-	a := t.client.Insert(ctx, clickhouse.Insert{Database: t.ledger.Database(), Table: ledger.TablePlans, Token: waybill.Token("plan-" + id.String()),
-		Input: ledger.PlanBlock(id, string(t.current.Canonical()), t.client.ServerNow(time.Now()))})
-	if a.Err != nil {
-		return a.Err
-	}
-	_, found, err := t.ledger.PlanText(ctx, id)
-	if err == nil && !found {
-		err = &waybill.Error{Op: "preflight", Pipeline: t.cfg.Name, Class: waybill.ClassRetryable, Err: fmt.Errorf("plan %s was inserted but cannot be read back", id)}
-	}
-	return err
-}
-
 func (t *target) close() {
 	t.stopRecording()
 	t.client.Close()
@@ -196,13 +178,16 @@ func (t *target) storeNames() map[waybill.Store]string {
 		waybill.StoreLedger: t.ledger.Database() + "." + ledger.TableLedger}
 }
 
-func (t *target) views() bool { return len(t.info.Views) > 0 }
+func (t *target) views() bool { return len(t.now().info.Views) > 0 }
 
-func (t *target) decoder() (*json.Decoder, error) { return json.New(t.current) }
+// processor makes rows under a plan.
+func (t *target) processor(p *contract.Plan) (*Processor, error) {
+	return NewProcessor(p, []byte(t.cfg.RedactSecret.Reveal()))
+}
 
-// newBatch draws a batch's identity. now is the server's clock.
-func (t *target) newBatch(epoch waybill.Epoch, now time.Time) *waybill.Batch {
-	b := &waybill.Batch{Epoch: epoch, Plan: t.current.ID(), Decoder: t.current.DecoderVersion(), Table: t.tableID, Time: now.UnixMilli()}
+// newBatch draws the identity of a batch that was gathered under p. now is the server's clock.
+func (t *target) newBatch(p *contract.Plan, epoch waybill.Epoch, now time.Time) *waybill.Batch {
+	b := &waybill.Batch{Epoch: epoch, Plan: p.ID(), Decoder: p.DecoderVersion(), Table: t.tableID, Time: now.UnixMilli()}
 	_, _ = rand.Read(b.ID[:]) // never fails, see its documentation
 	return b
 }
@@ -215,7 +200,7 @@ func (t *target) plan(ctx context.Context, id waybill.PlanID) (*contract.Plan, e
 	if p != nil {
 		return p, nil
 	}
-	text, found, err := t.ledger.PlanText(ctx, id)
+	stored, found, err := t.ledger.Plan(ctx, "", id)
 	if err != nil {
 		return nil, err
 	}
@@ -223,7 +208,7 @@ func (t *target) plan(ctx context.Context, id waybill.PlanID) (*contract.Plan, e
 		return nil, &waybill.Error{Op: "recover", Pipeline: t.cfg.Name, Class: waybill.ClassConfig, Err: fmt.Errorf("a pending batch was gathered under plan %s, which is not in %s.%s", id, t.ledger.Database(), ledger.TablePlans),
 			Hint: "restore the row, or remove the group's offset metadata to gather the batch again"}
 	}
-	if p, err = contract.ParsePlan([]byte(text)); err != nil {
+	if p, err = contract.ParsePlan([]byte(stored.Text)); err != nil {
 		return nil, err
 	}
 	t.mu.Lock()
@@ -245,18 +230,41 @@ func (t *target) insertOf(l *life, e delivery.Send, d *data) (in clickhouse.Inse
 		return clickhouse.Insert{Database: t.ledger.Database(), Table: ledger.TableLedger, Input: ledger.Block(t.ledgerRows(l, e))},
 			func(there delivery.RowSet) { l.p.count(e.Ledger, there) }, nil
 	}
-	c := t.cfg.Sink.ClickHouse
 	if d == nil {
 		return clickhouse.Insert{}, count, t.irretrievable(e)
-	}
-	if err := t.accepts(e.Batch.Plan); err != nil {
-		return clickhouse.Insert{}, count, err
 	}
 	block := d.pick(e.Rows)
 	if block == nil {
 		return clickhouse.Insert{}, count, t.irretrievable(e)
 	}
-	return clickhouse.Insert{Database: c.Database, Table: c.Table, Input: block.Input()}, count, nil
+	in, err = t.targetInsert(l, e.Batch, block)
+	return in, count, err
+}
+
+// targetInsert is the INSERT of a block into the table as it is now. The server compares: it would cast the types of a block that was
+// made for another shape of the table without a word.
+func (t *target) targetInsert(l *life, b *waybill.Batch, block *column.Block) (clickhouse.Insert, error) {
+	p, err := t.plan(l.ctx, b.Plan)
+	if err != nil {
+		return clickhouse.Insert{}, err
+	}
+	s := t.now()
+	columns, gone, err := t.fit(s, p)
+	if err != nil {
+		return clickhouse.Insert{}, err
+	}
+	types, err := t.typesOf(l.ctx, s, columns)
+	if err != nil {
+		return clickhouse.Insert{}, err
+	}
+	if len(gone) > 0 {
+		l.p.found(waybill.Finding{Kind: "column_dropped", Severity: waybill.SeverityWarning, Batch: b.ID.String(),
+			Message: fmt.Sprintf("columns %s are gone from %s; batch %s, which was gathered before, is written without them, as if it had come just before the DROP", strings.Join(gone, ", "), t.name(), b.ID.Short()),
+			Action:  "the values are in the topic: take the columns out of the contract, or add them again and read the span anew"})
+		block = block.Without(gone)
+	}
+	c := t.cfg.Sink.ClickHouse
+	return clickhouse.Insert{Database: c.Database, Table: c.Table, Input: block.Input(), Types: types}, nil
 }
 
 // irretrievable: rows that had been seen in a store are gone from it, and so are the records they came from.
@@ -266,44 +274,6 @@ func (t *target) irretrievable(e delivery.Send) error {
 		Position: waybill.Position{Topic: tp.Topic, Partition: tp.Partition, Offset: e.Rows[tp].Bounds().First},
 		Err:      fmt.Errorf("rows of batch %s are gone from the %s, and so are the records to make them from: %s", e.Batch.ID.Short(), e.Store, e.Rows),
 		Hint:     "find out what removes rows from the table, and bring them back"}
-}
-
-// accepts: the server fills columns that a block lacks with zeros, ignores those it has too many, and
-// casts types without a word. So a block whose plan is not the one that was compiled against the table
-// as it is now is compared with the table first.
-func (t *target) accepts(id waybill.PlanID) error {
-	if id == t.current.ID() {
-		return nil
-	}
-	t.mu.Lock()
-	p := t.plans[id]
-	t.mu.Unlock()
-	types := map[string]string{}
-	for _, c := range t.schema.Columns {
-		types[c.Name] = c.Type
-	}
-	for _, c := range p.Columns() {
-		if types[c.Name] != c.Type {
-			now := "is gone"
-			if types[c.Name] != "" {
-				now = "is now " + types[c.Name]
-			}
-			return &waybill.Error{Op: "clickhouse.insert", Pipeline: t.cfg.Name, Class: waybill.ClassSchema,
-				Err:  fmt.Errorf("a pending batch was gathered under plan %s, in which column %s is %s; in table %s it %s", id, c.Name, c.Type, t.name(), now),
-				Hint: "change the column back until the batch has settled"}
-		}
-	}
-	return nil
-}
-
-// changed reports whether the table is no longer what the plan was compiled against.
-func (t *target) changed(ctx context.Context) (bool, error) {
-	c := t.cfg.Sink.ClickHouse
-	schema, info, err := t.client.Describe(ctx, c.Database, c.Table, t.lineage)
-	if err != nil {
-		return waybill.ClassOf(err) == waybill.ClassSchema, err
-	}
-	return !reflect.DeepEqual(schema, t.schema) || !reflect.DeepEqual(info, t.info), nil
 }
 
 func (t *target) ledgerRows(l *life, e delivery.Send) []ledger.Row {
@@ -335,13 +305,17 @@ func (t *target) envelopes(l *life, e delivery.Send, d *data) ([]deadletter.Enve
 		set := have[tp]
 		set.Add(r.record.Offset)
 		have[tp] = set
-		out = append(out, deadletter.Of(&r.record, t.cfg.Name, e.Batch, reasonOf(&r.reject)))
+		out = append(out, deadletter.Of(&r.record, t.cfg.Name, e.Batch, r.reason))
 	}
 	refused := e.Rows.Minus(have)
 	if refused.Empty() {
 		return out, nil
 	}
 	decisions, err := t.ledger.Decisions(l.ctx, t.cfg.Name, e.Batch.Epoch, e.Batch.ID, t.name())
+	if err != nil {
+		return nil, err
+	}
+	keep, err := t.keeper(l.ctx, e.Batch)
 	if err != nil {
 		return nil, err
 	}
@@ -352,7 +326,7 @@ func (t *target) envelopes(l *life, e delivery.Send, d *data) ([]deadletter.Enve
 		// A record that is gone by now is kept as its position and the reason.
 		record := waybill.Record{Topic: dec.Topic, Partition: dec.Partition, Offset: dec.Offset}
 		_, err := l.sess.ReadSpan(l.ctx, dec.TopicPartition, waybill.Span{First: dec.Offset, Next: dec.Offset + 1}, func(r *waybill.Record) error {
-			record = own(r)
+			record = keep(r)
 			return nil
 		})
 		if err != nil {
@@ -367,6 +341,24 @@ func (t *target) envelopes(l *life, e delivery.Send, d *data) ([]deadletter.Enve
 		return nil, t.irretrievable(e)
 	}
 	return out, nil
+}
+
+// keeper is what may be stored of a record of the batch, as a dead letter.
+func (t *target) keeper(ctx context.Context, b *waybill.Batch) (func(*waybill.Record) waybill.Record, error) {
+	p, err := t.plan(ctx, b.Plan)
+	if err != nil {
+		return nil, err
+	}
+	proc, err := t.processor(p)
+	if err != nil {
+		return nil, err
+	}
+	block := proc.NewBlock()
+	return func(r *waybill.Record) waybill.Record {
+		block.Reset()
+		proc.Process(r, b.Epoch, block)
+		return proc.Keep(r)
+	}, nil
 }
 
 // reasonOf a rejection: what is wrong with the bytes, or with a value for its column.
@@ -400,7 +392,7 @@ func (t *target) present(ctx context.Context, store waybill.Store, b *waybill.Ba
 
 func (t *target) presence(epoch waybill.Epoch, spans []clickhouse.PartitionSpan) clickhouse.Presence {
 	return clickhouse.Presence{Database: t.cfg.Sink.ClickHouse.Database, Table: t.cfg.Sink.ClickHouse.Table, Lineage: t.lineage, Epoch: epoch,
-		HasProjection: t.info.OffsetProjection, Replicated: t.info.Replicated, Spans: spans}
+		HasProjection: t.now().info.OffsetProjection, Replicated: t.now().info.Replicated, Spans: spans}
 }
 
 // past is what the target and the dead letters hold at or past the offsets.
@@ -483,7 +475,7 @@ func (t *target) decisions(ctx context.Context, b *waybill.Batch) (delivery.RowS
 func (t *target) proveWindow(ctx context.Context, b *waybill.Batch) (inside bool, evidence string, err error) {
 	c := t.cfg.Sink.ClickHouse
 	tables := []string{c.Database + "." + c.Table}
-	for _, v := range t.info.Views {
+	for _, v := range t.now().info.Views {
 		tables = append(tables, v.Target.Database+"."+v.Target.Table)
 	}
 	return t.client.WindowProof(ctx, tables, time.UnixMilli(b.Time))

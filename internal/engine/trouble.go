@@ -33,6 +33,7 @@ const (
 	aboutPoll       subject = "poll"
 	aboutBrokers    subject = "brokers" // as the watch sees them
 	aboutServer     subject = "server"  // ClickHouse, as the watch sees it
+	aboutTable      subject = "table"   // reading it anew, or changing it
 )
 
 const (

@@ -18,6 +18,31 @@ type replanError struct{}
 
 func (*replanError) Error() string { return "the table has changed" }
 
+// outdated has the gatherer compile the plan anew before it goes on.
+func (l *life) outdated() {
+	l.stale.Store(true)
+	poke(l.wake)
+}
+
+// lookAgain compares the table with what it was, and has what has changed taken up.
+func (l *life) lookAgain() change {
+	changed, err := l.p.target.changed(l.ctx)
+	switch changed {
+	case tableChanged:
+		l.p.log.Warn("the table has changed: looking at it anew", "error", err)
+		l.cancel(&replanError{})
+	case columnsChanged:
+		l.outdated()
+	case unchanged:
+	}
+	return changed
+}
+
+// outdatedSince reports whether the table is no longer as it was read.
+func (l *life) outdatedSince(s *shape) bool {
+	return l.p.target.now() != s || l.lookAgain() != unchanged
+}
+
 // watch looks at the table, measures the server's clock (deadlines depend on it), notices its
 // restarts, and keeps end offsets, and so the lag, fresh for partitions that bring nothing.
 func (l *life) watch() {
@@ -39,9 +64,7 @@ func (l *life) watch() {
 			l.p.cleared(aboutMembership)
 			l.p.assigned.Store(true) // a member that there are no partitions for is told nothing
 		}
-		if changed, err := l.p.target.changed(l.ctx); changed {
-			l.p.log.Warn("the table has changed: compiling the plan anew", "error", err)
-			l.cancel(&replanError{})
+		if l.lookAgain() == tableChanged {
 			return
 		}
 		l.measureBatches()

@@ -77,7 +77,7 @@ func newWorldOn(t testing.TB, ch *chserver.Server, partitions int32) *world {
 func (w *world) table(extra string) {
 	w.Helper()
 	w.exec("DROP TABLE IF EXISTS "+w.db+".calls SYNC", fmt.Sprintf(`CREATE TABLE %s.calls (id UInt64, model LowCardinality(String), tokens UInt32 DEFAULT 7,
-		_topic LowCardinality(String), _partition Int32, _offset Int64, _epoch UInt32, %s%s)
+		_topic LowCardinality(String), _partition Int32, _offset Int64, _epoch UInt32, _rescued String, %s%s)
 		ENGINE = MergeTree ORDER BY id SETTINGS non_replicated_deduplication_window = 10000, lightweight_mutation_projection_mode = 'rebuild'`,
 		w.db, clickhouse.ProjectionDDL(contract.DefaultLineage()), extra))
 }
@@ -97,6 +97,7 @@ type spec struct {
 	addr        string // of ClickHouse, if not the server itself
 	sink        string // more of its section, in YAML
 	columns     string // more of the contract's, in YAML
+	modes       string // of the contract, in YAML: new fields are discarded, misfits dead letters
 	rows, bytes int    // of a batch
 }
 
@@ -117,12 +118,16 @@ func (w *world) file(s spec) *config.Pipeline {
 	if s.bytes == 0 {
 		s.bytes = 1 << 20
 	}
+	if s.modes == "" {
+		s.modes = "new_fields: discard\n  type_conflicts: freeze"
+	}
 	text := fmt.Sprintf(`
 name: %s
 source:
   kafka: {brokers: [%q], topic: %s%s}
   format: json
 contract:
+  %s
   columns:
     id: {type: UInt64, required: true}
     model: {type: LowCardinality(String)}
@@ -130,7 +135,7 @@ contract:
 sink:
   clickhouse: {url: "%s://default@%s/%s", table: calls, insert_deadline: %s%s}
 batch: {rows: %d, bytes: %d, age: 200ms}
-%s`, w.name, w.kafka.ListenAddrs()[0], topic, s.kafka, s.columns, s.scheme, s.addr, w.db, s.deadline, s.sink, s.rows, s.bytes, s.top)
+%s`, w.name, w.kafka.ListenAddrs()[0], topic, s.kafka, s.modes, s.columns, s.scheme, s.addr, w.db, s.deadline, s.sink, s.rows, s.bytes, s.top)
 	p, err := config.Parse("test.yaml", []byte(text), os.LookupEnv)
 	if err != nil {
 		w.Fatal(err)
@@ -194,6 +199,7 @@ type worker struct {
 	done    chan struct{}
 	err     error
 	budget  *engine.Budget
+	metrics *telemetry.Metrics
 	highest atomic.Int64 // of the budget
 	held    atomic.Int64
 	sockets sockets
@@ -205,12 +211,12 @@ func (w *world) start(cfg *config.Pipeline) *worker {
 	if testing.Verbose() {
 		level = slog.LevelDebug
 	}
-	r := &worker{w: w, done: make(chan struct{})}
+	r := &worker{w: w, done: make(chan struct{}), metrics: telemetry.NewMetrics("test")}
 	r.budget = engine.NewBudget(w.budget, func(used int64) {
 		r.held.Store(used)
 		r.highest.Store(max(used, r.highest.Load()))
 	})
-	r.p = engine.New(cfg, engine.Deps{Log: telemetry.NewLogger(w.Output(), false, level, false), Metrics: telemetry.NewMetrics("test"), Budget: r.budget,
+	r.p = engine.New(cfg, engine.Deps{Log: telemetry.NewLogger(w.Output(), false, level, false), Metrics: r.metrics, Budget: r.budget,
 		Drain: 20 * time.Second, Kafka: func(k *kafka.Config) {
 			k.HeartbeatInterval, k.MetadataMaxAge = 100*time.Millisecond, time.Second
 			k.Dialer = r.sockets.dial
@@ -352,4 +358,21 @@ func (w *world) wantFinding(kind string, n int) {
 	if got := w.query(sql); got != fmt.Sprint(n) {
 		w.Errorf("%s findings of kind %s, want %d", got, kind, n)
 	}
+}
+
+// rebalances of the worker so far.
+func (r *worker) rebalances() (n float64) {
+	r.w.Helper()
+	families, err := r.metrics.Gatherer().Gather()
+	if err != nil {
+		r.w.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "waybill_rebalances_total" {
+			for _, m := range f.GetMetric() {
+				n += m.GetCounter().GetValue()
+			}
+		}
+	}
+	return n
 }

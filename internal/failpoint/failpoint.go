@@ -25,6 +25,8 @@ const (
 	Assigned          Name = "assigned"            // partitions were assigned, nothing has been read
 	OffsetsFetched    Name = "offsets-fetched"     // positions and ledger tips are known
 	StartResolved     Name = "start-resolved"      // a start offset is known, but not committed
+	BeforeAlter       Name = "before-alter"        // events need another shape of the table, which is as it was
+	AfterAlter        Name = "after-alter"         // the table is changed, nothing is gathered under the new plan
 	BatchClosed       Name = "batch-closed"        // a batch is gathered, its intent is not sent
 	CommitBuilt       Name = "commit-built"        // an offset commit is built, but not sent
 	CommitAnswered    Name = "commit-answered"     // the broker has answered a commit, nobody has acted on it
@@ -48,7 +50,7 @@ const (
 
 // All lists every failpoint.
 func All() []Name {
-	return []Name{Assigned, OffsetsFetched, StartResolved, BatchClosed, CommitBuilt, CommitAnswered, BeforeTarget, DuringTarget, AfterTarget,
+	return []Name{Assigned, OffsetsFetched, StartResolved, BeforeAlter, AfterAlter, BatchClosed, CommitBuilt, CommitAnswered, BeforeTarget, DuringTarget, AfterTarget,
 		BeforeDeadLetters, AfterDeadLetters, BeforeLedger, AfterLedger, BeforeReadBack, AfterReadBack, BeforeRebuild, AfterRebuild,
 		BeforeClaim, AfterClaim, TailChecked, Revoked, Drained}
 }

@@ -47,26 +47,6 @@ func FindingBlock(findings []Noted) proto.Input {
 	}
 }
 
-// PlanBlock encodes one plan for an INSERT into TablePlans.
-func PlanBlock(id waybill.PlanID, text string, now time.Time) proto.Input {
-	at := millisColumn()
-	at.Append(now)
-	body := new(proto.ColStr)
-	body.Append(text)
-	return proto.Input{{Name: "id", Data: proto.ColUInt64{uint64(id)}}, {Name: "text", Data: body}, {Name: "first_seen", Data: at}}
-}
-
-// PlanText is the canonical text of a stored plan; found is false if there is none.
-func (s *Store) PlanText(ctx context.Context, id waybill.PlanID) (text string, found bool, err error) {
-	var v proto.ColStr
-	err = s.ch.Query(ctx, fmt.Sprintf("SELECT text AS v FROM %s WHERE id = %d ORDER BY first_seen LIMIT 1", s.table(TablePlans), uint64(id)),
-		proto.Results{{Name: "v", Data: &v}}, func(int) error {
-			text, found = v.Row(0), true
-			return nil
-		})
-	return text, found, renamed("ledger.plan", err)
-}
-
 // Decision is one record's fate that is not in the record: the server refused its row.
 type Decision struct {
 	Pipeline string

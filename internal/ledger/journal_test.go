@@ -34,19 +34,6 @@ func TestDecisions_FirstWins(t *testing.T) {
 	}
 }
 
-func TestPlans_RoundTrip(t *testing.T) {
-	w := newWorld(t)
-	const id = waybill.PlanID(1<<63 + 1)
-	if _, found, err := w.s.PlanText(t.Context(), id); found || err != nil {
-		t.Fatalf("found %v, error %v", found, err)
-	}
-	w.insert(TablePlans, PlanBlock(id, "a: 'b'\n\x00", now))
-	text, found, err := w.s.PlanText(t.Context(), id)
-	if text != "a: 'b'\n\x00" || !found || err != nil {
-		t.Errorf("%q, found %v, error %v", text, found, err)
-	}
-}
-
 func TestPipelines_RoundTrip(t *testing.T) {
 	w := newWorld(t)
 	p := Pipeline{Name: "p'q", ClusterID: "c", Topic: "t", TopicID: uuid.UUID{1, 2}, Epoch: 2, Target: "ai.t", FileHash: "h", FirstSeen: now}

@@ -94,11 +94,46 @@ func TestMigrate_WorkersRaceAndRepeat(t *testing.T) {
 			t.Errorf("worker %d: %v", i, err)
 		}
 	}
-	if got := testenv.QueryValue(t, srv.HTTPAddr(), "SELECT (count(), max(version)) FROM "+db+".meta"); got != "(1,1)" {
-		t.Errorf("(rows, version) in meta %s, want (1,1)", got)
+	if got := testenv.QueryValue(t, srv.HTTPAddr(), "SELECT (count(), max(version)) FROM "+db+".meta"); got != "(2,2)" {
+		t.Errorf("(rows, version) in meta %s, want (2,2)", got)
 	}
 	if err := New(connect(t, srv), db).Migrate(t.Context(), now); err != nil {
 		t.Errorf("again: %v", err)
+	}
+}
+
+// A database of version 1 with rows, brought to this version by several workers at once, answers as one that was made by it.
+func TestMigrate_FromVersion1(t *testing.T) {
+	srv := testenv.SharedClickHouse(t)
+	w := &world{T: t, srv: srv, ch: connect(t, srv)}
+	w.s = New(w.ch, testenv.Database(t, srv))
+	if err := w.s.apply(t.Context(), migrations[0], now); err != nil {
+		t.Fatal(err)
+	}
+	old := now.AddDate(0, 0, -20)
+	w.exec(fmt.Sprintf(`INSERT INTO %s.ledger (pipeline, epoch, topic, partition, first, next, offsets, batches, read, written, batch_time, plan)
+SELECT 'p', 1, 't', 0, number * 10, number * 10 + 10, 10, 1, 10, 10, fromUnixTimestamp64Milli(%d, 'UTC'), 7 FROM numbers(3)`, w.s.db, old.UnixMilli()),
+		"INSERT INTO "+w.s.db+".plans SELECT 7, 'text', now64(3)")
+	var all sync.WaitGroup
+	errs := make([]error, 6)
+	for i := range errs {
+		all.Go(func() { errs[i] = New(w.ch, w.s.db).Migrate(t.Context(), now) })
+	}
+	all.Wait()
+	for i, err := range errs {
+		if err != nil {
+			t.Errorf("worker %d: %v", i, err)
+		}
+	}
+	rescued := row(0, 30, 40, old)
+	rescued.Rescued = 4
+	w.insert(TableLedger, Block([]Row{rescued}))
+	w.exec("ALTER TABLE "+w.s.db+".ledger MODIFY SETTING merge_with_ttl_timeout = 0", "OPTIMIZE TABLE "+w.s.db+".ledger FINAL")
+	if got := w.value("SELECT tuple(first, next, read, rescued, plan_firsts) FROM " + w.s.db + ".ledger"); got != "(0,40,40,4,{7:0})" {
+		t.Errorf("rolled up %s", got)
+	}
+	if p, found, err := w.s.Plan(t.Context(), "", 7); !found || err != nil || p.Text != "text" {
+		t.Errorf("plan %+v, found %v, error %v", p, found, err)
 	}
 }
 
@@ -114,15 +149,15 @@ func TestMigrate_NewerSchemaIsRefused(t *testing.T) {
 func TestRow_RoundTrip(t *testing.T) {
 	w := newWorld(t)
 	r := row(3, 10, 20, now)
-	r.Counts = Counts{Read: 9, Written: 3, Filtered: 2, DeadLettered: 1, Tombstones: 1, Lost: 1, Deduplicated: 1}
+	r.Counts = Counts{Read: 9, Written: 3, Filtered: 2, DeadLettered: 1, Tombstones: 1, Lost: 1, Deduplicated: 1, Rescued: 2, Redacted: 4}
 	r.Checksum = 1<<63 + 5
 	if !r.Balanced() {
 		t.Fatal("not balanced")
 	}
 	w.insert(TableLedger, Block([]Row{r}))
-	got := testenv.QueryRows(t, w.srv.HTTPAddr(), "SELECT pipeline, epoch, topic, partition, first, next, offsets, batches, read, written, filtered, dead_lettered, tombstones, lost, deduplicated, checksum, hex(batch), batch_time, plan, decoder, target, topic_id, format FROM "+w.s.db+".ledger")
-	want := [][]string{{"p", "1", "t", "3", "10", "20", "10", "1", "9", "3", "2", "1", "1", "1", "1", "9223372036854775813",
-		"0A000000000000000000000000000000", "2026-11-22 12:00:00.000", "7", "1", "ai.t", "01000000-0000-0000-0000-000000000000", "1"}}
+	got := testenv.QueryRows(t, w.srv.HTTPAddr(), "SELECT pipeline, epoch, topic, partition, first, next, offsets, batches, read, written, filtered, dead_lettered, tombstones, lost, deduplicated, rescued, redacted, plan_firsts, checksum, hex(batch), batch_time, plan, decoder, target, topic_id, format FROM "+w.s.db+".ledger")
+	want := [][]string{{"p", "1", "t", "3", "10", "20", "10", "1", "9", "3", "2", "1", "1", "1", "1", "2", "4", "{7:10}", "9223372036854775813",
+		"0A000000000000000000000000000000", "2026-11-22 12:00:00.000", "7", "1", "ai.t", "01000000-0000-0000-0000-000000000000", "2"}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
@@ -306,6 +341,7 @@ func TestRollUp_KeepsTheAccount(t *testing.T) {
 		for i := part; i < 4000; i += 4 {
 			first := int64(i) * 1000
 			rows = append(rows, row(0, first, first+1000, old), row(1, first, first+1000, old))
+			rows[len(rows)-1].Rescued, rows[len(rows)-1].Redacted = 2, 3
 			if i%40 == 0 {
 				spans = append(spans, span(0, first, first+1000))
 			}
@@ -314,8 +350,8 @@ func TestRollUp_KeepsTheAccount(t *testing.T) {
 	}
 	w.insert(TableLedger, Block([]Row{row(0, 4_000_000, 4_000_010, now), row(1, 4_000_001, 4_000_010, now)}))
 	w.exec("OPTIMIZE TABLE " + w.s.db + ".ledger FINAL")
-	if n := w.value("SELECT (count(), sum(batches), sum(read), sum(checksum)) FROM " + w.s.db + ".ledger WHERE first < 4000000"); n != "(8,8000,8000000,8000000)" {
-		t.Errorf("(rows, batches, read, checksum) after the roll-up %s", n)
+	if n := w.value("SELECT (count(), sum(batches), sum(read), sum(checksum), sum(rescued), sum(redacted)) FROM " + w.s.db + ".ledger WHERE first < 4000000"); n != "(8,8000,8000000,8000000,8000,12000)" {
+		t.Errorf("(rows, batches, read, checksum, rescued, redacted) after the roll-up %s", n)
 	}
 	present, err := w.s.Present(t.Context(), "p", 1, spans)
 	if err != nil {

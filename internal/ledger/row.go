@@ -8,7 +8,7 @@ import (
 )
 
 // rowFormat is the version of what a ledger row means.
-const rowFormat = 1
+const rowFormat = 2
 
 // Row says what became of one batch's part of one partition. Its content is deterministic: whoever carries out the batch
 // writes the same row, so there is no worker, attempt or clock of its own in it.
@@ -27,9 +27,13 @@ type Row struct {
 	Checksum uint64 // order-free sum over the records read
 }
 
-// Counts is the conservation of records in a span: Read equals the sum of all others.
+// Counts is the conservation of records in a span: Read equals the sum of the others, but for the last two, which say
+// more of records that have been counted.
 type Counts struct {
 	Read, Written, Filtered, DeadLettered, Tombstones, Lost, Deduplicated int64
+
+	Rescued  int64 // of the written: records with values in the rescue column
+	Redacted int64 // of the read: records with values that were redacted
 }
 
 // Balanced reports whether law L2 holds.
@@ -45,6 +49,7 @@ func Block(rows []Row) proto.Input {
 		partition                                                     proto.ColInt32
 		first, next, offsets                                          proto.ColInt64
 		read, written, filtered, dead, tombstones, lost, deduplicated proto.ColInt64
+		rescued, redacted                                             proto.ColInt64
 		checksum, plan                                                proto.ColUInt64
 		decoder                                                       proto.ColUInt16
 		format                                                        proto.ColUInt8
@@ -69,6 +74,8 @@ func Block(rows []Row) proto.Input {
 		tombstones.Append(r.Tombstones)
 		lost.Append(r.Lost)
 		deduplicated.Append(r.Deduplicated)
+		rescued.Append(r.Rescued)
+		redacted.Append(r.Redacted)
 		checksum.Append(r.Checksum)
 		batch.Append(r.Batch[:])
 		batchTime.AppendRaw(proto.DateTime64(r.BatchTime))
@@ -84,6 +91,7 @@ func Block(rows []Row) proto.Input {
 		{Name: "offsets", Data: offsets}, {Name: "batches", Data: batches}, {Name: "read", Data: read},
 		{Name: "written", Data: written}, {Name: "filtered", Data: filtered}, {Name: "dead_lettered", Data: dead},
 		{Name: "tombstones", Data: tombstones}, {Name: "lost", Data: lost}, {Name: "deduplicated", Data: deduplicated},
+		{Name: "rescued", Data: rescued}, {Name: "redacted", Data: redacted},
 		{Name: "checksum", Data: checksum}, {Name: "batch", Data: batch}, {Name: "batch_time", Data: batchTime},
 		{Name: "plan", Data: plan}, {Name: "decoder", Data: decoder}, {Name: "target", Data: target},
 		{Name: "topic_id", Data: topicID}, {Name: "format", Data: format},

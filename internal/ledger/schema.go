@@ -19,6 +19,8 @@ const (
 	TableDecisions   = "decisions"
 	TableFindings    = "findings"
 	TablePipelines   = "pipelines"
+	TableChanges     = "schema_changes"
+	TableDrift       = "drift"
 )
 
 // GroupOffsets is how many offsets one rolled-up ledger row covers at most, give or take the last batch.
@@ -38,9 +40,10 @@ type migration struct {
 	statements []string // %s is the quoted database
 }
 
-var migrations = []migration{{1, []string{
-	createMeta, createLedger, createDeadLetters, createPlans, createDecisions, createFindings, createPipelines,
-}}}
+var migrations = []migration{
+	{1, []string{createMeta, createLedger, createDeadLetters, createPlans, createDecisions, createFindings, createPipelines}},
+	{2, []string{widenLedger, rollUpLedger, widenPlans, createChanges, createDrift}},
+}
 
 // schemaVersion is what this binary needs.
 func schemaVersion() uint32 { return migrations[len(migrations)-1].version }

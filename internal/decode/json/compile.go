@@ -9,15 +9,22 @@ import (
 type field struct {
 	index                        int // of the column in the block
 	name                         string
+	escaped                      string        // the name as JSON writes it
 	path                         contract.Path // in the event; nil if the value comes from elsewhere
 	asJSON                       bool
 	each                         bool // the path collects from an array: values go into the column's elements
 	length                       int  // of an Array's rows, 0 is any
 	format                       column.TimeFormat
 	onMissing, onNull, onInvalid contract.Policy
+	instead                      contract.Policy // what the column gets where the value is rescued
+	evolve                       bool
+	// node is where the column's values lie: the array, if each.
+	node      *node
+	conflicts []*conflict
 	// fallback is a column of the same type with one row: what policy default writes.
 	fallback column.Column
 	filled   Defaults
+	nulls    int64 // nulls that became NULL
 	rounded  int64 // values that lost digits
 
 	// mark is the number of the record that has filled the column last.
@@ -33,7 +40,10 @@ type field struct {
 
 // compile adds a column of the plan.
 func (d *Decoder) compile(index int, c contract.PlanColumn) error {
-	if c.Lineage || c.Source == contract.SourceRescued {
+	if c.Source == contract.SourceRescued {
+		return nil
+	}
+	if c.Lineage {
 		d.others = append(d.others, &source{field: field{index: index, name: c.Name}, source: c.Source, lineage: true})
 		return nil
 	}
@@ -42,7 +52,12 @@ func (d *Decoder) compile(index int, c contract.PlanColumn) error {
 		return err
 	}
 	if c.Source != contract.SourceField {
-		s := &source{field: *f, source: c.Source, header: c.Header}
+		s := &source{field: *f, source: c.Source, header: c.Header, where: recordPath(c)}
+		s.place = placeNamed(s.where)
+		if c.Source == contract.SourceExpr {
+			s.expr = d.exprs
+			d.exprs++
+		}
 		d.others, d.counted = append(d.others, s), append(d.counted, &s.field)
 		return nil
 	}
@@ -74,8 +89,8 @@ func newField(index int, c contract.PlanColumn, col column.Column) (*field, erro
 		return nil, err
 	}
 	return &field{
-		index: index, name: c.Name, asJSON: c.As == "json", length: c.Length, format: format, fallback: fallback,
-		onMissing: c.OnMissing, onNull: c.OnNull, onInvalid: c.OnInvalid,
+		index: index, name: c.Name, escaped: string(appendEscaped(nil, c.Name)), asJSON: c.As == "json", length: c.Length, format: format, fallback: fallback,
+		onMissing: c.OnMissing, onNull: c.OnNull, onInvalid: c.OnInvalid, instead: c.Instead, evolve: c.Evolve,
 	}, nil
 }
 
@@ -87,6 +102,9 @@ func (d *Decoder) bind(b *column.Block) {
 	}
 	for _, s := range d.others {
 		s.bind(b)
+	}
+	if d.rescue.index >= 0 {
+		d.rescue.column = b.Columns[d.rescue.index]
 	}
 }
 

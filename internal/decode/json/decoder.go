@@ -36,7 +36,10 @@ type Decoder struct {
 	others []*source // columns that do not come from the event
 	// counted are the fields of both that have policies.
 	counted []*field
-	freeze  bool
+	exprs   int // SourceExpr columns
+	modes   contract.Modes
+	learnt  int // slots of unmapped members, in all nodes
+	rescue  rescuer
 	validator
 	counters
 
@@ -48,11 +51,14 @@ type Decoder struct {
 	visit   uint64 // of an object, ever growing: what marks of members are compared with
 	rounded int
 	reject  *Reject
-	bail    bool   // a matter for the judge, whatever the policies say
-	padded  []byte // the memory of its text, see inputOf
-	moments column.Moments
-	scratch []byte // an unescaped string
-	keys    []span // of the map being filled
+	// substituted are the columns that have got something else than what the event says, or nothing.
+	substituted int
+	blank       bool
+	computed    [][]byte
+	padded      []byte // the memory of its text, see inputOf
+	moments     column.Moments
+	scratch     []byte // an unescaped string
+	keys        []span // of the map being filled
 	// strangers are the names, in quotes, that the objects being scanned have and no node knows.
 	strangers []span
 	hashes    hashSet // of the keys of a large map
@@ -63,7 +69,7 @@ type span struct{ start, end int }
 
 // New compiles a decoder for a plan. A plan that was made for another version of the decoder is refused.
 func New(p *contract.Plan) (*Decoder, error) {
-	d := &Decoder{plan: p, freeze: p.NewFields().Default == contract.ModeFreeze, root: &node{}}
+	d := &Decoder{plan: p, modes: p.NewFields(), rescue: newRescuer(p), root: newNode(nil)}
 	if p.DecoderVersion() != Version {
 		return nil, newError(fmt.Errorf("the plan is for decoder version %d, this is version %d", p.DecoderVersion(), Version))
 	}
@@ -80,7 +86,15 @@ func New(p *contract.Plan) (*Decoder, error) {
 			return nil, newError(fmt.Errorf("column %s: %w", c.Name, err))
 		}
 	}
-	d.root.finish(false)
+	for _, m := range d.modes.Paths {
+		path, err := contract.ParsePath(m.Path)
+		if err != nil {
+			return nil, newError(fmt.Errorf("new_fields: %s: %w", m.Path, err))
+		}
+		d.root.addMode(path)
+	}
+	d.root.finish(d.modes, false)
+	d.root.visit(d.teach)
 	return d, nil
 }
 
@@ -110,7 +124,7 @@ func (d *Decoder) DecodeEvent(rec *waybill.Record, text []byte, computed [][]byt
 	if d.into != b {
 		d.bind(b)
 	}
-	d.text, d.row = text, b.Columns[0].Rows()
+	d.text, d.computed, d.row = text, computed, b.Columns[0].Rows()
 	d.begin()
 	ok := d.scanRecord() && d.finish(rec, epoch)
 	if !ok {
@@ -121,15 +135,24 @@ func (d *Decoder) DecodeEvent(rec *waybill.Record, text []byte, computed [][]byt
 			return Outcome{Kind: Rejected, Reject: d.reject}
 		}
 	}
+	return d.written(rec)
+}
+
+// written counts what the row at hand brought.
+func (d *Decoder) written(rec *waybill.Record) Outcome {
 	d.commit()
-	return Outcome{Kind: Written, Rounded: d.rounded}
+	if len(d.notes) > 0 {
+		d.commitNotes(rec)
+	}
+	return Outcome{Kind: Written, Rounded: d.rounded, Rescued: len(d.rescue.entries), Blank: d.blank}
 }
 
 // begin forgets what was noted of a record.
 func (d *Decoder) begin() {
 	d.record++
-	d.bail = false
-	d.rounded, d.reject, d.pending, d.strangers = 0, nil, d.pending[:0], d.strangers[:0]
+	d.rounded, d.substituted, d.reject = 0, 0, nil
+	d.pending, d.notes, d.strangers = d.pending[:0], d.notes[:0], d.strangers[:0]
+	d.rescue.begin()
 }
 
 // scanRecord takes the whole text as one row's fields; false if it cannot.
@@ -151,10 +174,12 @@ func (d *Decoder) finish(rec *waybill.Record, epoch waybill.Epoch) bool {
 			return false
 		}
 	}
+	d.blank = d.substituted == len(d.fields) && d.substituted > 0
 	for _, s := range d.others {
 		if !d.fromRecord(s, rec, epoch) {
 			return false
 		}
 	}
+	d.finishRescue()
 	return true
 }

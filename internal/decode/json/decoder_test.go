@@ -351,11 +351,11 @@ func TestDecode_UnmappedFieldsAreCounted(t *testing.T) {
 	}
 	decode(d, `{"rejected":1,"a":{"n":-1}}`) // kept whole as a dead letter, so not counted
 	want := map[string]int64{"a.`x.y`": 3, "new": 3, "new2": 3}
-	if got := d.Unmapped(); !maps.Equal(got, want) {
+	if got := unmapped(d); !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 	decode(d, `{"new":1}`)
-	if got := d.Unmapped(); !maps.Equal(got, map[string]int64{"new": 1}) {
+	if got := unmapped(d); !maps.Equal(got, map[string]int64{"new": 1}) {
 		t.Errorf("after draining: %v", got)
 	}
 	frozen := newDecoder(t, contract.Contract{Columns: columns, NewFields: contract.Modes{Default: contract.ModeFreeze}})
@@ -374,12 +374,12 @@ func TestDecode_UnmappedIsBounded(t *testing.T) {
 		decode(d, fmt.Sprintf(`{"f%d":1}`, i))
 	}
 	decode(d, `{"f0":1,"one more":1}`)
-	got := d.Unmapped()
-	if len(got) != maxUnmapped+1 || got[OtherPaths] != 8 || got["f0"] != 2 {
-		t.Errorf("%d paths, %d others, f0 %d", len(got), got[OtherPaths], got["f0"])
+	got := unmapped(d)
+	if len(got) != maxUnmapped+1 || got[contract.OtherPaths] != 8 || got["f0"] != 2 {
+		t.Errorf("%d paths, %d others, f0 %d", len(got), got[contract.OtherPaths], got["f0"])
 	}
 	decode(d, `{"one more":1}`)
-	if got := d.Unmapped(); !maps.Equal(got, map[string]int64{"one more": 1}) {
+	if got := unmapped(d); !maps.Equal(got, map[string]int64{"one more": 1}) {
 		t.Errorf("after draining: %v", got)
 	}
 }
@@ -412,7 +412,7 @@ func TestDecode_LineageOfOtherTypes(t *testing.T) {
 	s := contract.TableSchema{Columns: []contract.TableColumn{{Name: "_topic", Type: "String"}, {Name: "_partition", Type: "Int32"}, {Name: "_offset", Type: "Int64"}}}
 	for _, partition := range []string{"Int32", "UInt32"} {
 		s.Columns[1].Type = partition
-		p, err := contract.Compile(contract.Contract{}, s, contract.Lineage{Topic: "_topic", Partition: "_partition", Offset: "_offset"}, Version)
+		p, err := contract.Compile(contract.Contract{NewFields: contract.Modes{Default: contract.ModeDiscard}}, s, contract.Lineage{Topic: "_topic", Partition: "_partition", Offset: "_offset"}, Version)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -448,14 +448,14 @@ func TestDecode_Event(t *testing.T) {
 	if text := strings.Join(got, "\n") + "\n"; text != string(want) {
 		t.Errorf("got\n%s\nwant\n%s", text, want)
 	}
-	if u := d.Unmapped(); !maps.Equal(u, map[string]int64{"event.kind": 1}) {
+	if u := unmapped(d); !maps.Equal(u, map[string]int64{"event.kind": 1}) {
 		t.Errorf("unmapped %v", u)
 	}
 }
 
 func TestNew_RefusesAnotherDecoderVersion(t *testing.T) {
 	s := contract.TableSchema{Columns: []contract.TableColumn{{Name: "_topic", Type: "String"}, {Name: "_partition", Type: "Int32"}, {Name: "_offset", Type: "Int64"}}}
-	p, err := contract.Compile(contract.Contract{}, s, contract.Lineage{Topic: "_topic", Partition: "_partition", Offset: "_offset"}, Version+1)
+	p, err := contract.Compile(contract.Contract{NewFields: contract.Modes{Default: contract.ModeDiscard}}, s, contract.Lineage{Topic: "_topic", Partition: "_partition", Offset: "_offset"}, Version+1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,7 +54,7 @@ func drawPolicies(t *rapid.T, col contract.Column) contract.Column {
 
 func compiles(col contract.Column) bool {
 	schema := contract.TableSchema{Columns: []contract.TableColumn{
-		{Name: "_topic", Type: "String"}, {Name: "_partition", Type: "Int32"}, {Name: "_offset", Type: "Int64"},
+		{Name: "_topic", Type: "String"}, {Name: "_partition", Type: "Int32"}, {Name: "_offset", Type: "Int64"}, {Name: "_rescued", Type: "String"},
 		{Name: col.Name, Type: col.Type},
 	}}
 	_, err := contract.Compile(contract.Contract{Columns: []contract.Column{col}}, schema,

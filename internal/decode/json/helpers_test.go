@@ -57,3 +57,14 @@ func wire(t testing.TB, b *column.Block) string {
 	}
 	return string(buf.Buf)
 }
+
+// unmapped are the new fields that a decoder has counted, by path; it drains them.
+func unmapped(d *Decoder) map[string]int64 {
+	out := map[string]int64{}
+	for _, f := range d.Drift() {
+		if f.Kind == contract.DriftNewField {
+			out[f.Path] += f.Count
+		}
+	}
+	return out
+}

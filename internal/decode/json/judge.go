@@ -20,109 +20,126 @@ func (d *Decoder) judge() bool {
 
 // walkObject walks the object that starts at i.
 func (d *Decoder) walkObject(n *node, i int) bool {
-	if !d.unreachable(n.inArray, i) {
-		return false
-	}
 	seen := map[string]bool{}
 	for c := enter(d.text, i); !c.done(); {
 		at := c.i
-		name := string(d.unquote(c.key()))
+		quoted := c.key()
+		name := string(d.unquote(quoted))
 		if seen[name] {
 			return d.twice(append(slices.Clip(n.path), contract.Step{Name: name}), duplicate(at))
 		}
 		seen[name] = true
-		child := n.children[name]
-		if child == nil && !n.taken && !d.unmapped(n, name, c.i) {
-			return false
-		}
 		start, end := c.value()
-		if child != nil && !d.walk(child, start, end) {
+		ok := false
+		if child := n.children[name]; child != nil {
+			ok = d.walk(child, start, end)
+		} else {
+			ok = d.unmapped(n, name, span{at, at + len(quoted)}, span{start, end})
+		}
+		if !ok {
 			return false
 		}
 	}
 	return true
 }
 
-func memberPath(n *node, name string) string {
-	return append(slices.Clip(n.path), contract.Step{Name: name}).String()
-}
-
-// unmapped counts or refuses a member that no column takes.
-func (d *Decoder) unmapped(n *node, name string, at int) bool {
-	if d.freeze {
-		d.reject = &Reject{Code: NewField, Path: memberPath(n, name), ByteOffset: at,
-			Message: "no column takes this field, and new_fields is freeze"}
-		return false
+// unmapped treats a member that no path leads to.
+func (d *Decoder) unmapped(n *node, name string, member, value span) bool {
+	if n.taken {
+		return true
 	}
 	s := n.slots[name]
 	if s == nil {
-		if s = d.newSlot(n, name); s == nil {
-			d.pending = append(d.pending, &d.other)
-			return true
-		}
-		if plain(name) && len(name) < maxMember {
+		if s = d.newSlot(n, name); s != nil && plain(name) {
 			n.spell(name, s)
 		}
 	}
-	d.pending = append(d.pending, &s.count)
+	switch {
+	case s != nil:
+		return d.strayed(s.stray, value)
+	case n.mode == contract.ModeFreeze:
+		return d.frozen(append(slices.Clip(n.path), contract.Step{Name: name}).String(), value.start)
+	}
+	d.noteStranger(n, member, value)
 	return true
+}
+
+// strayed treats a value that no column takes.
+func (d *Decoder) strayed(s *stray, value span) bool {
+	if s == nil {
+		return true
+	}
+	if s.mode == contract.ModeFreeze {
+		return d.frozen(s.path, value.start)
+	}
+	d.noteStray(s, value)
+	return true
+}
+
+func (d *Decoder) frozen(path string, at int) bool {
+	d.reject = &Reject{Code: NewField, Path: path, ByteOffset: at, Message: "no column takes this field, and new_fields is freeze"}
+	return false
 }
 
 // walk hands a value to the columns that take it and goes down to those that take parts of it.
 func (d *Decoder) walk(n *node, start, end int) bool {
 	for _, f := range n.takers {
-		if !d.put(f, start, end) {
+		if !d.put(f, n, start, end) {
 			return false
 		}
 	}
-	if n.isLeaf() {
+	open := d.text[start]
+	switch {
+	case n.isLeaf() && len(n.takers) > 0:
+		return true
+	case !n.led():
+		if !n.opens(open) || skipSpace(d.text, start+1) == end-1 {
+			return d.strayed(n.stray, span{start, end})
+		}
+	case open == 'n':
 		return true
 	}
-	switch d.text[start] {
-	case 'n':
-		return true
-	case '{':
-		if len(n.inObject) > 0 || n.taken {
-			return d.walkObject(n, start)
-		}
-	case '[':
-		if len(n.inArray) > 0 {
-			return d.walkArray(n, start)
-		}
-	}
-	return d.unreachable(n.inObject, start) && d.unreachable(n.inArray, start)
-}
-
-// walkArray walks the array that starts at i.
-func (d *Decoder) walkArray(n *node, i int) bool {
-	if !d.unreachable(n.inObject, i) {
+	if open != '{' && !d.unreachable(n, n.inObject, span{start, end}) || open != '[' && !d.unreachable(n, n.inArray, span{start, end}) {
 		return false
 	}
-	elements, index := n.elements, 0
-	for c := enter(d.text, i); !c.done(); index++ {
-		start, end := c.value()
-		if n.each != nil && !d.collect(n.each, start, end) {
-			return false
-		}
-		if len(elements) > 0 && elements[0].index == index {
-			if !d.walk(elements[0].node, start, end) {
-				return false
-			}
-			elements = elements[1:]
-		}
+	switch {
+	case open == '{' && (len(n.inObject) > 0 || !n.led()):
+		return d.walkObject(n, start)
+	case open == '[' && (len(n.inArray) > 0 || !n.led()):
+		return d.walkArray(n, span{start, end})
 	}
-	return n.each == nil || d.endCollect(n.each, i)
+	return true
 }
 
-// collect lets columns take their part of one element. A column that has got a substitute for the whole array
-// takes no more.
-func (d *Decoder) collect(e *each, start, end int) bool {
+// walkArray walks an array.
+func (d *Decoder) walkArray(n *node, array span) bool {
+	elements, index := n.elements, 0
+	n.each.array = array
+	level := d.rescue.enter()
+	for c := enter(d.text, array.start); !c.done(); index++ {
+		start, end := c.value()
+		d.rescue.around[level] = index
+		e := n.each.node
+		if len(elements) > 0 && elements[0].index == index {
+			e, elements = elements[0].node, elements[1:]
+		}
+		if !d.collect(n.each, e, start, end) {
+			return false
+		}
+	}
+	d.rescue.leave()
+	return d.endCollect(n, array)
+}
+
+// collect lets columns take their part of one element, whose node is n. A column that has got a substitute for the
+// whole array takes no more.
+func (d *Decoder) collect(e *each, n *node, start, end int) bool {
 	for _, f := range e.fields {
 		if f.mark != d.record {
 			f.before = f.list.Elem().Rows()
 		}
 	}
-	if !d.walk(e.node, start, end) {
+	if !d.walk(n, start, end) {
 		return false
 	}
 	for _, f := range e.fields {
@@ -133,52 +150,41 @@ func (d *Decoder) collect(e *each, start, end int) bool {
 	return true
 }
 
-func (d *Decoder) endCollect(e *each, at int) bool {
-	for _, f := range e.fields {
+// endCollect finishes the rows of columns that collected from the array at n.
+func (d *Decoder) endCollect(n *node, array span) bool {
+	for _, f := range n.each.fields {
 		switch {
 		case f.mark == d.record:
 		case f.endList():
 			f.mark = d.record
-		case !d.invalid(f, wrongLength(f, at)):
+		case !d.invalid(f, n, wrongLength(f, array.start), array):
 			return false
 		}
 	}
 	return true
 }
 
-// unreachable treats columns as invalid: the value at i is of no kind that their paths could go through.
-func (d *Decoder) unreachable(fields []*field, i int) bool {
+// unreachable treats columns as invalid: the value at n is of no kind that their paths could go through.
+func (d *Decoder) unreachable(n *node, fields []*field, value span) bool {
 	for _, f := range fields {
-		fail := failure{code: WrongType, at: i, message: "the path leads through " + kindOf(d.text[i])}
-		if f.mark != d.record && !d.invalid(f, fail) {
+		fail := failure{code: WrongType, at: value.start, message: "the path leads through " + kindOf(d.text[value.start])}
+		if f.mark != d.record && !d.invalid(f, n, fail, value) {
 			return false
 		}
 	}
 	return true
 }
 
-// put appends a value to a column, by the column's policies.
-func (d *Decoder) put(f *field, start, end int) bool {
+// put appends the value at n to a column, by the column's policies.
+func (d *Decoder) put(f *field, n *node, start, end int) bool {
 	switch {
 	case f.mark == d.record: // has got a substitute for the whole array
 		return true
 	case d.text[start] == 'n':
-		return d.null(f, start)
-	}
-	c := f.col
-	if f.each {
-		c = f.list.Elem()
+		return d.null(f, span{start, end})
 	}
 	before := d.rounded
-	fail := failure{}
-	if f.asJSON {
-		appendText(c, d.text[start:end])
-	} else {
-		fail = d.write(c, f.format, start, end)
-	}
-	if fail.code == "" && f.length > 0 && !f.each && !f.hasLength() {
-		fail = wrongLength(f, start)
-	}
+	fail := d.fill(f, start, end)
 	switch fail.code {
 	case "":
 	case DuplicateKey:
@@ -186,7 +192,7 @@ func (d *Decoder) put(f *field, start, end int) bool {
 		return d.twice(slices.Concat(f.path, fail.inner), fail)
 	default:
 		d.rounded = before // what was rounded is not in the row
-		return d.invalid(f, fail)
+		return d.invalid(f, n, fail, span{start, end})
 	}
 	for range d.rounded - before {
 		d.pending = append(d.pending, &f.rounded)
@@ -197,6 +203,23 @@ func (d *Decoder) put(f *field, start, end int) bool {
 	return true
 }
 
+// fill appends a value to a column.
+func (d *Decoder) fill(f *field, start, end int) (fail failure) {
+	c := f.col
+	if f.each {
+		c = f.list.Elem()
+	}
+	if f.asJSON {
+		appendText(c, d.text[start:end])
+	} else {
+		fail = d.write(c, f.format, start, end)
+	}
+	if fail.code == "" && f.length > 0 && !f.each && !f.hasLength() {
+		fail = wrongLength(f, start)
+	}
+	return fail
+}
+
 // twice rejects a record for a duplicate name: no policy helps, since nobody knows what the event says.
 func (d *Decoder) twice(path contract.Path, fail failure) bool {
 	d.reject = &Reject{Code: fail.code, Path: path.String(), ByteOffset: fail.at, Message: fail.message}
@@ -205,12 +228,15 @@ func (d *Decoder) twice(path contract.Path, fail failure) bool {
 
 // missing applies on_missing.
 func (d *Decoder) missing(f *field) bool {
-	return d.instead(f, f.onMissing, &f.filled.Missing,
-		failure{code: MissingRequired, at: -1, message: "the event has no such field"})
+	if d.substitute(f, f.onMissing, &f.filled.Missing) {
+		return true
+	}
+	return d.dead(f, failure{code: MissingRequired, at: -1, message: "the event has no such field"})
 }
 
 // null applies on_null. NULL for null is no substitution.
-func (d *Decoder) null(f *field, at int) bool {
+func (d *Decoder) null(f *field, value span) bool {
+	fail := failure{code: NullRequired, at: value.start, message: "the field is null"}
 	switch {
 	case f.each:
 		d.nullElement(f)
@@ -218,22 +244,31 @@ func (d *Decoder) null(f *field, at int) bool {
 	case f.onNull == contract.Null:
 		appendNull(f.col)
 		f.mark = d.record
+		d.pending = append(d.pending, &f.nulls)
 		return true
+	case f.onNull == contract.Rescue:
+		d.refused(f, f.node, f.onNull, fail, value)
+		return d.substitute(f, f.instead, nil)
 	}
-	return d.instead(f, f.onNull, &f.filled.Null, failure{code: NullRequired, at: at, message: "the field is null"})
+	return d.substitute(f, f.onNull, &f.filled.Null) || d.dead(f, fail)
 }
 
-// invalid applies on_invalid, after taking back what a half-written value left.
-func (d *Decoder) invalid(f *field, fail failure) bool {
+// invalid applies on_invalid to the value at n, after taking back what a half-written value left.
+func (d *Decoder) invalid(f *field, n *node, fail failure, value span) bool {
 	f.col.Truncate(d.row)
-	return d.instead(f, f.onInvalid, &f.filled.Invalid, fail)
+	p, count := f.onInvalid, &f.filled.Invalid
+	switch p {
+	case contract.DeadLetter:
+		return d.dead(f, fail)
+	case contract.Rescue:
+		p, count = f.instead, nil
+	}
+	d.refused(f, n, f.onInvalid, fail, value)
+	return d.substitute(f, p, count)
 }
 
-// instead writes what the policy says instead of the event's value, or rejects the record.
-func (d *Decoder) instead(f *field, p contract.Policy, count *int64, fail failure) bool {
-	if d.substitute(f, p, count) {
-		return true
-	}
+// dead rejects the record for a field.
+func (d *Decoder) dead(f *field, fail failure) bool {
 	d.reject = &Reject{fail.code, f.name, f.path.String(), fail.at, fail.message}
 	return false
 }

@@ -11,7 +11,7 @@ type slot struct {
 	name  string
 	child *node  // nil: no path goes there
 	only  *field // of child
-	count int64  // of an unmapped one: rows that had it, since the last drain
+	stray *stray // if no path goes there; nil if a column takes the whole object
 	seen  uint64 // the visit of an object that has had it
 }
 

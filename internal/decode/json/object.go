@@ -1,6 +1,10 @@
 package json
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/waybill-data/waybill/internal/contract"
+)
 
 // The scanner's functions take the index where something begins in the text and return the index after it,
 // or -1 if they cannot take it: the text may be broken there, or it may be a matter for the judge.
@@ -70,7 +74,7 @@ func (d *Decoder) member(t input, n *node, s *slot, i, depth int) int {
 	if s.child != nil {
 		return d.value(t, s.child, i, depth)
 	}
-	return d.ignore(t, n, &s.count, i, depth)
+	return d.stray(t, s.stray, i, depth)
 }
 
 // maxStrangers bounds the members of one object that could not be learnt: they are compared pair by pair.
@@ -91,11 +95,15 @@ func (d *Decoder) stranger(t input, n *node, i, depth, base int) int {
 			return -1
 		}
 	}
-	d.strangers = append(d.strangers, span{i, end})
-	if i = colon(t, end); i < 0 {
+	member := span{i, end}
+	d.strangers = append(d.strangers, member)
+	if i = colon(t, end); i < 0 || !n.taken && n.mode == contract.ModeFreeze {
 		return -1
 	}
-	return d.ignore(t, n, &d.other, i, depth)
+	if end = skip(t, i, depth); end >= 0 && !n.taken {
+		d.noteStranger(n, member, span{i, end})
+	}
+	return end
 }
 
 // colon steps over the colon at i and blanks around it.
@@ -126,15 +134,17 @@ func (d *Decoder) lookup(t input, n *node, last *member, i int) (m *member, next
 	return m, colon(t, end)
 }
 
-// ignore counts and skips the value of a member that no column takes.
-func (d *Decoder) ignore(t input, n *node, count *int64, i, depth int) int {
-	if !n.taken {
-		if d.freeze {
-			return -1
-		}
-		d.pending = append(d.pending, count)
+// stray scans a value that no column takes.
+func (d *Decoder) stray(t input, s *stray, i, depth int) int {
+	next := skip(t, i, depth)
+	if s == nil || next < 0 {
+		return next
 	}
-	return skip(t, i, depth)
+	if s.mode == contract.ModeFreeze {
+		return -1
+	}
+	d.noteStray(s, span{i, next})
+	return next
 }
 
 // learn makes a spelling, quotes included, known at n; nil if there are too many already.
@@ -165,15 +175,21 @@ func (d *Decoder) value(t input, n *node, i, depth int) int {
 			return -1
 		}
 	}
-	if n.isLeaf() {
+	c := t.at(i)
+	switch {
+	case n.isLeaf() && len(n.takers) > 0:
 		return end
-	}
-	switch t.at(i) {
-	case 'n':
+	case !n.led():
+		if !n.opens(c) || t.at(blanks(t, i+1)) == c+2 {
+			return d.stray(t, n.stray, i, depth)
+		}
+	case c == 'n':
 		return literal(t, i, "null")
-	case '{':
+	}
+	switch {
+	case c == '{' && n.object:
 		return d.object(t, n, i, depth+1)
-	case '[':
+	case c == '[' && n.each != nil:
 		return d.array(t, n, i, depth+1)
 	}
 	return -1 // the columns below have a value of the wrong type
@@ -186,31 +202,24 @@ func (d *Decoder) array(t input, n *node, i, depth int) int {
 	}
 	elements := n.elements
 	next := i
+	level := d.rescue.enter()
 	for index := 0; ; index++ {
 		if next = nextElement(t, next, index); next < 0 || t.at(next) == ']' {
 			break
 		}
-		start := next
-		next = -1
-		if n.each != nil {
-			if next = d.eachOf(t, n.each, start, depth); next < 0 {
-				return -1
-			}
+		d.rescue.around[level] = index
+		e := n.each.node
+		if len(elements) > 0 && elements[0].index == index {
+			e, elements = elements[0].node, elements[1:]
 		}
-		switch {
-		case len(elements) > 0 && elements[0].index == index:
-			next = d.value(t, elements[0].node, start, depth)
-			elements = elements[1:]
-		case n.each == nil:
-			next = skip(t, start, depth)
-		}
-		if next < 0 {
+		if next = d.eachOf(t, n.each, e, next, depth); next < 0 {
 			return -1
 		}
 	}
-	if next < 0 || n.each != nil && !d.endEach(n.each) {
+	if next < 0 || !d.endEach(n.each) {
 		return -1
 	}
+	d.rescue.leave()
 	return next + 1
 }
 
@@ -232,12 +241,12 @@ func nextElement(t input, i, index int) int {
 	return -1
 }
 
-// eachOf lets columns take their part of one element.
-func (d *Decoder) eachOf(t input, e *each, i, depth int) int {
+// eachOf lets columns take their part of one element, whose node is n.
+func (d *Decoder) eachOf(t input, e *each, n *node, i, depth int) int {
 	for _, f := range e.fields {
 		f.before = f.list.Elem().Rows()
 	}
-	end := d.value(t, e.node, i, depth)
+	end := d.value(t, n, i, depth)
 	if end < 0 {
 		return -1
 	}

@@ -25,8 +25,7 @@ func judged(d *Decoder, rec *waybill.Record, epoch waybill.Epoch, b *column.Bloc
 		b.Truncate(d.row)
 		return Outcome{Kind: Rejected, Reject: d.reject}
 	}
-	d.commit()
-	return Outcome{Kind: Written, Rounded: d.rounded}
+	return d.written(rec)
 }
 
 // row is what a record becomes, or what it is rejected for.
@@ -62,7 +61,7 @@ func TestDecode_ArrayPaths(t *testing.T) {
 		{`{"messages":[{},{"role":1}]}`, `wrong_type all messages[*].role@24`},
 		{`{"messages":{"role":"a"}}`, `wrong_type first messages[0].role@12`},
 		{`{"messages":["a"]}`, `wrong_type all messages[*].role@13`},
-		{`{"messages":[{"role":"a","role":"b"}]}`, "duplicate_key  messages[*].role@25"},
+		{`{"messages":[{"role":"a","role":"b"}]}`, "duplicate_key  messages[0].role@25"},
 		{`{"m":[0,{}]}`, `wrong_type deep m[1][0]@8`},
 		{`{"v":[1]}`, `|NULL|[]|[]|0|[]`},
 		{`{"v":[1,2,3]}`, `|NULL|[]|[]|0|[]`},
@@ -95,8 +94,8 @@ func TestDecode_ArrayPathsAreCounted(t *testing.T) {
 	if got := d.Defaulted(); got["a"] != (Defaults{Missing: 1, Null: 1}) {
 		t.Errorf("defaulted %+v", got)
 	}
-	want := map[string]int64{"e[*].b": 1, "e[*].new": 2, "e[*].other": 1, "e[0].new": 1}
-	if got := d.Unmapped(); !maps.Equal(got, want) {
+	want := map[string]int64{"e[*].new": 2, "e[*].other": 1}
+	if got := unmapped(d); !maps.Equal(got, want) {
 		t.Errorf("unmapped %v, want %v", got, want)
 	}
 	if out, _ := decode(d, `{"e":[]}`); out.Reject == nil || out.Reject.Code != MissingRequired || out.Reject.Path != "e[0].b" {
@@ -157,7 +156,7 @@ func TestDecode_TableDefaultIsSentAsNull(t *testing.T) {
 		{Name: "_topic", Type: "String"}, {Name: "_partition", Type: "UInt32"}, {Name: "_offset", Type: "UInt64"}, {Name: "_epoch", Type: "UInt32"},
 	}}
 	nine := "9"
-	p, err := contract.Compile(contract.Contract{Columns: []contract.Column{{Name: "n", Type: "UInt32", OnInvalid: contract.TableDefault},
+	p, err := contract.Compile(contract.Contract{NewFields: contract.Modes{Default: contract.ModeDiscard}, TypeConflicts: contract.Modes{Default: contract.ModeFreeze}, Columns: []contract.Column{{Name: "n", Type: "UInt32", OnInvalid: contract.TableDefault},
 		{Name: "lc", Type: "LowCardinality(String)"}, {Name: "given", Type: "UInt32", Default: &nine}, {Name: "arr", Type: "Array(UInt8)"}}},
 		schema, contract.DefaultLineage(), Version)
 	if err != nil {
@@ -204,7 +203,7 @@ func TestDecode_Strangers(t *testing.T) {
 			t.Errorf("%s: got %v, want %s", tc.text, got, tc.want)
 		}
 	}
-	if got := d.Unmapped()[OtherPaths]; got != 6 {
+	if got := unmapped(d)[contract.OtherPaths]; got != 6 {
 		t.Errorf("%d others, want 6", got)
 	}
 }
@@ -249,7 +248,7 @@ func TestDecode_ScannerAndJudgeAgree(t *testing.T) {
 		if got, want := scanning.Defaulted(), judging.Defaulted(); !maps.Equal(got, want) {
 			rt.Fatalf("under %+v:\nscanner counts %v\njudge   %v", columns, got, want)
 		}
-		if got, want := scanning.Unmapped(), judging.Unmapped(); !maps.Equal(got, want) {
+		if got, want := unmapped(scanning), unmapped(judging); !maps.Equal(got, want) {
 			rt.Fatalf("under %+v:\nscanner counts %v\njudge   %v", columns, got, want)
 		}
 	})

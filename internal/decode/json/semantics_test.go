@@ -1,6 +1,7 @@
 package json
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"testing"
@@ -149,6 +150,7 @@ func compileVersion(t testing.TB, c contract.Contract, version uint16) *contract
 	for _, col := range c.Columns {
 		schema.Columns = append(schema.Columns, contract.TableColumn{Name: col.Name, Type: col.Type})
 	}
+	c.NewFields.Default, c.TypeConflicts.Default = cmp.Or(c.NewFields.Default, contract.ModeDiscard), cmp.Or(c.TypeConflicts.Default, contract.ModeFreeze)
 	p, err := contract.Compile(c, schema, contract.DefaultLineage(), version)
 	if err != nil {
 		t.Fatal(err)

@@ -154,17 +154,10 @@ func (d *Decoder) takeAny(t input, f *field, i, depth int) int {
 	return next
 }
 
-// takeNull applies on_null. NULL for null is no substitution.
+// takeNull applies on_null.
 func (d *Decoder) takeNull(t input, f *field, i int) int {
 	next := literal(t, i, "null")
-	switch {
-	case next < 0:
-	case f.each:
-		d.nullElement(f)
-	case f.onNull == contract.Null:
-		appendNull(f.col)
-		f.mark = d.record
-	case !d.substitute(f, f.onNull, &f.filled.Null):
+	if next < 0 || !d.null(f, span{i, next}) {
 		return -1
 	}
 	return next
@@ -180,14 +173,16 @@ func (d *Decoder) nullElement(f *field) {
 	d.emptyElement(f, &f.filled.Null)
 }
 
-// unfit applies on_invalid to the value at i, which may have been written half, or be broken text.
+// unfit treats the value at i as the judge does: it may have been written half, or be broken text.
 func (d *Decoder) unfit(t input, f *field, i, depth int) int {
 	next := skip(t, i, depth)
-	if next < 0 || d.bail || f.each || f.onInvalid == contract.DeadLetter {
+	if next < 0 || f.each || f.onInvalid == contract.DeadLetter {
 		return -1
 	}
 	f.col.Truncate(d.row)
-	d.substitute(f, f.onInvalid, &f.filled.Invalid)
+	if !d.put(f, f.node, i, next) {
+		return -1
+	}
 	return next
 }
 
@@ -202,7 +197,10 @@ func (d *Decoder) substitute(f *field, p contract.Policy, count *int64) bool {
 		return false
 	}
 	f.mark = d.record
-	d.pending = append(d.pending, count)
+	d.substituted++
+	if count != nil {
+		d.pending = append(d.pending, count)
+	}
 	return true
 }
 
@@ -365,7 +363,6 @@ func (d *Decoder) scanMap(t input, o *op, i, depth int) int {
 		}
 		i = blanks(t, i+1)
 	}
-	d.bail = d.bail || !d.distinct(t, d.keys[base:]) // what came first counts
 	d.keys = d.keys[:base]
 	return -1
 }
@@ -375,7 +372,6 @@ func (d *Decoder) endMap(t input, o *op, i, base int) int {
 	distinct := d.distinct(t, d.keys[base:])
 	d.keys = d.keys[:base]
 	if !distinct {
-		d.bail = true
 		return -1
 	}
 	o.pairs.EndRow()
@@ -456,7 +452,6 @@ func (d *Decoder) scanOther(t input, o *op, i, depth int) int {
 		return -1
 	}
 	if fail := d.write(o.col, o.format, i, next); fail.code != "" {
-		d.bail = d.bail || fail.code == DuplicateKey
 		return -1
 	}
 	return next

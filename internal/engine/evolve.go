@@ -1,0 +1,228 @@
+package engine
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/config"
+	"github.com/waybill-data/waybill/internal/contract"
+	"github.com/waybill-data/waybill/internal/delivery"
+	"github.com/waybill-data/waybill/internal/failpoint"
+)
+
+// evolve changes the table for what the open batch carries, if the contract says so and the table can be changed. It is true if it was:
+// the batch has been dropped then, and its records are gathered again under the new plan. Nothing of it has been promised yet.
+func (g *gatherer) evolve() bool {
+	t := g.l.p.target
+	s := t.now()
+	todo := t.evolution(g.l.p, s, g.open.notes.Drift)
+	if len(todo) == 0 {
+		return false
+	}
+	applied := 0
+	for _, c := range todo {
+		if t.alter(g.l, s, c) {
+			applied++
+		}
+	}
+	if applied == 0 || g.l.ctx.Err() != nil {
+		return g.l.ctx.Err() != nil
+	}
+	_ = g.replan() // an error means that the life is over
+	return true
+}
+
+// replan compiles the plan anew from the table as it is now. If it is another one, the open batch is dropped and its records are
+// gathered again. The error means that there is nothing to go on with; the machine knows why.
+func (g *gatherer) replan() error {
+	t := g.l.p.target
+	for attempt := 1; ; attempt++ {
+		s, err := t.look(g.l.ctx)
+		if err == nil {
+			err = t.adopt(g.l.ctx, s)
+		}
+		g.l.trouble(aboutTable, err, attempt-1)
+		switch {
+		case err == nil:
+			return g.under(s)
+		case g.l.ctx.Err() != nil:
+			return g.l.ctx.Err()
+		case !waybill.ClassOf(err).Heals():
+			g.l.step(delivery.Failed{Err: err})
+			return err
+		}
+		if err := wait(g.l.ctx, backoff(attempt)); err != nil {
+			return err
+		}
+	}
+}
+
+// under goes on under the plan of s.
+func (g *gatherer) under(s *shape) error {
+	old := g.proc.Plan()
+	if s.plan.ID() == old.ID() {
+		return nil
+	}
+	proc, err := g.l.p.target.processor(s.plan)
+	if err != nil {
+		g.l.step(delivery.Failed{Err: err})
+		return err
+	}
+	g.l.p.log.Info("the table has changed: going on under a new plan", "from", old.ID().String(), "to", s.plan.ID().String())
+	at := g.abandon() // before the new processor: the notes are the old one's
+	g.proc = proc
+	g.l.mu.Lock()
+	g.l.plan, g.l.blocks = s.plan.ID(), blocks{} // those are of the old plan's columns
+	g.l.mu.Unlock()
+	if len(at) > 0 {
+		g.l.sess.Start(at...)
+	}
+	return nil
+}
+
+// evolver is what a worker remembers of the changes of its table.
+type evolver struct {
+	// tried are the statements that have been sent. One that is asked for again was refused, or did not help.
+	tried map[string]bool
+	// told are the paths and columns that findings have said that they are left to the rescue column.
+	told map[string]bool
+	// added are columns that Waybill has added, whichever worker did: if one is gone, somebody has dropped it, and it is not
+	// added again.
+	added map[string]bool
+}
+
+// evolution is what is to be changed for the drift.
+func (t *target) evolution(p *Pipeline, s *shape, drift []contract.FieldDrift) []contract.Change {
+	e := contract.Evolve(t.cfg.Contract, s.plan, s.schema, drift)
+	for _, h := range e.Held {
+		t.hold(p, h.Path, h.Column, h.Why)
+	}
+	var todo []contract.Change
+	for _, c := range e.Changes {
+		switch {
+		case t.evolver.tried[t.statement(c)]:
+		case c.Kind == contract.AddColumn && t.evolver.added[c.Column]:
+			t.hold(p, c.Path, c.Column, "the column was added before, and somebody has dropped it; add it again by hand to have it filled")
+		default:
+			todo = append(todo, c)
+		}
+	}
+	return todo
+}
+
+// hold leaves drift to the rescue column, in sight.
+func (t *target) hold(p *Pipeline, path, column, why string) {
+	if key := column + "\x00" + path; !t.evolver.told[key] {
+		t.evolver.told[key] = true
+		p.found(waybill.Finding{Kind: "evolve_held", Severity: waybill.SeverityWarning,
+			Message: fmt.Sprintf("the table is not changed for %s: %s", path, why),
+			Action:  "the values go to the rescue column; give the path a column or a mode in the contract"})
+	}
+}
+
+func (t *target) statement(c contract.Change) string {
+	sink := t.cfg.Sink.ClickHouse
+	return c.SQL(sink.Database, sink.Table, sink.Cluster)
+}
+
+// tries bounds how often an ALTER is sent that the server cannot carry out now. Records wait meanwhile.
+const tries = 5
+
+// alter carries out one change; false if the table is as it was. What the server refuses is rescued from now on.
+func (t *target) alter(l *life, s *shape, c contract.Change) bool {
+	sql := t.statement(c)
+	t.evolver.tried[sql] = true
+	var err error
+	for attempt := range tries {
+		if wait(l.ctx, backoff(attempt)) != nil {
+			return false
+		}
+		failpoint.Hit(failpoint.BeforeAlter)
+		err = t.client.Exec(l.ctx, sql)
+		failpoint.Hit(failpoint.AfterAlter)
+		l.trouble(aboutTable, err, attempt)
+		if err == nil || !waybill.ClassOf(err).Heals() {
+			break
+		}
+	}
+	if l.ctx.Err() != nil {
+		return false
+	}
+	l.trouble(aboutTable, nil, 0)
+	t.noteChange(l.p, s, c, sql, err)
+	if err != nil {
+		l.p.found(waybill.Finding{Kind: "evolve_refused", Severity: waybill.SeverityWarning, TopicPartition: at(c.First), Span: spanAt(c.First),
+			Message: fmt.Sprintf("the server refused to change the table for %s: %v", c.Path, err),
+			Action:  "the values go to the rescue column; grant ALTER, or run it yourself: " + sql})
+		return false
+	}
+	kind, verb := "column_added", "added column "+c.Column+" "+c.Type
+	if c.Kind == contract.ModifyColumn {
+		kind, verb = "column_widened", "widened column "+c.Column+" from "+c.From+" to "+c.Type
+	} else {
+		t.evolver.added[c.Column] = true
+	}
+	l.p.found(waybill.Finding{Kind: kind, Severity: waybill.SeverityInfo, TopicPartition: at(c.First), Span: spanAt(c.First),
+		Message: fmt.Sprintf("%s for %s: %s", verb, c.Path, c.Why), Action: "nothing to do; `waybill schema history` shows it"})
+	return true
+}
+
+func at(a contract.At) waybill.TopicPartition {
+	return waybill.TopicPartition{Topic: a.Topic, Partition: a.Partition}
+}
+
+func spanAt(a contract.At) waybill.Span { return waybill.Span{First: a.Offset, Next: a.Offset + 1} }
+
+// noteChange puts a change of the table on record.
+func (t *target) noteChange(p *Pipeline, s *shape, c contract.Change, sql string, err error) {
+	p.log.Info("changed the table", "plan", s.plan.ID().String(), "sql", sql, "error", err, "at", time.Now())
+}
+
+// blankLimit is how many blank events in a row are no accident.
+const blankLimit = 100
+
+// isBlank stops the pipeline before a batch of events none of which has any field of the contract: whoever reads the table would see rows, and
+// nothing in them. It is false if the batch may go.
+func (g *gatherer) isBlank() bool {
+	d := g.open
+	if d.blank < d.count || d.count == 0 {
+		g.blank = 0
+		return false
+	}
+	first := g.blank == 0
+	g.blank += d.blank
+	p := g.l.p
+	f := waybill.Finding{Kind: "blank_events", Severity: waybill.SeverityError, TopicPartition: d.spans[0].TopicPartition, Span: d.spans[0].Span,
+		Message: fmt.Sprintf("the last %d events have none of the contract's fields; what they do have: %s", g.blank, fields(d.notes.Drift)),
+		Action:  "correct `from` in the contract, or say on_blank: continue"}
+	if g.blank < blankLimit || p.cfg.OnBlank == config.BlankContinue {
+		if first {
+			f.Severity = waybill.SeverityWarning
+			p.found(f)
+		}
+		return false
+	}
+	p.found(f)
+	g.l.step(delivery.Failed{Err: &waybill.Error{Op: "engine.gather", Pipeline: p.cfg.Name, Class: waybill.ClassConfig,
+		Position: waybill.Position{Topic: d.spans[0].Topic, Partition: d.spans[0].Partition, Offset: d.spans[0].First},
+		Err:      fmt.Errorf("%s", f.Message), Hint: f.Action}})
+	return true
+}
+
+// fields names some of the fields that events have.
+func fields(drift []contract.FieldDrift) string {
+	var names []string
+	for i := range drift {
+		if len(names) == 10 {
+			names = append(names, "...")
+			break
+		}
+		names = append(names, drift[i].Path)
+	}
+	if len(names) == 0 {
+		return "nothing"
+	}
+	return strings.Join(names, ", ")
+}

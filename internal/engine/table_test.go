@@ -1,0 +1,149 @@
+package engine_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/waybill-data/waybill/internal/status"
+)
+
+// alter is an ALTER of the target.
+func (w *world) alter(command string) {
+	w.Helper()
+	w.exec("ALTER TABLE " + w.db + ".calls " + command)
+}
+
+// plan that a worker gathers under.
+func (r *worker) plan() string { return r.p.Status().Plan }
+
+// awaitOtherPlan waits until a worker gathers under another plan.
+func (r *worker) awaitOtherPlan(than string) {
+	r.w.Helper()
+	r.await("another plan", func(s status.Pipeline) bool { return s.Plan != than && s.State == status.Running })
+}
+
+// Another client adds and widens columns while records come. The plan is compiled anew in place: no rebalance, nothing lost, nothing twice.
+func TestTable_ChangesByOthersAreTakenUpInPlace(t *testing.T) {
+	w := newWorld(t, 4)
+	w.produce(2000)
+	a := w.start(w.file(spec{}))
+	w.quiet(2000)
+	first := a.plan()
+	rebalances := a.rebalances()
+	w.alter("ADD COLUMN note String DEFAULT concat('n', toString(id)) AFTER id")
+	w.produce(1000)
+	a.awaitOtherPlan(first)
+	second := a.plan()
+	w.alter("ADD COLUMN more UInt8 FIRST")
+	w.produce(1000)
+	a.awaitOtherPlan(second)
+	w.produce(1000)
+	w.quiet(5000)
+	if n := a.rebalances(); n != rebalances {
+		t.Errorf("%v rebalances for changes of columns", n-rebalances)
+	}
+	a.stop()
+	w.verify()
+	w.wantCounts("5000 4950 50 0")
+	w.wantValues()
+	if got := w.query("SELECT countIf(note != concat('n', toString(id))) + countIf(more != 0) FROM " + w.db + ".calls"); got != "0" {
+		t.Errorf("%s rows with shifted values", got)
+	}
+}
+
+// wantValues checks every value of every row against the event that it came from.
+func (w *world) wantValues() {
+	w.Helper()
+	if got := w.query("SELECT countIf(model != concat('m', toString(id % 3))) + countIf(tokens != id % 1000) FROM " + w.db + ".calls"); got != "0" {
+		w.Errorf("%s values are not those of the events", got)
+	}
+}
+
+// Changes that the contract does not survive: the pipeline stops and says why. No row comes in whose values were cast, shifted or
+// filled with zeros, though the server would have done any of that.
+func TestTable_ChangesThatDoNotFitStopThePipeline(t *testing.T) {
+	for name, c := range map[string]struct {
+		commands []string
+		reason   string
+		// wrong counts rows that came after the change, and that should not have.
+		wrong string
+	}{
+		"narrowed by drop and add": {[]string{"DROP COLUMN tokens", "ADD COLUMN tokens UInt8 DEFAULT 200"}, "the contract says UInt32, the table has UInt8", "tokens != 200"},
+		"renamed":                  {[]string{"RENAME COLUMN tokens TO tokens_in"}, "has no such column", "id >= 2000"},
+		"renamed, and another":     {[]string{"RENAME COLUMN tokens TO tokens_in", "ADD COLUMN tokens UInt16 DEFAULT 9999"}, "the table has UInt16", "tokens != 9999"},
+		"dropped":                  {[]string{"DROP COLUMN model"}, "has no such column", "id >= 2000"},
+		"another type":             {[]string{"MODIFY COLUMN tokens String"}, "the table has String", "id >= 2000"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, 2)
+			w.produce(2000)
+			a := w.start(w.file(spec{}))
+			w.quiet(2000)
+			for _, command := range c.commands {
+				w.alter(command)
+			}
+			w.produce(1000)
+			err := a.ended()
+			if err == nil || !strings.Contains(err.Error(), c.reason) {
+				t.Errorf("stopped with %v, want %q", err, c.reason)
+			}
+			if got := w.query("SELECT countIf(" + c.wrong + ") FROM " + w.db + ".calls"); got != "0" {
+				t.Errorf("%s rows came in after the change", got)
+			}
+		})
+	}
+}
+
+// A batch that is past its intent when columns go or widen is carried out all the same: what is left of its plan.
+func TestTable_PendingBatchesFitWhatIsLeft(t *testing.T) {
+	w := newWorld(t, 2)
+	w.produce(1000)
+	w.exec("SYSTEM STOP MERGES " + w.db + ".calls")
+	cfg := w.file(spec{deadline: "2s"})
+	a := w.start(cfg)
+	w.quiet(1000)
+	// Inserts fail while the quota of parts is used up; the batch with its intent stays.
+	w.alter("MODIFY SETTING parts_to_throw_insert = 1, parts_to_delay_insert = 1")
+	w.produce(500)
+	a.await("a batch that cannot be inserted", func(s status.Pipeline) bool { return s.State == status.Stalled && len(s.InFlight) > 0 })
+	a.cancel()
+	<-a.done
+	w.exec("SYSTEM START MERGES " + w.db + ".calls")
+	w.alter("DROP COLUMN model")
+	w.alter("MODIFY COLUMN tokens UInt64")
+	w.alter("RESET SETTING parts_to_throw_insert, parts_to_delay_insert")
+	file := w.file(spec{})
+	for i := range file.Contract.Columns {
+		if file.Contract.Columns[i].Name == "tokens" {
+			file.Contract.Columns[i].Type = "UInt64"
+		}
+	}
+	file.Contract.Columns = append(file.Contract.Columns[:1:1], file.Contract.Columns[2:]...)
+	b := w.start(file)
+	w.produce(500)
+	w.quiet(2000)
+	w.wantFinding("column_dropped", 1)
+	b.stop()
+	w.verify()
+	w.wantCounts("2000 1980 20 0")
+	if got := w.query("SELECT countIf(tokens != id % 1000) FROM " + w.db + ".calls"); got != "0" {
+		t.Errorf("%s values are not those of the events", got)
+	}
+}
+
+// The table is exchanged for another one under the pipeline: rows go on into the one that has the name, and only whole.
+func TestTable_Exchanged(t *testing.T) {
+	w := newWorld(t, 2)
+	w.produce(1000)
+	a := w.start(w.file(spec{}))
+	w.quiet(1000)
+	w.exec("CREATE TABLE "+w.db+".next AS "+w.db+".calls", "ALTER TABLE "+w.db+".next ADD COLUMN note String DEFAULT 'next' FIRST",
+		fmt.Sprintf("EXCHANGE TABLES %[1]s.calls AND %[1]s.next", w.db))
+	w.produce(1000)
+	w.quiet(2000)
+	a.stop()
+	if got := w.query("SELECT concat(toString((SELECT count() FROM " + w.db + ".calls)), ' ', toString((SELECT count() FROM " + w.db + ".next)), ' ', toString((SELECT countIf(note != 'next' OR tokens != id % 1000) FROM " + w.db + ".calls)))"); got != "990 990 0" {
+		t.Errorf("rows after and before, wrong ones: %s, want 990 990 0", got)
+	}
+}
