@@ -22,10 +22,16 @@ import (
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/config"
 	"github.com/waybill-data/waybill/internal/status"
+	"github.com/waybill-data/waybill/internal/testenv"
 )
 
+// withServers runs the tests with the servers that they start, and stops those.
+type withServers struct{ *testing.M }
+
+func (m withServers) Run() int { return testenv.Run(m.M) }
+
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(withServers{m}, map[string]func(){
 		"waybill": func() {
 			os.Exit(Main(context.Background(), os.Args[1:], Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
 		},

@@ -94,13 +94,13 @@ func (m *Monitor) vanished(r *rate, what string, now time.Time) *waybill.Finding
 	case opens:
 		return &waybill.Finding{
 			Kind: FindingVanished, Severity: waybill.SeverityWarning,
-			Message: fmt.Sprintf("%s is in none of the events of %d windows, %d in the last one; it was in %s before", what, r.absent, w.now, percent(usual)),
+			Message: fmt.Sprintf("%s is in none of the events of %d windows, %d in the last one; it was in %s before", what, r.absent, w.now, Percent(usual)),
 			Action:  "ask who produces the events whether it was renamed or removed",
 		}
 	case closes:
 		return &waybill.Finding{
 			Kind: FindingVanished, Severity: waybill.SeverityInfo,
-			Message: fmt.Sprintf("%s is back, in %s of the last %d events", what, percent(r.share(w)), w.now),
+			Message: fmt.Sprintf("%s is back, in %s of the last %d events", what, Percent(r.share(w)), w.now),
 		}
 	}
 	return nil
@@ -115,13 +115,13 @@ func (m *Monitor) jumped(r *rate, suspended bool, kind, what string, now time.Ti
 	case opens:
 		return &waybill.Finding{
 			Kind: kind, Severity: waybill.SeverityWarning,
-			Message: fmt.Sprintf("%s of the last %d events are %s; it was %s before", percent(share), w.now, what, percent(usual)),
+			Message: fmt.Sprintf("%s of the last %d events are %s; it was %s before", Percent(share), w.now, what, Percent(usual)),
 			Action:  "ask who produces the events what has changed; `waybill schema drift` shows what they carry",
 		}
 	case closes:
 		return &waybill.Finding{
 			Kind: kind, Severity: waybill.SeverityInfo,
-			Message: fmt.Sprintf("%s of the last %d events are %s, as before", percent(share), w.now, what),
+			Message: fmt.Sprintf("%s of the last %d events are %s, as before", Percent(share), w.now, what),
 		}
 	}
 	return nil
@@ -135,7 +135,7 @@ func (m *Monitor) judgeBlank(now time.Time) *waybill.Finding {
 	m.blanks.now = 0
 	f := &waybill.Finding{
 		Kind: FindingBlank, Severity: waybill.SeverityWarning,
-		Message: fmt.Sprintf("%s of the last %d events match no field of the contract: their rows are blank", percent(share), w.now),
+		Message: fmt.Sprintf("%s of the last %d events match no field of the contract: their rows are blank", Percent(share), w.now),
 		Action:  "compare the contract's paths with an event of the topic",
 	}
 	switch {
@@ -218,8 +218,8 @@ func together(fields []*field) waybill.Finding {
 	}
 }
 
-// percent writes a share so that neither little looks like none nor much like all.
-func percent(share float64) string {
+// Percent writes a share so that neither little looks like none nor much like all.
+func Percent(share float64) string {
 	switch p := 100 * share; {
 	case p > 0 && p < .1:
 		return "under 0.1 %"

@@ -42,8 +42,15 @@ func drifts(path string, n int64) contract.FieldDrift {
 	at := contract.At{Topic: "t", Partition: 1, Offset: 5, Time: 1000}
 	return contract.FieldDrift{
 		Kind: contract.DriftNewField, Path: path, Mode: contract.ModeRescue, Count: n, First: at, Last: at, Sample: "1",
-		Observed: contract.Observed{Kinds: contract.Kinds{Integer: n}},
+		Observed: observed("1", n),
 	}
+}
+
+func observed(text string, n int64) (o contract.Observed) {
+	for range n {
+		o.Add([]byte(text))
+	}
+	return o
 }
 
 // film runs a monitor minute by minute: each is a batch of 2,000 events and a flush.
@@ -100,7 +107,7 @@ func TestFlush_RowsAddUpAndAreInOrder(t *testing.T) {
 	m.Observe(b)
 	second := drifts("cost", 2)
 	second.First, second.Last, second.Mode, second.Sample = at(1, 900), at(20, 3000), contract.ModeDiscard, "2.5"
-	second.Observed.Kinds = contract.Kinds{Decimal: 2}
+	second.Observed = observed("2.5", 2)
 	b.Drift, b.First, b.Last, b.Columns, b.Blank = []contract.FieldDrift{second}, at(20, 20), at(30, 80), nil, 0
 	m.Observe(b)
 	got, _ := m.Flush(start.Add(5 * time.Hour))
@@ -110,12 +117,12 @@ func TestFlush_RowsAddUpAndAreInOrder(t *testing.T) {
 		{Key: Key{Kind: KindMissing, Column: "a"}, Day: start, Count: 4, First: at(3, 30), Last: at(12, 90)},
 		{
 			Key: Key{Kind: KindNewField, Path: "cost"}, Day: start, Count: 5, First: at(1, 900), Last: at(20, 3000), Kinds: contract.Kinds{Integer: 3, Decimal: 2},
-			Type: "integer | decimal", Mode: contract.ModeDiscard, Sample: "1",
+			Type: "Nullable(Float64)", Mode: contract.ModeDiscard, Sample: "1",
 		},
 		{Key: Key{Kind: KindNull, Column: "b"}, Day: start, Count: 2, First: at(3, 30), Last: at(12, 90)},
 		{
 			Key: Key{Kind: KindTypeConflict, Path: "x.a", Column: "a"}, Day: start, Count: 2, First: conflict.First, Last: at(9, 2000),
-			Kinds: contract.Kinds{Integer: 2}, Type: "integer", Mode: contract.ModeRescue, Reason: "out_of_range", Sample: "1",
+			Kinds: contract.Kinds{Integer: 2}, Type: "Nullable(Int64)", Mode: contract.ModeRescue, Reason: "out_of_range", Sample: "1",
 		},
 		{Key: Key{Kind: KindWritten}, Day: start, Count: 20, First: at(20, 20), Last: at(12, 90)},
 	}

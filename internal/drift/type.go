@@ -1,24 +1,12 @@
 package drift
 
-import (
-	"strings"
+import "github.com/waybill-data/waybill/internal/contract"
 
-	"github.com/waybill-data/waybill/internal/contract"
-)
-
-// typeOf says which type would take the values; for now, of which kinds they are.
+// typeOf is the type of the column that would take the values; empty while they decide nothing.
 func typeOf(o *contract.Observed) string {
-	k := o.Kinds
-	var names []string
-	for _, kind := range []struct {
-		name string
-		n    int64
-	}{
-		{"null", k.Null}, {"bool", k.Bool}, {"integer", k.Integer}, {"decimal", k.Decimal}, {"string", k.String}, {"array", k.Array}, {"object", k.Object},
-	} {
-		if kind.n > 0 {
-			names = append(names, kind.name)
-		}
+	in := o.Infer()
+	if in.As != "" {
+		return in.Type + " as " + in.As
 	}
-	return strings.Join(names, " | ")
+	return in.Type
 }

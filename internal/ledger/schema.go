@@ -45,8 +45,8 @@ var migrations = []migration{
 	{2, []string{widenLedger, rollUpLedger, widenPlans, createChanges, createDrift}},
 }
 
-// schemaVersion is what this binary needs.
-func schemaVersion() uint32 { return migrations[len(migrations)-1].version }
+// Version of the schema that this binary needs.
+func Version() uint32 { return migrations[len(migrations)-1].version }
 
 func (m migration) sql(database string) []string {
 	out := make([]string, len(m.statements))

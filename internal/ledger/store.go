@@ -39,14 +39,14 @@ func (s *Store) Migrate(ctx context.Context, now time.Time) error {
 	if err := s.ch.Exec(ctx, "CREATE DATABASE IF NOT EXISTS "+clickhouse.Ident(s.db)+" ENGINE = Atomic"); err != nil {
 		return err
 	}
-	have, err := s.version(ctx)
+	have, err := s.Version(ctx)
 	if err != nil {
 		return err
 	}
-	if have > schemaVersion() {
+	if have > Version() {
 		return &waybill.Error{
 			Op: "ledger.migrate", Class: waybill.ClassConfig, Hint: "run the newer Waybill everywhere",
-			Err: fmt.Errorf("database %s has schema version %d, this binary knows %d", s.db, have, schemaVersion()),
+			Err: fmt.Errorf("database %s has schema version %d, this binary knows %d", s.db, have, Version()),
 		}
 	}
 	for _, m := range migrations {
@@ -79,8 +79,8 @@ func (s *Store) apply(ctx context.Context, m migration, now time.Time) error {
 	return nil
 }
 
-// version is the highest schema version that has been applied in full; 0 for a new database.
-func (s *Store) version(ctx context.Context) (uint32, error) {
+// Version is the highest schema version that has been applied to the database in full; 0 if there is none.
+func (s *Store) Version(ctx context.Context) (uint32, error) {
 	var exists proto.ColUInt8
 	err := s.ch.Query(ctx, "EXISTS TABLE "+clickhouse.Table(s.db, TableMeta), proto.Results{{Name: "result", Data: &exists}}, func(int) error { return nil })
 	if err != nil || exists.Rows() == 0 || exists.Row(0) == 0 {

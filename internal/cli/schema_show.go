@@ -1,0 +1,226 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/waybill-data/waybill/internal/contract"
+	"github.com/waybill-data/waybill/internal/ledger"
+)
+
+func newSchemaShow(s Streams) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "show FILE [PLAN]",
+		Short: "Where the values of each column come from",
+		Long: `Where the values of each column come from, and what becomes of those that do not
+fit: the plan that a worker would compile now from the file and the table, or
+one on record. The beginning of a plan's id will do if no other begins so.
+
+ELSE says what a column gets without a value of its own: on a missing field, on
+null, on a value that does not fit. Columns that Waybill added are marked; the
+table's own columns that no event fills are listed at the end.`,
+		Example: `  waybill schema show llm-calls.yaml
+  waybill schema show llm-calls.yaml 4e1f -o json`,
+		Args: args(cobra.RangeArgs(1, 2)),
+	}
+	o := outputFlag(cmd)
+	cmd.RunE = withDesk(func(ctx context.Context, d *desk, plans []string) error { return schemaShow(ctx, s, *o, d, plans) })
+	return cmd
+}
+
+// shownPlan is what `schema show -o json` prints.
+type shownPlan struct {
+	Pipeline       string                `json:"pipeline"`
+	Plan           string                `json:"plan"`
+	OnRecord       bool                  `json:"on_record"`
+	FirstSeen      string                `json:"first_seen,omitempty"` // RFC 3339
+	Database       string                `json:"database"`
+	Table          string                `json:"table"`
+	DecoderVersion uint16                `json:"decoder_version"`
+	NewFields      contract.Modes        `json:"new_fields"`
+	Transform      *contract.Transform   `json:"transform,omitempty"`
+	Columns        []contract.PlanColumn `json:"columns"`
+	LeftToServer   []string              `json:"left_to_server"`
+
+	left []ledger.SchemaColumn
+}
+
+func schemaShow(ctx context.Context, s Streams, o output, d *desk, plans []string) error {
+	shown, err := d.shown(ctx, plans)
+	if err != nil {
+		return err
+	}
+	if o == outputJSON {
+		return printJSON(s.Out, shown)
+	}
+	return shown.print(s.Out)
+}
+
+func (d *desk) shown(ctx context.Context, plans []string) (*shownPlan, error) {
+	if len(plans) > 0 {
+		p, stored, err := d.plan(ctx, plans[0])
+		if err != nil {
+			return nil, err
+		}
+		columns, err := ledger.ParseSchema(stored.Schema)
+		return d.showing(p, &stored, columns), err
+	}
+	t, _, err := d.table(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p, err := d.current(t)
+	if err != nil {
+		return nil, err
+	}
+	columns, err := ledger.ParseSchema(ledger.SchemaText(t))
+	if err != nil {
+		return nil, err
+	}
+	have, err := d.ledger.Version(ctx)
+	if err != nil || have < ledger.Version() {
+		return d.showing(p, nil, columns), unreached(err)
+	}
+	stored, found, err := d.ledger.Plan(ctx, d.cfg.Name, p.ID())
+	if err != nil || !found {
+		return d.showing(p, nil, columns), unreached(err)
+	}
+	return d.showing(p, &stored, columns), nil
+}
+
+func (d *desk) showing(p *contract.Plan, stored *ledger.Plan, columns []ledger.SchemaColumn) *shownPlan {
+	shown := &shownPlan{
+		Pipeline: d.cfg.Name, Plan: p.ID().String(), Database: p.Database(), Table: p.Table(), DecoderVersion: p.DecoderVersion(),
+		NewFields: p.NewFields(), Transform: p.Transform(), Columns: p.Columns(), LeftToServer: append([]string{}, p.LeftToServer()...),
+	}
+	if stored != nil {
+		shown.OnRecord, shown.FirstSeen = true, stored.FirstSeen.UTC().Format("2006-01-02T15:04:05.000Z07:00")
+	}
+	for _, name := range shown.LeftToServer {
+		i := slices.IndexFunc(columns, func(c ledger.SchemaColumn) bool { return c.Name == name })
+		if i >= 0 {
+			shown.left = append(shown.left, columns[i])
+		}
+	}
+	return shown
+}
+
+func (p *shownPlan) print(w io.Writer) error {
+	var b strings.Builder
+	since := "; not on record: no worker has run under it"
+	if p.OnRecord {
+		since = ", since " + strings.Replace(p.FirstSeen[:19], "T", " ", 1)
+	}
+	wrap(&b, "", fmt.Sprintf("plan %s of %s into %s.%s%s", p.Plan, p.Pipeline, p.Database, p.Table, since))
+	wrap(&b, "  ", "fields that no column takes: "+modesText(p.NewFields))
+	for _, line := range transformText(p.Transform) {
+		wrap(&b, "  ", line)
+	}
+	rows := [][]string{{"COLUMN", "TYPE", "FROM", "ELSE"}}
+	for _, c := range p.Columns {
+		rows = append(rows, []string{c.Name + addedMark(c), c.Type, originOf(c), elseOf(c)})
+	}
+	b.WriteByte('\n')
+	table(&b, narrow(rows), len(rows[0]))
+	if slices.ContainsFunc(p.Columns, func(c contract.PlanColumn) bool { return c.Added }) {
+		b.WriteString("\n")
+		wrap(&b, "  ", "+ Waybill added the column; the table's comment on it says where it comes from")
+	}
+	if len(p.left) > 0 {
+		b.WriteString("\n")
+		wrap(&b, "", "left to the server:")
+		for _, c := range p.left {
+			wrap(&b, "  ", strings.TrimSpace(fmt.Sprintf("%s %s %s %s", c.Name, c.Type, c.DefaultKind, c.DefaultExpr)))
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func addedMark(c contract.PlanColumn) string {
+	if c.Added {
+		return " +"
+	}
+	return ""
+}
+
+// originOf says where a column's values come from.
+func originOf(c contract.PlanColumn) string {
+	switch c.Source {
+	case contract.SourceField:
+		text := c.Path
+		if c.As != "" {
+			text += " as " + c.As
+		}
+		if c.Format != "" && c.Format != "rfc3339" {
+			text += " (" + c.Format + ")"
+		}
+		return text
+	case contract.SourceHeader:
+		return "header " + c.Header
+	case contract.SourceConstant:
+		return "always " + strconv.Quote(c.Value)
+	case contract.SourceExpr:
+		return c.Expr
+	case contract.SourceRescued:
+		return "what fits no column"
+	}
+	return "the record's " + string(c.Source)
+}
+
+// elseOf says what the column gets without a value: once if all cases are alike.
+func elseOf(c contract.PlanColumn) string {
+	name := func(p contract.Policy) string {
+		switch {
+		case p == contract.Rescue && c.Instead != "":
+			return "rescue"
+		case p == contract.Default && c.Default != nil:
+			return "default " + strconv.Quote(*c.Default)
+		}
+		return string(p)
+	}
+	missing, null, invalid := name(c.OnMissing), name(c.OnNull), name(c.OnInvalid)
+	if c.Evolve {
+		invalid = "evolve"
+	}
+	if missing == null && null == invalid {
+		return missing
+	}
+	return cmp.Or(missing, "-") + "/" + cmp.Or(null, "-") + "/" + cmp.Or(invalid, "-")
+}
+
+func modesText(m contract.Modes) string {
+	text := string(m.Default)
+	for _, p := range m.Paths {
+		text += fmt.Sprintf(", %s: %s", p.Path, p.Mode)
+	}
+	return text
+}
+
+// transformText are lines on what happens to events before their fields go to columns.
+func transformText(t *contract.Transform) (lines []string) {
+	if t == nil {
+		return nil
+	}
+	if v := t.Version; v != nil {
+		line := "version from " + cmp.Or(v.From, "header "+v.Header) + ", current " + v.Current
+		for _, u := range v.Upcast {
+			line += fmt.Sprintf(", %s to %s in %d steps", u.From, u.To, len(u.Steps))
+		}
+		lines = append(lines, line)
+	}
+	if r := t.Redact; r != nil {
+		lines = append(lines, fmt.Sprintf("redaction policy %d, %d rules", r.Version, len(r.Rules)))
+	}
+	if t.Filter != "" {
+		lines = append(lines, "filter "+t.Filter)
+	}
+	return lines
+}
