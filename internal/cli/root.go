@@ -71,6 +71,7 @@ func addCommands(root *cobra.Command, s Streams) {
 	root.AddCommand(
 		newRun(s),
 		newValidate(s),
+		newTest(s),
 		newStatus(s),
 		newSchema(s),
 		newDemo(s),
