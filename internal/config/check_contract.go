@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"slices"
 	"strings"
 
 	"github.com/waybill-data/waybill/internal/contract"
@@ -25,18 +24,7 @@ func (r *reader) checkContract(p *Pipeline) {
 // PromisedTable is a table exactly as the contract says, with lineage columns and a rescue column of String.
 func (p *Pipeline) PromisedTable() contract.TableSchema {
 	c := p.Sink.ClickHouse
-	t := contract.TableSchema{Database: c.Database, Table: c.Table, Columns: []contract.TableColumn{
-		{Name: c.Lineage.Topic, Type: "LowCardinality(String)"},
-		{Name: c.Lineage.Partition, Type: "UInt32"},
-		{Name: c.Lineage.Offset, Type: "UInt64"},
-		{Name: c.Lineage.Epoch, Type: "UInt32"},
-		{Name: p.Contract.RescueColumn, Type: "String"},
-	}}
-	t.Columns = slices.DeleteFunc(t.Columns, func(c contract.TableColumn) bool { return c.Name == "" })
-	for _, col := range p.Contract.Columns {
-		t.Columns = append(t.Columns, contract.TableColumn{Name: col.Name, Type: col.Type})
-	}
-	return t
+	return contract.Promised(p.Contract, c.Lineage, c.Database, c.Table)
 }
 
 // contractProblems are the *contract.Problem in an error's tree, in order.
