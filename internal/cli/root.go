@@ -72,6 +72,7 @@ func addCommands(root *cobra.Command, s Streams) {
 		newRun(s),
 		newValidate(s),
 		newTest(s),
+		newPlan(s),
 		newStatus(s),
 		newSchema(s),
 		newDemo(s),
