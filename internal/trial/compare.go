@@ -58,7 +58,7 @@ func parse(text []byte) (v any, err error) {
 	if err := dec.Decode(&v); err != nil {
 		return nil, err
 	}
-	if _, err := dec.Token(); err != io.EOF { //nolint:errorlint // json returns it as it is
+	if _, err := dec.Token(); err != io.EOF {
 		return nil, fmt.Errorf("more than one value: %.40s", text)
 	}
 	return v, nil
