@@ -29,7 +29,8 @@ func exitCodesTopic() *cobra.Command {
 		Long: `Every command ends with one of these exit codes:
 
   0  all is well
-  1  the command ran, and what it checked does not hold: findings, a broken law
+  1  the command ran, and what it checked does not hold: findings, a broken law,
+     a difference to a golden file, a pipeline that would not start
   2  wrong flags or arguments, or a pipeline file that is refused
   3  a process, broker or server could not be reached
   4  stopped by an error that waiting does not mend; the message says what to do

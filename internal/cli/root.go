@@ -71,6 +71,8 @@ func addCommands(root *cobra.Command, s Streams) {
 	root.AddCommand(
 		newRun(s),
 		newValidate(s),
+		newTest(s),
+		newPlan(s),
 		newStatus(s),
 		newSchema(s),
 		newDemo(s),

@@ -30,6 +30,8 @@ type Column interface {
 	Size() int
 	// Reset drops all rows and keeps the memory.
 	Reset()
+	// AppendValue appends the value of one row to dst, as JSON text on one line; see value.go for its spelling.
+	AppendValue(dst []byte, row int) []byte
 	// Fresh is an empty column of the same type that shares no memory with this one.
 	Fresh() Column
 }

@@ -20,6 +20,14 @@ func (v *limbs) mulAdd(m, a uint64) bool {
 	return carry == 0
 }
 
+// div10 divides v by ten and returns what remains.
+func (v *limbs) div10() (rest uint64) {
+	for i := len(v) - 1; i >= 0; i-- {
+		v[i], rest = bits.Div64(rest, v[i], 10)
+	}
+	return rest
+}
+
 // bitLen is the number of bits without leading zeros.
 func (v *limbs) bitLen() int {
 	for i := len(v) - 1; i >= 0; i-- {

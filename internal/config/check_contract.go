@@ -11,7 +11,7 @@ import (
 // what no table could mend. Columns that have a problem already are left alone: more would be said
 // about the same mistake.
 func (r *reader) checkContract(p *Pipeline) {
-	_, err := contract.Compile(p.Contract, tableOf(p), p.Sink.ClickHouse.Lineage, 0)
+	_, err := contract.Compile(p.Contract, p.PromisedTable(), p.Sink.ClickHouse.Lineage, 0)
 	for _, cp := range contractProblems(err) {
 		path := "contract.columns." + cp.Column
 		if cp.Table || cp.Line == 0 || r.hasProblem(path) {
@@ -21,20 +21,10 @@ func (r *reader) checkContract(p *Pipeline) {
 	}
 }
 
-// tableOf is a table that the pipeline would fit into.
-func tableOf(p *Pipeline) contract.TableSchema {
+// PromisedTable is a table exactly as the contract says, with lineage columns and a rescue column of String.
+func (p *Pipeline) PromisedTable() contract.TableSchema {
 	c := p.Sink.ClickHouse
-	t := contract.TableSchema{Database: c.Database, Table: c.Table, Columns: []contract.TableColumn{
-		{Name: c.Lineage.Topic, Type: "LowCardinality(String)"},
-		{Name: c.Lineage.Partition, Type: "UInt32"},
-		{Name: c.Lineage.Offset, Type: "UInt64"},
-		{Name: c.Lineage.Epoch, Type: "UInt32"},
-		{Name: p.Contract.RescueColumn, Type: "String"},
-	}}
-	for _, col := range p.Contract.Columns {
-		t.Columns = append(t.Columns, contract.TableColumn{Name: col.Name, Type: col.Type})
-	}
-	return t
+	return contract.Promised(p.Contract, c.Lineage, c.Database, c.Table)
 }
 
 // contractProblems are the *contract.Problem in an error's tree, in order.

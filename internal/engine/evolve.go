@@ -178,8 +178,8 @@ func at(a contract.At) waybill.TopicPartition {
 
 func spanAt(a contract.At) waybill.Span { return waybill.Span{First: a.Offset, Next: a.Offset + 1} }
 
-// blankLimit is how many blank events in a row are no accident.
-const blankLimit = 100
+// BlankLimit is how many blank events in a row are no accident.
+const BlankLimit = 100
 
 // isBlank stops the pipeline before a batch of events none of which has any field of the contract: whoever reads the table would see rows, and
 // nothing in them. It is false if the batch may go.
@@ -192,10 +192,10 @@ func (g *gatherer) isBlank() bool {
 	first := g.blank == 0
 	g.blank += d.blank
 	p := g.l.p
-	f := waybill.Finding{Kind: "blank_events", Severity: waybill.SeverityError, TopicPartition: d.spans[0].TopicPartition, Span: d.spans[0].Span,
+	f := waybill.Finding{Kind: "all_blank", Severity: waybill.SeverityError, TopicPartition: d.spans[0].TopicPartition, Span: d.spans[0].Span,
 		Message: fmt.Sprintf("the last %d events have none of the contract's fields; what they do have: %s", g.blank, fields(d.notes.Drift)),
 		Action:  "correct `from` in the contract, or say on_blank: continue"}
-	if g.blank < blankLimit || p.cfg.OnBlank == config.BlankContinue {
+	if g.blank < BlankLimit || p.cfg.OnBlank == config.BlankContinue {
 		if first {
 			f.Severity = waybill.SeverityWarning
 			p.found(f)

@@ -24,6 +24,7 @@ const (
 type Processed struct {
 	Fate     Fate
 	Reason   deadletter.Reason // of FateDead
+	Byte     int               // of FateDead: where in the event's text as it was decoded, or about there; -1: nowhere in particular
 	Rounded  int               // values that lost digits
 	Rescued  int               // values in the rescue column
 	Redacted int               // values that redaction changed
@@ -69,7 +70,7 @@ func (p *Processor) Process(r *waybill.Record, epoch waybill.Epoch, b *column.Bl
 	switch {
 	case t.Reject != nil:
 		out = Processed{Fate: FateDead, Reason: deadletter.Reason{Stage: deadletter.StageTransform, Code: string(t.Reject.Code),
-			Column: t.Reject.Path, Message: t.Reject.Name + ": " + t.Reject.Message}}
+			Column: t.Reject.Path, Message: t.Reject.Name + ": " + t.Reject.Message}, Byte: -1}
 	case !t.Filtered:
 		out = decoded(p.dec.DecodeEvent(t.Record, t.Text, t.Computed, epoch, b))
 	}
@@ -83,7 +84,7 @@ func decoded(o json.Outcome) Processed {
 	case json.Tombstone:
 		out.Fate = FateTombstone
 	case json.Rejected:
-		out.Fate, out.Reason = FateDead, reasonOf(o.Reject)
+		out.Fate, out.Reason, out.Byte = FateDead, reasonOf(o.Reject), o.Reject.ByteOffset
 	}
 	return out
 }

@@ -44,10 +44,11 @@ var facts = []fact{
 	{"out of range is an error, never a reset", factOutOfRange},
 	{"a topic created again is not the topic", factTopicRecreated},
 	{"records come whole, large, empty and null", factRecordsWhole},
+	{"a reader joins no group", factReaderJoinsNoGroup},
 }
 
 // factCount makes the disappearance of a fact a failure.
-const factCount = 25
+const factCount = 26
 
 func TestConformance_FactCount(t *testing.T) {
 	if len(facts) != factCount {

@@ -1,0 +1,193 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+
+	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/clickhouse"
+	"github.com/waybill-data/waybill/internal/config"
+	"github.com/waybill-data/waybill/internal/contract"
+	"github.com/waybill-data/waybill/internal/decode/json"
+	"github.com/waybill-data/waybill/internal/kafka"
+	"github.com/waybill-data/waybill/internal/ledger"
+)
+
+// Survey is what a pipeline would find at its ClickHouse server if it started now, and what it would do there.
+type Survey struct {
+	// Exists: the table is there. Create is the statement that makes it, if not.
+	Exists bool
+	Create string
+	Schema contract.TableSchema // of the table, or of the one that Create makes
+	// Plan is what would run. nil: nothing would, for one of Refusals.
+	Plan *contract.Plan
+	// InUse is the plan that this pipeline put on record last; nil if it has none.
+	InUse *contract.Plan
+	// Refusals are why the pipeline would not start; config.Problems among them have a line and column.
+	Refusals []error
+	Notes    []waybill.Finding
+}
+
+// Look surveys the server of a pipeline. It reads only: no statement that it sends changes anything, Waybill's own database
+// included. The error says that the server could not be asked.
+func Look(ctx context.Context, cfg *config.Pipeline, log *slog.Logger) (*Survey, error) {
+	c := cfg.Sink.ClickHouse
+	client, err := clickhouse.Open(ctx, serverOf(c), clickhouse.Deps{Logger: log})
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	t := &target{cfg: cfg, client: client, ledger: ledger.New(client, ""), lineage: c.Lineage}
+	s := &Survey{}
+	for _, look := range []func(context.Context, *Survey) error{t.surveyTable, t.surveyRecord} {
+		if err := look(ctx, s); err != nil {
+			return nil, err
+		}
+	}
+	s.Notes = append(s.Notes, t.notes...)
+	return s, nil
+}
+
+// refuse notes why the pipeline would not start. What can heal, or is a bug, comes back: it says nothing of the pipeline.
+func (s *Survey) refuse(err error) error {
+	if class := waybill.ClassOf(err); class.Heals() || class == waybill.ClassBug {
+		return err
+	}
+	s.Refusals = append(s.Refusals, err)
+	return nil
+}
+
+// codeUnknownTable is the server's for a table that is not there.
+const codeUnknownTable = 60
+
+func (t *target) surveyTable(ctx context.Context, s *Survey) error {
+	c := t.cfg.Sink.ClickHouse
+	schema, info, err := t.client.Describe(ctx, c.Database, c.Table, t.lineage)
+	if e := (*waybill.Error)(nil); errors.As(err, &e) && e.Class == waybill.ClassSchema && e.Code == codeUnknownTable {
+		return t.surveyMissing(s, err)
+	}
+	if err != nil {
+		return s.refuse(err)
+	}
+	s.Exists, s.Schema = true, schema
+	if t.lineage, err = t.epochColumn(schema); err != nil {
+		return s.refuse(err)
+	}
+	if s.Plan, err = contract.Compile(t.cfg.Contract, schema, t.lineage, json.Version); err != nil {
+		if err := s.refuse(planError(t.cfg, err)); err != nil {
+			return err
+		}
+	}
+	notes, err := preflight(t.cfg, info)
+	t.notes = append(t.notes, notes...)
+	if err == nil {
+		err = t.rowPolicies(ctx)
+	}
+	if err != nil {
+		return s.refuse(err)
+	}
+	return nil
+}
+
+// surveyMissing is about a table that does not exist.
+func (t *target) surveyMissing(s *Survey, missing error) error {
+	c := t.cfg.Sink.ClickHouse
+	s.Schema = t.cfg.PromisedTable()
+	var err error
+	if s.Create, err = contract.CreateTable(t.cfg.Contract, t.lineage, c.Database, c.Table, c.Cluster); err != nil {
+		return s.refuse(planError(t.cfg, err))
+	}
+	if s.Plan, err = contract.Compile(t.cfg.Contract, s.Schema, t.lineage, json.Version); err != nil {
+		return s.refuse(planError(t.cfg, err))
+	}
+	if t.cfg.Contract.Tables != contract.ModeEvolve {
+		return s.refuse(missing)
+	}
+	return nil
+}
+
+// surveyRecord looks up what is on record of the pipeline.
+func (t *target) surveyRecord(ctx context.Context, s *Survey) error {
+	have, err := t.ledger.Version(ctx)
+	switch {
+	case err != nil:
+		return s.refuse(err)
+	case have == 0:
+		t.note("would_create_database", "the server has no database %s: it would be created", t.ledger.Database())
+		return nil
+	case have > ledger.Version():
+		return s.refuse(&waybill.Error{Op: "ledger.migrate", Pipeline: t.cfg.Name, Class: waybill.ClassConfig,
+			Err:  fmt.Errorf("database %s is of version %d, this Waybill knows versions up to %d", t.ledger.Database(), have, ledger.Version()),
+			Hint: "run the newer version of Waybill"})
+	case have < ledger.Version():
+		t.note("would_migrate", "database %s is of version %d and would be brought to version %d; what is on record now is not looked at", t.ledger.Database(), have, ledger.Version())
+		return nil
+	}
+	plans, err := t.ledger.Plans(ctx, t.cfg.Name)
+	if err != nil {
+		return s.refuse(err)
+	}
+	if len(plans) == 0 {
+		return nil
+	}
+	if s.InUse, err = contract.ParsePlan([]byte(plans[len(plans)-1].Text)); err != nil {
+		t.note("plan_unknown", "plan %s, which is on record last, cannot be compared: %v", plans[len(plans)-1].ID, err)
+	}
+	return nil
+}
+
+func (t *target) note(kind, format string, args ...any) {
+	t.notes = append(t.notes, waybill.Finding{Kind: kind, Severity: waybill.SeverityInfo, Message: fmt.Sprintf(format, args...)})
+}
+
+// SampleSize says what to read of a topic: about so many records, from the partitions' ends or from their beginnings.
+type SampleSize struct {
+	Records   int64
+	FromStart bool
+}
+
+// Sampled is what was read of a topic.
+type Sampled struct {
+	Spans map[waybill.TopicPartition]waybill.Span
+	// InTopic is how many offsets the topic has now, holes included.
+	InTopic int64
+}
+
+// ReadSample reads records from a pipeline's topic and gives each to fn, partition after partition, control records excepted. It joins no
+// group and commits nothing. A record is fn's only until fn returns.
+func ReadSample(ctx context.Context, cfg *config.Pipeline, size SampleSize, fn func(*waybill.Record) error) (Sampled, error) {
+	k := cfg.Source.Kafka
+	to := kafka.Config{Brokers: k.Brokers, Topic: k.Topic, Isolation: kafka.Isolation(k.Isolation), ClientID: "waybill", PartitionMaxBytes: partitionMaxBytes}
+	r, err := kafka.OpenReader(ctx, to)
+	if err != nil {
+		return Sampled{}, err
+	}
+	defer r.Close()
+	info, err := r.Describe(ctx)
+	if err != nil {
+		return Sampled{}, err
+	}
+	out := Sampled{Spans: map[waybill.TopicPartition]waybill.Span{}}
+	for _, p := range info.Partitions {
+		out.InTopic += p.End - p.LogStart
+	}
+	spans := kafka.Sample(info, to.Isolation, size.Records, size.FromStart)
+	for _, p := range slices.Sorted(maps.Keys(spans)) {
+		tp := waybill.TopicPartition{Topic: k.Topic, Partition: p}
+		out.Spans[tp] = spans[p]
+		_, err := r.ReadSpan(ctx, tp, spans[p], func(rec *waybill.Record) error {
+			if rec.Control {
+				return nil
+			}
+			return fn(rec)
+		})
+		if err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}

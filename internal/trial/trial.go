@@ -1,0 +1,91 @@
+// Package trial runs records through a pipeline's transform and decoder and lands them nowhere: it says what would become of each,
+// and counts it. `waybill test` runs it over a file, `waybill plan` over what is in the topic.
+package trial
+
+import (
+	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/column"
+	"github.com/waybill-data/waybill/internal/contract"
+	"github.com/waybill-data/waybill/internal/engine"
+)
+
+// Trial takes records one after the other. It belongs to one goroutine.
+type Trial struct {
+	proc  *engine.Processor
+	epoch waybill.Epoch
+	block *column.Block // the row of the record that was taken last, or empty
+	sum   Summary
+	dead  map[deadKey]int // indexes into sum.DeadLetters
+	nulls []int64         // rows that are NULL, by column of the plan
+}
+
+// deadKey is what dead letters are grouped by.
+type deadKey struct{ code, column string }
+
+// maxDeadKinds bounds the groups of dead letters that are told apart. Codes and columns are from closed lists, paths of events are not.
+const maxDeadKinds = 1000
+
+// New makes a trial under a plan. secret is the key of redaction's hashes.
+func New(plan *contract.Plan, secret []byte, epoch waybill.Epoch) (*Trial, error) {
+	proc, err := engine.NewProcessor(plan, secret)
+	if err != nil {
+		return nil, err
+	}
+	return &Trial{proc: proc, epoch: epoch, block: proc.NewBlock(), nulls: make([]int64, len(plan.Columns())), dead: map[deadKey]int{}, sum: Summary{DeadLetters: []DeadLetters{}}}, nil
+}
+
+// Take says what would become of a record that is no control record.
+func (t *Trial) Take(r *waybill.Record) engine.Processed {
+	t.block.Reset()
+	out := t.proc.Process(r, t.epoch, t.block)
+	s := &t.sum
+	s.Records++
+	s.Redacted += b2i(out.Redacted > 0)
+	s.Upcast += b2i(out.Upcast)
+	switch out.Fate {
+	case engine.FateRow:
+		s.Rows++
+		t.countNulls()
+		s.RescuedRows += b2i(out.Rescued > 0)
+		s.Blank += b2i(out.Blank)
+	case engine.FateFiltered:
+		s.Filtered++
+	case engine.FateTombstone:
+		s.Tombstones++
+	case engine.FateDead:
+		t.buried(r, &out)
+	}
+	return out
+}
+
+func (t *Trial) countNulls() {
+	for i, c := range t.block.Columns {
+		if n, ok := c.(interface{ IsNull(row int) bool }); ok {
+			t.nulls[i] += b2i(n.IsNull(0))
+		}
+	}
+}
+
+// buried counts a dead letter.
+func (t *Trial) buried(r *waybill.Record, out *engine.Processed) {
+	t.sum.DeadLettered++
+	key := deadKey{out.Reason.Code, out.Reason.Column}
+	if _, known := t.dead[key]; !known && len(t.dead) >= maxDeadKinds {
+		key.column = contract.OtherPaths
+	}
+	i, known := t.dead[key]
+	if !known {
+		i = len(t.sum.DeadLetters)
+		t.dead[key] = i
+		t.sum.DeadLetters = append(t.sum.DeadLetters, DeadLetters{Code: key.code, Column: key.column, Message: out.Reason.Message,
+			Example: Place{r.Topic, r.Partition, r.Offset}})
+	}
+	t.sum.DeadLetters[i].Count++
+}
+
+func b2i(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
