@@ -235,6 +235,8 @@ source:
     %s
   format: json
 contract:
+  new_fields: discard
+  type_conflicts: freeze
   columns:
     id: {type: UInt64, required: true}
     tenant: {type: LowCardinality(String)}

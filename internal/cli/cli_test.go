@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -108,7 +110,7 @@ func mainOf(args ...string) (code int, out string) {
 }
 
 func TestPipelineFileTopic_IsAPipelineFileWithEveryDefaultAsItIs(t *testing.T) {
-	shown, err := config.Parse("help", []byte(pipelineFile), func(string) (string, bool) { return "x", true })
+	shown, err := config.Parse("help", []byte(pipelineFile), func(string) (string, bool) { return "0123456789abcdef", true })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,9 +125,31 @@ sink: {clickhouse: {url: "clickhouse://ingest:x@localhost:9000/ai", table: llm_c
 		t.Fatal(err)
 	}
 	// What the help shows as defaults must be the defaults.
-	if got, want := fmt.Sprint(shown.Source, shown.Sink, shown.Delivery, shown.Batch, shown.Epoch, shown.Contract.NewFields),
-		fmt.Sprint(bare.Source, bare.Sink, bare.Delivery, bare.Batch, bare.Epoch, bare.Contract.NewFields); got != want {
+	values := func(p *config.Pipeline) string {
+		c := p.Contract
+		return fmt.Sprint(p.Source, p.Sink, p.Delivery, p.Batch, p.Epoch, p.OnBlank, c.NewFields, c.TypeConflicts.Default, c.Tables, c.MaxColumns, c.RescueColumn)
+	}
+	if got, want := values(shown), values(bare); got != want {
 		t.Errorf("shown   %s\ndefault %s", got, want)
+	}
+}
+
+func TestPipelineFileTopic_HasEveryKey(t *testing.T) {
+	files, err := filepath.Glob("../config/read_*.go")
+	if err != nil || len(files) < 5 {
+		t.Fatal(files, err)
+	}
+	key := regexp.MustCompile(`(?:optional|required)\("(\w+)"|contract\.Op(\w+), required`)
+	for _, file := range files {
+		code, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range key.FindAllStringSubmatch(string(code), -1) {
+			if name := m[1] + strings.ToLower(m[2]); !strings.Contains(pipelineFile, name+":") {
+				t.Errorf("%s reads %s, which the help does not show", file, name)
+			}
+		}
 	}
 }
 

@@ -67,8 +67,8 @@ func TestParse_FillsEveryDefault(t *testing.T) {
 			Format: config.JSON,
 		},
 		Contract: contract.Contract{
-			NewFields:     contract.Modes{Default: contract.ModeDiscard},
-			TypeConflicts: contract.Modes{Default: contract.ModeFreeze},
+			NewFields:     contract.Modes{Default: contract.ModeRescue},
+			TypeConflicts: contract.Modes{Default: contract.ModeRescue},
 			Tables:        contract.ModeFreeze, MaxColumns: 200, RescueColumn: "_rescued",
 			Columns: []contract.Column{{Name: "id", Type: "UInt64", Line: 3, Col: 22}},
 		},
@@ -404,7 +404,7 @@ func TestProblems_AreOfClassConfig(t *testing.T) {
 func TestContractProblems_PointIntoTheFile(t *testing.T) {
 	p := parse(t, minimal)
 	_, err := contract.Compile(p.Contract, contract.TableSchema{Database: "d", Table: "t", Columns: []contract.TableColumn{
-		{Name: "id", Type: "String"}, {Name: "_topic", Type: "String"}, {Name: "_partition", Type: "UInt32"}, {Name: "_epoch", Type: "UInt32"},
+		{Name: "id", Type: "String"}, {Name: "_topic", Type: "String"}, {Name: "_partition", Type: "UInt32"}, {Name: "_epoch", Type: "UInt32"}, {Name: "_rescued", Type: "String"},
 	}}, p.Sink.ClickHouse.Lineage, 1)
 	var got []string
 	for _, problem := range p.ContractProblems(err) {

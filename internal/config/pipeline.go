@@ -194,7 +194,7 @@ func defaults() Pipeline {
 			Format: JSON,
 		},
 		Contract: contract.Contract{
-			NewFields: contract.Modes{Default: contract.ModeDiscard}, TypeConflicts: contract.Modes{Default: contract.ModeFreeze},
+			NewFields: contract.Modes{Default: contract.ModeRescue}, TypeConflicts: contract.Modes{Default: contract.ModeRescue},
 			Tables: contract.ModeFreeze, MaxColumns: contract.DefaultMaxColumns, RescueColumn: contract.DefaultRescueColumn,
 		},
 		Sink: Sink{ClickHouse: ClickHouse{

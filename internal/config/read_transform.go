@@ -88,23 +88,15 @@ func intoVersion(to *string) func(value) {
 	}
 }
 
-func aPath(s string) (message, hint string) {
+// aMember is a path that ends at a member of an object, which can be taken out and put in without moving others.
+func aMember(s string) (message, hint string) {
 	p, err := contract.ParsePath(s)
 	switch {
 	case err != nil:
 		return "is no path: " + err.Error(), ""
 	case p.Each() >= 0:
 		return "must lead to one value, without [*]", ""
-	}
-	return "", ""
-}
-
-// aMember is a path that ends at a member of an object, which can be taken out and put in without moving others.
-func aMember(s string) (message, hint string) {
-	if message, hint = aPath(s); message != "" {
-		return message, hint
-	}
-	if p, _ := contract.ParsePath(s); p[len(p)-1].Kind != contract.Member {
+	case p[len(p)-1].Kind != contract.Member:
 		return "is an element of an array, which cannot be taken out or put in by itself", "name a member: a.b"
 	}
 	return "", ""

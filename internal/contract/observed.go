@@ -47,7 +47,7 @@ type object struct {
 // they are not more than maxMembers: which follows from the values alone, not from their order.
 type tree struct {
 	levels int
-	paths  [maxLevels + 1]int // different paths by depth, up to levels
+	paths  [maxLevels + 1]int // different paths by depth; beyond levels they are not counted on
 }
 
 const (
@@ -196,7 +196,6 @@ func unescaped(text []byte) []byte {
 // fits lowers levels until few enough members are left, and reports whether those at the depth are among them.
 func (t *tree) fits(depth int) bool {
 	for t.levels > 0 && t.total() > maxMembers {
-		t.paths[t.levels] = 0
 		t.levels--
 	}
 	return depth <= t.levels
@@ -230,9 +229,7 @@ func (o *Observed) Merge(other *Observed) {
 		if o.tree == nil {
 			o.tree = &tree{levels: maxLevels}
 		}
-		for ; o.tree.levels > other.tree.levels; o.tree.levels-- {
-			o.tree.paths[o.tree.levels] = 0
-		}
+		o.tree.levels = min(o.tree.levels, other.tree.levels)
 	}
 	o.merge(other, o.tree, 1)
 	if o.tree != nil {

@@ -22,6 +22,9 @@ CREATE TABLE demo.llm_calls
     tags          Array(LowCardinality(String)),
     metadata      Map(LowCardinality(String), String) CODEC(ZSTD),
 
+    -- What fits no other column, with the reason.
+    _rescued      String CODEC(ZSTD),
+
     -- Lineage: which record of Kafka a row came from. It makes the table the
     -- proof of its own completeness.
     _topic     LowCardinality(String) CODEC(ZSTD),

@@ -5,6 +5,7 @@ import (
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/column"
+	"github.com/waybill-data/waybill/internal/contract"
 	"github.com/waybill-data/waybill/internal/deadletter"
 	"github.com/waybill-data/waybill/internal/delivery"
 )
@@ -13,7 +14,8 @@ import (
 // batch. The gatherer (or a rebuild) fills it alone; from the moment it is in worker.data it is read only.
 type data struct {
 	batch   *waybill.Batch
-	plan    waybill.PlanID // that the block was made for
+	plan    waybill.PlanID // that the block was made for, made in full
+	made    *contract.Plan
 	block   *column.Block
 	rows    []run // of block, in the block's order
 	count   int64 // of rows

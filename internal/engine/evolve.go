@@ -3,7 +3,6 @@ package engine
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/config"
@@ -97,12 +96,16 @@ type evolver struct {
 func (t *target) evolution(p *Pipeline, s *shape, drift []contract.FieldDrift) []contract.Change {
 	e := contract.Evolve(t.cfg.Contract, s.plan, s.schema, drift)
 	for _, h := range e.Held {
-		t.hold(p, h.Path, h.Column, h.Why)
+		if !h.Open {
+			t.hold(p, h.Path, h.Column, h.Why)
+		}
 	}
 	var todo []contract.Change
 	for _, c := range e.Changes {
 		switch {
 		case t.evolver.tried[t.statement(c)]:
+		case c.Kind == contract.ModifyColumn && t.views():
+			t.hold(p, c.Path, c.Column, "materialized views read the column, and would cast its new type in silence; widen it by hand, with them: "+t.statement(c))
 		case c.Kind == contract.AddColumn && t.evolver.added[c.Column]:
 			t.hold(p, c.Path, c.Column, "the column was added before, and somebody has dropped it; add it again by hand to have it filled")
 		default:
@@ -151,7 +154,7 @@ func (t *target) alter(l *life, s *shape, c contract.Change) bool {
 		return false
 	}
 	l.trouble(aboutTable, nil, 0)
-	t.noteChange(l.p, s, c, sql, err)
+	t.noteChange(l.ctx, l.p, s, c, sql, err)
 	if err != nil {
 		l.p.found(waybill.Finding{Kind: "evolve_refused", Severity: waybill.SeverityWarning, TopicPartition: at(c.First), Span: spanAt(c.First),
 			Message: fmt.Sprintf("the server refused to change the table for %s: %v", c.Path, err),
@@ -174,11 +177,6 @@ func at(a contract.At) waybill.TopicPartition {
 }
 
 func spanAt(a contract.At) waybill.Span { return waybill.Span{First: a.Offset, Next: a.Offset + 1} }
-
-// noteChange puts a change of the table on record.
-func (t *target) noteChange(p *Pipeline, s *shape, c contract.Change, sql string, err error) {
-	p.log.Info("changed the table", "plan", s.plan.ID().String(), "sql", sql, "error", err, "at", time.Now())
-}
 
 // blankLimit is how many blank events in a row are no accident.
 const blankLimit = 100

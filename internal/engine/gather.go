@@ -361,7 +361,7 @@ func (g *gatherer) ensureOpen() error {
 		free.Block = g.proc.NewBlock()
 	}
 	g.open, g.opened, g.taken = newData(free.Block), time.Now(), step
-	g.open.plan, g.open.peak = g.proc.Plan().ID(), free.peak
+	g.open.plan, g.open.made, g.open.peak = g.proc.Plan().ID(), g.proc.Plan(), free.peak
 	return nil
 }
 

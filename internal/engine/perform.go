@@ -51,6 +51,7 @@ func (l *life) do(effects []delivery.Effect) {
 			}
 			if d := l.data[e.Work]; d != nil && e.Settled {
 				l.p.noteDecoded(d.notes)
+				l.p.observe(d)
 			}
 			l.release(e.Work, e.Settled)
 			poke(l.wake)

@@ -11,6 +11,7 @@ import (
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/config"
 	"github.com/waybill-data/waybill/internal/delivery"
+	"github.com/waybill-data/waybill/internal/drift"
 	"github.com/waybill-data/waybill/internal/failpoint"
 	"github.com/waybill-data/waybill/internal/kafka"
 	"github.com/waybill-data/waybill/internal/status"
@@ -63,6 +64,7 @@ type Pipeline struct {
 	totals   totals
 	meter    meter
 	assigned atomic.Bool
+	drift    drifting
 }
 
 // New makes a pipeline that has not started.
@@ -70,7 +72,7 @@ func New(cfg *config.Pipeline, deps Deps) *Pipeline {
 	if deps.Drain == 0 {
 		deps.Drain = DefaultDrain
 	}
-	return &Pipeline{cfg: cfg, deps: deps, log: deps.Log.With("pipeline", cfg.Name), metrics: deps.Metrics.ForPipeline(cfg.Name), budget: deps.Budget.account(), state: status.Starting}
+	return &Pipeline{cfg: cfg, deps: deps, log: deps.Log.With("pipeline", cfg.Name), metrics: deps.Metrics.ForPipeline(cfg.Name), budget: deps.Budget.account(), state: status.Starting, drift: drifting{monitor: drift.New(drift.Config{})}}
 }
 
 // Run runs the pipeline until ctx ends, which drains what is in flight, or until it cannot go on. The

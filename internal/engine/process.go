@@ -71,7 +71,7 @@ func (p *Processor) Process(r *waybill.Record, epoch waybill.Epoch, b *column.Bl
 		out = Processed{Fate: FateDead, Reason: deadletter.Reason{Stage: deadletter.StageTransform, Code: string(t.Reject.Code),
 			Column: t.Reject.Path, Message: t.Reject.Name + ": " + t.Reject.Message}}
 	case !t.Filtered:
-		out = decoded(p.dec.DecodeEvent(r, t.Text, t.Computed, epoch, b))
+		out = decoded(p.dec.DecodeEvent(t.Record, t.Text, t.Computed, epoch, b))
 	}
 	out.Redacted, out.Upcast = t.Redacted, t.Upcast
 	return out

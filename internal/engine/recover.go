@@ -165,7 +165,7 @@ func (l *life) rebuilt(e delivery.Rebuild) (delivery.Rebuilt, *data, error) {
 		return delivery.Rebuilt{}, nil, err
 	}
 	d := newData(proc.NewBlock())
-	d.batch, d.soiled = e.Batch, true // its block may be of another plan
+	d.batch, d.made, d.soiled = e.Batch, plan, true // its block may be of another plan
 	ev := delivery.Rebuilt{Op: e.Op}
 	for _, span := range e.Batch.Spans {
 		s := d.open(span.TopicPartition, 0, span.First)

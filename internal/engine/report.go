@@ -78,6 +78,9 @@ func (p *Pipeline) closeTarget() {
 	t := p.target
 	giveUp := time.AfterFunc(recordWait, t.stopRecording)
 	defer giveUp.Stop()
+	if err := p.flushDrift(t.recordCtx, t); err != nil {
+		p.log.Warn("what the last batches carried beside the contract is not in the table waybill.drift", "error", err)
+	}
 	t.recording.Wait()
 	t.close()
 }

@@ -286,7 +286,7 @@ func (t *target) ledgerRows(l *life, e delivery.Send) []ledger.Row {
 		}
 		rows[i] = ledger.Row{Pipeline: t.cfg.Name, Epoch: e.Batch.Epoch, TopicPartition: r.TopicPartition, Span: r.Span, Batch: e.Batch.ID,
 			BatchTime: e.Batch.Time, Plan: e.Batch.Plan, Decoder: e.Batch.Decoder, Target: t.name(), TopicID: topicID,
-			Counts: ledger.Counts{Read: r.Read, Written: r.Written, Filtered: r.Filtered, DeadLettered: r.Dead, Tombstones: r.Tombstones, Lost: r.Lost}, Checksum: r.Checksum}
+			Counts: ledger.Counts{Read: r.Read, Written: r.Written, Filtered: r.Filtered, DeadLettered: r.Dead, Tombstones: r.Tombstones, Lost: r.Lost, Rescued: r.Rescued, Redacted: r.Redacted}, Checksum: r.Checksum}
 	}
 	return rows
 }

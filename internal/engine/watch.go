@@ -67,6 +67,9 @@ func (l *life) watch() {
 		if l.lookAgain() == tableChanged {
 			return
 		}
+		if err := l.p.flushDrift(l.ctx, l.p.target); err != nil {
+			l.p.log.Debug("drift not recorded yet", "error", err)
+		}
 		l.measureBatches()
 		l.mu.Lock()
 		l.blocks.sweep()

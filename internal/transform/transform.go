@@ -8,13 +8,20 @@ import (
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/contract"
 	"github.com/waybill-data/waybill/internal/transform/expr"
+	"github.com/waybill-data/waybill/internal/transform/upcast"
 )
 
 // Transformer applies a plan's transform. It belongs to one goroutine at a time.
 type Transformer struct {
-	filter   *expr.Expr // nil: all records are wanted
+	upcast   *upcast.Upcaster // nil: there is one version
+	redact   redactor         // nil: nothing is redacted
+	filter   *expr.Expr       // nil: all records are wanted
 	computed []named
 
+	keepRaw         bool   // what could not be redacted is kept as it is
+	header, current string // of the version, if it is in a header
+
+	kept   kept
 	record expr.Record
 	out    []byte   // texts of computed values
 	ends   []int    // where each ends in out; -1 for none
@@ -40,17 +47,31 @@ func New(p *contract.Plan, secret []byte) (*Transformer, error) {
 		}
 		t.computed = append(t.computed, named{"column " + c.Name, e})
 	}
-	if tr := p.Transform(); tr != nil && tr.Filter != "" {
-		e, err := expr.CompileBool(tr.Filter)
-		if err != nil {
-			return nil, configError("the filter", err)
+	if tr := p.Transform(); tr != nil {
+		if err := t.compile(tr, secret); err != nil {
+			return nil, err
 		}
-		t.filter = e
 	}
-	if t.filter == nil && t.computed == nil {
+	if t.upcast == nil && t.redact == nil && t.filter == nil && t.computed == nil {
 		return nil, nil
 	}
 	return t, nil
+}
+
+// compile compiles what is the same for all columns.
+func (t *Transformer) compile(tr *contract.Transform, secret []byte) (err error) {
+	if tr.Version != nil {
+		if t.upcast, err = upcast.New(*tr.Version); err != nil {
+			return configError("version", err)
+		}
+		t.header, t.current = tr.Version.Header, tr.Version.Current
+	}
+	if tr.Filter != "" {
+		if t.filter, err = expr.CompileBool(tr.Filter); err != nil {
+			return configError("the filter", err)
+		}
+	}
+	return t.compileRedact(tr.Redact, secret)
 }
 
 func configError(what string, err error) error {
@@ -78,6 +99,8 @@ type Reject struct {
 
 // Result is what became of one record.
 type Result struct {
+	// Record has the key and the headers to decode: the record's own, or what redaction left of them.
+	Record *waybill.Record
 	// Text is the event to decode: the record's own value, or what was made of it. It is valid until the next Apply.
 	Text []byte
 	// Computed are the values of the plan's SourceExpr columns, in the order of the plan, as JSON texts; nil for a column
@@ -85,18 +108,54 @@ type Result struct {
 	Computed [][]byte
 	Filtered bool
 	Reject   *Reject
-	Redacted int // values that redaction changed
-	Upcast   bool
+	Redacted int  // values that redaction changed
+	Upcast   bool // the event was brought to the current version
+	// Assumed: the event's version is not known, and was taken for the current one.
+	Assumed bool
 }
 
 // Apply transforms one record. A tombstone and a text that is no JSON object are not its business: they come back as they are.
 func (t *Transformer) Apply(r *waybill.Record) Result {
-	out := Result{Text: r.Value}
+	out := Result{Record: r, Text: r.Value}
+	t.redactRecord(r, &out)
 	if r.Value == nil || !t.record.Set(r, out.Text) {
 		return out
 	}
+	if t.upcast != nil && !t.toCurrent(r, &out) {
+		return out
+	}
+	if t.redact != nil {
+		t.redactEvent(&out)
+		t.record.Set(out.Record, out.Text)
+	}
 	t.evaluate(&out)
 	return out
+}
+
+// toCurrent brings the event to the current version; it reports false if that failed.
+func (t *Transformer) toCurrent(r *waybill.Record, out *Result) bool {
+	outcome, text, problem := t.upcast.Apply(&t.record, r)
+	switch outcome {
+	case upcast.Current:
+	case upcast.Assumed:
+		out.Assumed = true
+	case upcast.Upcast:
+		out.Upcast, out.Text = true, text
+		t.record.Set(r, text)
+	default:
+		out.Reject = &Reject{codeOf(outcome, problem), problem.Step, problem.Path, problem.Message}
+	}
+	return out.Reject == nil
+}
+
+func codeOf(o upcast.Outcome, p *upcast.Problem) Code {
+	switch {
+	case o == upcast.Unknown:
+		return UnknownVersion
+	case p.Expression:
+		return ExpressionError
+	}
+	return UpcastConflict
 }
 
 // evaluate filters and computes.
@@ -153,7 +212,3 @@ func (t *Transformer) texts() [][]byte {
 func failed(name string, err error) *Reject {
 	return &Reject{Code: ExpressionError, Name: name, Message: err.Error()}
 }
-
-// Keep is what may be stored of the record that was applied last, if it becomes a dead letter: without redaction the record
-// itself; with it, what redaction left of it. It may alias the record and the transformer's memory.
-func (t *Transformer) Keep(r *waybill.Record) waybill.Record { return *r }

@@ -30,9 +30,9 @@ func plan(t testing.TB, tr contract.Transform, columns ...contract.Column) *cont
 	return p
 }
 
-func transformer(t testing.TB, p *contract.Plan, secret string) *transform.Transformer {
+func transformer(t testing.TB, p *contract.Plan) *transform.Transformer {
 	t.Helper()
-	tr, err := transform.New(p, []byte(secret))
+	tr, err := transform.New(p, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func event(text string) *waybill.Record {
 }
 
 func TestNew_NothingToDo(t *testing.T) {
-	if tr := transformer(t, plan(t, contract.Transform{}, contract.Column{Name: "a"}), ""); tr != nil {
+	if tr := transformer(t, plan(t, contract.Transform{}, contract.Column{Name: "a"})); tr != nil {
 		t.Error("a transformer that has nothing to do")
 	}
 }
@@ -65,7 +65,7 @@ func TestNew_RefusesWhatDoesNotCompile(t *testing.T) {
 }
 
 func TestApply_Filter(t *testing.T) {
-	tr := transformer(t, plan(t, contract.Transform{Filter: `event.status != "debug"`}, contract.Column{Name: "status"}), "")
+	tr := transformer(t, plan(t, contract.Transform{Filter: `event.status != "debug"`}, contract.Column{Name: "status"}))
 	for text, want := range map[string]string{
 		`{"status":"ok"}`: "kept", `{"status":"debug"}`: "filtered", `{"status":1}`: "kept",
 		`{}`: "expression_error filter: no such field: status", `[]`: "kept", `{"status":"debug"`: "kept", ``: "kept",
@@ -89,7 +89,7 @@ func TestApply_Filter(t *testing.T) {
 
 func TestApply_Computed(t *testing.T) {
 	tr := transformer(t, plan(t, contract.Transform{Filter: "event.n > 0"}, contract.Column{Name: "a", Expr: "event.n * 0.5"}, contract.Column{Name: "n"},
-		contract.Column{Name: "b", Expr: "event.?b"}, contract.Column{Name: "c", Expr: "kafka.timestamp"}, contract.Column{Name: "d", Expr: "event.n / event.m"}), "")
+		contract.Column{Name: "b", Expr: "event.?b"}, contract.Column{Name: "c", Expr: "kafka.timestamp"}, contract.Column{Name: "d", Expr: "event.n / event.m"}))
 	for text, want := range map[string]string{
 		`{"n":3,"m":2}`:            `1.5 - "2025-11-25T05:00:00.123Z" 1`,
 		`{"n":4,"m":2,"b":[1, 2]}`: `2 [1, 2] "2025-11-25T05:00:00.123Z" 2`,
@@ -112,5 +112,73 @@ func TestApply_Computed(t *testing.T) {
 		if s := strings.Join(got, " "); s != want {
 			t.Errorf("%s: %s, want %s", text, s, want)
 		}
+	}
+}
+
+func TestApply_UpcastsBeforeAllElse(t *testing.T) {
+	tr := transformer(t, plan(t, contract.Transform{
+		Filter: `event.usage.tokens > 1`,
+		Version: &contract.Versions{From: "v", Current: "2", Unknown: contract.UnknownDeadLetter, Upcast: []contract.Upcast{{From: "1", To: "2", Steps: []contract.UpcastStep{
+			{Op: contract.OpMove, From: []string{"tokens"}, To: []string{"usage.tokens"}},
+			{Op: contract.OpCompute, To: []string{"half"}, Expr: "event.usage.tokens / event.by"},
+		}}}},
+	}, contract.Column{Name: "twice", Expr: "event.usage.tokens * 2"}))
+	for _, tt := range [][2]string{
+		{`{"v":2,"usage":{"tokens":5}}`, `{"v":2,"usage":{"tokens":5}} 10`}, {`{"v":1,"tokens":6,"by":3}`, `upcast {"v":2,"by":3,"usage":{"tokens":6},"half":2} 12`},
+		{`{"v":1,"tokens":1,"by":3}`, `upcast filtered`}, {`{"v":2,"usage":{"tokens":1}}`, `filtered`},
+		{`{"v":1,"tokens":6,"by":0}`, `expression_error upcast 1 -> 2, step 2: compute: division by zero`},
+		{`{"v":1,"tokens":6,"usage":3}`, `upcast_conflict upcast 1 -> 2, step 1: move: a value on the way is no object (usage.tokens)`},
+		{`{"v":7}`, `unknown_version version: the event's version is none of 1, 2 (v)`}, {`{"v":7`, `{"v":7`},
+	} {
+		if got := described(tr.Apply(event(tt[0]))); got != tt[1] {
+			t.Errorf("%s\n got %s\nwant %s", tt[0], got, tt[1])
+		}
+	}
+}
+
+// described is all of a result in words.
+func described(out transform.Result) string {
+	if r := out.Reject; r != nil {
+		s := string(r.Code) + " " + r.Name + ": " + r.Message
+		if r.Path != "" {
+			s += " (" + r.Path + ")"
+		}
+		return s
+	}
+	var words []string
+	if out.Upcast {
+		words = append(words, "upcast")
+	}
+	if out.Assumed {
+		words = append(words, "assumed")
+	}
+	if out.Filtered {
+		return strings.Join(append(words, "filtered"), " ")
+	}
+	words = append(words, string(out.Text))
+	for _, c := range out.Computed {
+		words = append(words, string(c))
+	}
+	return strings.Join(words, " ")
+}
+
+func TestApply_UnknownVersionAsCurrent(t *testing.T) {
+	tr := transformer(t, plan(t, contract.Transform{Version: &contract.Versions{Header: "v", Current: "2", Unknown: contract.UnknownCurrent}}))
+	r := event(`{"a": 1}`)
+	if got := described(tr.Apply(r)); got != `assumed {"a": 1}` {
+		t.Error(got)
+	}
+	r.Headers = []waybill.Header{{Key: "v", Value: []byte("2")}}
+	if out := tr.Apply(r); described(out) != `{"a": 1}` || &out.Text[0] != &r.Value[0] {
+		t.Errorf("an event of the current version was touched: %+v", out)
+	}
+}
+
+func TestNew_SecretOfAnotherPlan(t *testing.T) {
+	p := plan(t, contract.Transform{Redact: &contract.Redact{SecretID: contract.SecretID([]byte("0123456789abcdef")), Rules: []contract.RedactRule{{Path: "a", Do: contract.RedactHash}}}})
+	_, err := transform.New(p, []byte("fedcba9876543210"))
+	var e *waybill.Error
+	if !errors.As(err, &e) || e.Class != waybill.ClassConfig || !strings.Contains(err.Error(), "secret is not the one") {
+		t.Errorf("got %v", err)
 	}
 }

@@ -80,6 +80,7 @@ func (w *Workload) LineageTable(name string) string {
     _partition UInt16 CODEC(T64, ZSTD),
     _offset    UInt64 CODEC(T64, ZSTD),
     _epoch     UInt32 CODEC(T64, ZSTD),
+    _rescued   String CODEC(ZSTD),
     %s
 )
 ENGINE = MergeTree ORDER BY %s

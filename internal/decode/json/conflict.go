@@ -13,13 +13,13 @@ type conflict struct {
 }
 
 // conflictAt finds or makes the drift of values at n that f refuses.
-func (f *field) conflictAt(n *node, path string, mode contract.Mode, code Code) *drift {
+func (f *field) conflictAt(n *node, path string, mode contract.Mode) *drift {
 	for _, c := range f.conflicts {
 		if c.at == n && c.drift.Mode == mode {
 			return c.drift
 		}
 	}
-	c := &conflict{n, &drift{FieldDrift: contract.FieldDrift{Kind: contract.DriftTypeConflict, Path: path, Column: f.name, Reason: string(code), Mode: mode}}}
+	c := &conflict{n, &drift{FieldDrift: contract.FieldDrift{Kind: contract.DriftTypeConflict, Path: path, Column: f.name, Mode: mode}}}
 	if n != nil {
 		c.drift.Path = general(n.path).String()
 	}
@@ -31,7 +31,7 @@ func (f *field) conflictAt(n *node, path string, mode contract.Mode, code Code) 
 // refused notes a value of the event at n that f does not take, under the policy p. Where the column collects from an array,
 // the whole array is what is kept.
 func (d *Decoder) refused(f *field, n *node, p contract.Policy, fail failure, value span) {
-	d.notes = append(d.notes, note{drift: f.conflictAt(n, "", f.modeOf(p, n, fail.code), fail.code), value: value})
+	d.notes = append(d.notes, note{drift: f.conflictAt(n, "", f.modeOf(p, n, fail.code)), reason: fail.code, value: value})
 	if p != contract.Rescue {
 		return
 	}

@@ -2,7 +2,9 @@ package json
 
 import (
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -49,7 +51,7 @@ func (j *judge) check(t testing.TB, b *column.Block, text []byte) Outcome {
 	if string(rec.Value) != string(text) {
 		t.Fatalf("%s: %s: the record was changed", j.name, brief(text))
 	}
-	if got, want := rejection(out), wanted(want.Reject); got != want {
+	if got, want := rejection(out), wantedRejection(want.Reject); got != want {
 		t.Errorf("%s: %s:\ngot  %s\nwant %s", j.name, brief(text), got, want)
 		b.Truncate(rows)
 		j.drain()
@@ -67,62 +69,104 @@ func (j *judge) check(t testing.TB, b *column.Block, text []byte) Outcome {
 	if b.Rows() != rows+1 {
 		t.Fatalf("%s: %s: %d rows", j.name, brief(text), b.Rows()-rows)
 	}
-	j.compareRow(t, text, after, rows, want.Row)
-	j.compareCounts(t, text, out, want)
+	drift := j.d.Drift()
+	row := j.compareRow(t, text, after, rows, want.Row)
+	j.compareCounts(t, text, out, want, drift)
+	dropped := discarded(drift)
+	others := slices.ContainsFunc(dropped, func(k oracle.DriftKey) bool { return k.Path == contract.OtherPaths })
+	if lost := j.oracle.Lost(text, row, dropped); lost != nil && !others {
+		t.Errorf("%s: %s: lost %q of %v", j.name, brief(text), lost, row)
+	}
 	return out
 }
 
+// discarded are the paths and columns of what was dropped.
+func discarded(drift []contract.FieldDrift) (keys []oracle.DriftKey) {
+	for _, f := range drift {
+		if f.Mode == contract.ModeDiscard {
+			keys = append(keys, oracle.DriftKey{Path: f.Path, Column: f.Column, Mode: f.Mode})
+		}
+	}
+	return keys
+}
+
 // compareRow reads the wire and compares one row.
-func (j *judge) compareRow(t testing.TB, text []byte, wire string, row int, want []oracle.Value) {
+func (j *judge) compareRow(t testing.TB, text []byte, wire string, row int, want []oracle.Value) (got []oracle.Value) {
 	t.Helper()
 	names, columns := oracle.ReadBlock([]byte(wire))
 	for i, name := range names {
-		if got := columns[i][row]; !got.Equal(want[i]) {
-			t.Errorf("%s: %s: column %s:\ngot  %v\nwant %v", j.name, brief(text), name, got, want[i])
+		if got = append(got, columns[i][row]); !got[i].Equal(want[i]) {
+			t.Errorf("%s: %s: column %s:\ngot  %v\nwant %v", j.name, brief(text), name, got[i], want[i])
 		}
 	}
+	return got
 }
 
 // compareCounts compares what is counted beside the row.
-func (j *judge) compareCounts(t testing.TB, text []byte, out Outcome, v oracle.Verdict) {
+func (j *judge) compareCounts(t testing.TB, text []byte, out Outcome, v oracle.Verdict, drift []contract.FieldDrift) {
 	t.Helper()
-	want, rounded := map[string]int64{}, 0
+	want, rounded := map[string]string{}, 0
 	for name, n := range v.Rounded {
-		want["rounded "+name] = int64(n)
+		want["rounded "+name] = fmt.Sprint(n)
 		rounded += n
 	}
 	for name, n := range v.Defaulted {
-		want[fmt.Sprintf("defaulted %s %d %d %d", name, n.Missing, n.Null, n.Invalid)] = 1
+		want["defaulted "+name] = fmt.Sprint(n.Missing, n.Null, n.Invalid)
 	}
-	for path, n := range v.Unmapped {
-		if len(path) > maxMember {
-			path = contract.OtherPaths
-		}
-		want["unmapped "+path] += int64(n)
+	for name, n := range v.Nulls {
+		want["null "+name] = fmt.Sprint(n)
 	}
-	if len(v.Unmapped) > maxUnmapped { // which ones are told apart is the decoder's choice
-		j.drain()
-		return
+	longest := 0
+	for key, d := range v.Drift {
+		want[fmt.Sprintf("drift %+v", key)] = fmt.Sprintf("%d %s %s %v", d.Count, d.Reason, d.Sample, kindsOf(d.Kinds))
+		longest = max(longest, len(key.Path))
 	}
 	got := j.drain()
-	if fmt.Sprint(got) != fmt.Sprint(want) || out.Rounded != rounded {
-		t.Errorf("%s: %s: counted\ngot  %v, rounded %d\nwant %v, rounded %d", j.name, brief(text), got, out.Rounded, want, rounded)
+	countDrift(got, drift)
+	if len(v.Drift) <= maxUnmapped && longest <= maxMember && !maps.Equal(got, want) { // else which ones are told apart is the decoder's choice
+		t.Errorf("%s: %s: counted\ngot  %v\nwant %v", j.name, brief(text), without(got, want), without(want, got))
+	}
+	if out.Rounded != rounded || out.Rescued != v.Rescued || out.Blank != v.Blank {
+		t.Errorf("%s: %s: got %+v, want rounded %d, rescued %d, blank %v", j.name, brief(text), out, rounded, v.Rescued, v.Blank)
 	}
 }
 
+// without is what a has and b has not.
+func without(a, b map[string]string) map[string]string {
+	out := maps.Clone(a)
+	maps.DeleteFunc(out, func(k, v string) bool { w, ok := b[k]; return ok && v == w })
+	return out
+}
+
+// kindsOf has numbers of both kinds together: the oracle does not tell them apart.
+func kindsOf(kinds map[byte]int) contract.Kinds {
+	n := func(kind byte) int64 { return int64(kinds[kind]) }
+	return contract.Kinds{Null: n('n'), Bool: n('t') + n('f'), Integer: n('0'), String: n('"'), Array: n('['), Object: n('{')}
+}
+
 // drain is what the decoder has counted since the last call.
-func (j *judge) drain() map[string]int64 {
-	got := map[string]int64{}
+func (j *judge) drain() map[string]string {
+	got := map[string]string{}
 	for name, n := range j.d.Rounded() {
-		got["rounded "+name] = n
+		got["rounded "+name] = fmt.Sprint(n)
 	}
 	for name, n := range j.d.Defaulted() {
-		got[fmt.Sprintf("defaulted %s %d %d %d", name, n.Missing, n.Null, n.Invalid)] = 1
+		got["defaulted "+name] = fmt.Sprint(n.Missing, n.Null, n.Invalid)
 	}
-	for path, n := range unmapped(j.d) {
-		got["unmapped "+path] = n
+	for name, n := range j.d.Nulls() {
+		got["null "+name] = fmt.Sprint(n)
 	}
+	countDrift(got, j.d.Drift())
 	return got
+}
+
+func countDrift(got map[string]string, drift []contract.FieldDrift) {
+	for _, f := range drift {
+		k := f.Observed.Kinds
+		k.Integer, k.Decimal = k.Integer+k.Decimal, 0
+		key := oracle.DriftKey{Path: f.Path, Column: f.Column, Mode: f.Mode}
+		got[fmt.Sprintf("drift %+v", key)] = fmt.Sprintf("%d %s %s %v", f.Count, f.Reason, f.Sample, k)
+	}
 }
 
 func rejection(out Outcome) string {
@@ -133,7 +177,7 @@ func rejection(out Outcome) string {
 	return fmt.Sprintf("%s of %q at %q, byte %d", r.Code, r.Column, r.Path, r.ByteOffset)
 }
 
-func wanted(r *oracle.Reject) string {
+func wantedRejection(r *oracle.Reject) string {
 	if r == nil {
 		return Written.String()
 	}

@@ -15,7 +15,7 @@ func checkScanner(rt *rapid.T) {
 	j := newJudge(rapidT{rt: rt}, "drawn", c)
 	var texts []string
 	for range rapid.IntRange(1, 4).Draw(rt, "events") {
-		d := eventDrawer{t: rt, columns: j.d.plan.Columns()[:len(c.Columns)], spaced: rapid.IntRange(0, 3).Draw(rt, "spaced") == 0}
+		d := eventDrawer{t: rt, columns: wanted(j.d.plan), spaced: rapid.IntRange(0, 3).Draw(rt, "spaced") == 0}
 		text := d.space() + d.object(nil) + d.space()
 		if d.chance(20) {
 			text = mutate(rt, text)

@@ -16,20 +16,53 @@ var names = []string{"a", "b", "ab", "abc", "abcdefgh", "abcdefghi", "", "a.b", 
 
 // drawContract draws a small contract; columns share names, paths and prefixes of paths.
 func drawContract(t *rapid.T) contract.Contract {
-	c := contract.Contract{NewFields: contract.Modes{Default: rapid.SampledFrom([]contract.Mode{contract.ModeDiscard, contract.ModeDiscard, contract.ModeFreeze}).Draw(t, "new fields")}}
+	c := contract.Contract{
+		NewFields:     drawModes(t, contract.ModeDiscard, contract.ModeDiscard, contract.ModeRescue, contract.ModeRescue, contract.ModeEvolve, contract.ModeFreeze),
+		TypeConflicts: contract.Modes{Default: rapid.SampledFrom([]contract.Mode{contract.ModeDiscard, contract.ModeRescue, contract.ModeRescue, contract.ModeEvolve, contract.ModeFreeze}).Draw(t, "type conflicts")},
+	}
 	types := oneOfEach()
 	for i := range rapid.IntRange(0, 8).Draw(t, "columns") {
-		path := rapid.SliceOfN(rapid.SampledFrom(names), 1, 3).Draw(t, "path")
-		col := contract.Column{Name: fmt.Sprintf("c%d", i), Type: rapid.SampledFrom(types).Draw(t, "type"), From: contract.Names(path...).String()}
-		c.Columns = append(c.Columns, drawPolicies(t, col))
+		path := drawPath(t)
+		col := contract.Column{Name: fmt.Sprintf("c%d", i), Type: rapid.SampledFrom(types).Draw(t, "type"), From: path.String()}
+		if path.Each() >= 0 {
+			col.Type = "Array(" + col.Type + ")"
+		}
+		c.Columns = append(c.Columns, drawPolicies(t, col, c.TypeConflicts))
 	}
 	return c
 }
 
+// drawModes draws modes for new fields, some of them for single paths.
+func drawModes(t *rapid.T, modes ...contract.Mode) contract.Modes {
+	m := contract.Modes{Default: rapid.SampledFrom(modes).Draw(t, "mode")}
+	for range max(0, rapid.IntRange(-2, 3).Draw(t, "paths with modes")) {
+		m = m.With(drawPath(t).String(), rapid.SampledFrom(modes).Draw(t, "mode of a path"))
+	}
+	return m
+}
+
+// drawPath draws a path of one to four steps; short names are likely, so that paths meet.
+func drawPath(t *rapid.T) contract.Path {
+	some := names
+	if rapid.Bool().Draw(t, "short names") {
+		some = names[:3]
+	}
+	path := contract.Names(rapid.SampledFrom(some).Draw(t, "root"))
+	arrays := rapid.IntRange(0, 2).Draw(t, "arrays") == 0
+	for range rapid.IntRange(0, 3).Draw(t, "steps") {
+		if arrays {
+			path = append(path, drawStep(t, some, path.Each() < 0))
+		} else {
+			path = append(path, contract.Step{Name: rapid.SampledFrom(some).Draw(t, "name")})
+		}
+	}
+	return path
+}
+
 // drawPolicies draws what a contract may say of a column beside its type; what does not compile is left out.
-func drawPolicies(t *rapid.T, col contract.Column) contract.Column {
+func drawPolicies(t *rapid.T, col contract.Column, conflicts contract.Modes) contract.Column {
 	full := col
-	policies := []contract.Policy{"", contract.DeadLetter, contract.Default, contract.Default, contract.Null}
+	policies := []contract.Policy{"", contract.DeadLetter, contract.Default, contract.Default, contract.Null, contract.Rescue}
 	full.OnMissing = rapid.SampledFrom(policies).Draw(t, "on missing")
 	full.OnNull = rapid.SampledFrom(policies).Draw(t, "on null")
 	full.OnInvalid = rapid.SampledFrom(policies).Draw(t, "on invalid")
@@ -41,23 +74,24 @@ func drawPolicies(t *rapid.T, col contract.Column) contract.Column {
 	if s := rapid.SampledFrom([]string{"", "7", "x", "null", "true", "[]", "{}", "2026-11-22T14:44:47Z"}).Draw(t, "default"); s != "" {
 		full.Default = &s
 	}
+	full.Length = rapid.SampledFrom([]int{0, 0, 0, 2}).Draw(t, "length")
 	for _, relax := range []func(){
-		func() {}, func() { full.Format = "" }, func() { full.As = "" }, func() { full.Default = nil },
+		func() {}, func() { full.Length = 0 }, func() { full.Format = "" }, func() { full.As = "" }, func() { full.Default = nil },
 		func() { full.OnMissing, full.OnNull = "", "" }, func() { full.OnInvalid = "" },
 	} {
-		if relax(); compiles(full) {
+		if relax(); compiles(full, conflicts) {
 			return full
 		}
 	}
 	return col
 }
 
-func compiles(col contract.Column) bool {
+func compiles(col contract.Column, conflicts contract.Modes) bool {
 	schema := contract.TableSchema{Columns: []contract.TableColumn{
 		{Name: "_topic", Type: "String"}, {Name: "_partition", Type: "Int32"}, {Name: "_offset", Type: "Int64"}, {Name: "_rescued", Type: "String"},
 		{Name: col.Name, Type: col.Type},
 	}}
-	_, err := contract.Compile(contract.Contract{Columns: []contract.Column{col}}, schema,
+	_, err := contract.Compile(contract.Contract{Columns: []contract.Column{col}, TypeConflicts: conflicts}, schema,
 		contract.Lineage{Topic: "_topic", Partition: "_partition", Offset: "_offset"}, Version)
 	return err == nil
 }
@@ -65,8 +99,21 @@ func compiles(col contract.Column) bool {
 // eventDrawer writes events for a plan.
 type eventDrawer struct {
 	t       *rapid.T
-	columns []contract.PlanColumn
-	spaced  bool // white space everywhere
+	columns []contract.PlanColumn // with the paths of modes as columns without a type
+	spaced  bool                  // white space everywhere
+}
+
+// wanted are the columns of a plan that events fill, and the paths of its modes.
+func wanted(p *contract.Plan) (columns []contract.PlanColumn) {
+	for _, c := range p.Columns() {
+		if c.Source == contract.SourceField {
+			columns = append(columns, c)
+		}
+	}
+	for _, m := range p.NewFields().Paths {
+		columns = append(columns, contract.PlanColumn{Path: m.Path})
+	}
+	return columns
 }
 
 func (d *eventDrawer) chance(percent int) bool {
@@ -80,14 +127,32 @@ func (d *eventDrawer) space() string {
 	return rapid.SampledFrom([]string{"", " ", "\n", "\r\n\t", "        "}).Draw(d.t, "space")
 }
 
-// object writes the object at a path: members that columns want, in any order, and others.
-func (d *eventDrawer) object(path []string) string {
+// leading are the columns whose paths lead to a place or go on from it.
+func (d *eventDrawer) leading(place contract.Path) (columns []contract.PlanColumn, paths []contract.Path) {
+	for _, c := range d.columns {
+		path, _ := contract.ParsePath(c.Path)
+		if len(path) < len(place) {
+			continue
+		}
+		matches := true
+		for i, s := range place {
+			matches = matches && (path[i] == s || path[i].Kind == contract.Each && s.Kind == contract.Element)
+		}
+		if matches {
+			columns, paths = append(columns, c), append(paths, path)
+		}
+	}
+	return columns, paths
+}
+
+// object writes the object at a place: members that columns want, in any order, and others.
+func (d *eventDrawer) object(place contract.Path) string {
 	wanted := map[string]bool{}
 	var order []string
-	for _, c := range d.columns {
-		full, _ := contract.ParsePath(c.Path)
-		if len(full) > len(path) && slices.Equal(full[:len(path)], contract.Names(path...)) {
-			if name := full[len(path)].Name; !wanted[name] && !d.chance(15) {
+	_, paths := d.leading(place)
+	for _, path := range paths {
+		if len(path) > len(place) && path[len(place)].Kind == contract.Member {
+			if name := path[len(place)].Name; !wanted[name] && !d.chance(15) {
 				wanted[name] = true
 				order = append(order, name)
 			}
@@ -104,7 +169,7 @@ func (d *eventDrawer) object(path []string) string {
 	}
 	var members []string
 	for _, name := range order {
-		members = append(members, d.quoted(name)+d.space()+":"+d.space()+d.member(append(path[:len(path):len(path)], name)))
+		members = append(members, d.quoted(name)+d.space()+":"+d.space()+d.member(append(slices.Clip(place), contract.Step{Name: name})))
 	}
 	return d.enclose("{", members, "}")
 }
@@ -113,28 +178,39 @@ func (d *eventDrawer) enclose(open string, parts []string, end string) string {
 	return open + d.space() + strings.Join(parts, d.space()+","+d.space()) + d.space() + end
 }
 
-// member writes the value at a path.
-func (d *eventDrawer) member(path []string) string {
-	var fits []contract.PlanColumn
-	leads := false
-	for _, c := range d.columns {
-		full, _ := contract.ParsePath(c.Path)
-		if len(full) >= len(path) && slices.Equal(full[:len(path)], contract.Names(path...)) {
-			if leads = leads || len(full) > len(path); len(full) == len(path) {
-				fits = append(fits, c)
+// array writes the array at a place.
+func (d *eventDrawer) array(place contract.Path) string {
+	var elems []string
+	for i := range rapid.IntRange(0, 4).Draw(d.t, "elements") {
+		elems = append(elems, d.member(append(slices.Clip(place), contract.Step{Kind: contract.Element, Index: i})))
+	}
+	return d.enclose("[", elems, "]")
+}
+
+// member writes the value at a place.
+func (d *eventDrawer) member(place contract.Path) string {
+	var ways []func() string
+	columns, paths := d.leading(place)
+	for i, path := range paths {
+		switch {
+		case len(path) == len(place) && columns[i].Type == "":
+			ways = append(ways, func() string { return d.any(2) })
+		case len(path) == len(place):
+			typ := oracle.ParseType(columns[i].Type)
+			if path.Each() >= 0 {
+				typ = typ.Args[0]
 			}
+			ways = append(ways, func() string { return d.value(typ, columns[i].Format) })
+		case path[len(place)].Kind == contract.Member:
+			ways = append(ways, func() string { return d.object(place) })
+		default:
+			ways = append(ways, func() string { return d.array(place) })
 		}
 	}
-	switch {
-	case d.chance(12):
+	if len(ways) == 0 || d.chance(12) {
 		return d.any(3)
-	case leads && (len(fits) == 0 || d.chance(60)):
-		return d.object(path)
-	case len(fits) > 0:
-		c := rapid.SampledFrom(fits).Draw(d.t, "fits")
-		return d.value(oracle.ParseType(c.Type), c.Format)
 	}
-	return d.any(3)
+	return rapid.SampledFrom(ways).Draw(d.t, "way")()
 }
 
 // value writes a value that mostly fits a type.

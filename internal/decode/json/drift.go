@@ -47,9 +47,10 @@ func rescues(m contract.Mode) bool { return m == contract.ModeRescue || m == con
 
 // note is one value for a drift, to be counted once the record is written.
 type note struct {
-	drift *drift
-	value span
-	aside bool // the value lies in the decoder's aside, not in the text
+	drift  *drift
+	reason Code // of a type conflict
+	value  span
+	aside  bool // the value lies in the decoder's aside, not in the text
 }
 
 // noted is what the record at hand adds to the drifts.
@@ -82,7 +83,7 @@ func (d *Decoder) commitNotes(rec *waybill.Record) {
 		n := &d.notes[i]
 		value := d.valueOf(n.value, n.aside)
 		if n.drift.Count == 0 {
-			n.drift.since, n.drift.First, n.drift.Sample = d.record, at, sample(value)
+			n.drift.since, n.drift.First, n.drift.Reason, n.drift.Sample = d.record, at, string(n.reason), sample(value)
 			d.touched = append(d.touched, n.drift)
 		}
 		n.drift.Count++

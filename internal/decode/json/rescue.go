@@ -35,6 +35,7 @@ type rescuer struct {
 	indices []int // those of entries
 	aside   []byte
 	out     []byte
+	probe   []byte
 }
 
 func newRescuer(p *contract.Plan) rescuer {
@@ -174,9 +175,14 @@ func (d *Decoder) writeEntry(e *entry) {
 		out = append(append(out, e.column.escaped...), '"')
 	}
 	out = append(out, `,"value":`...)
-	out = append(out, d.valueOf(e.value, e.aside)...)
-	if e.base64 {
-		out = append(out, `,"encoding":"base64"`...)
+	value := d.valueOf(e.value, e.aside)
+	switch {
+	case e.base64:
+		out = append(append(out, value...), `,"encoding":"base64"`...)
+	case d.rescue.isPlain(value, e.column != nil):
+		out = append(out, value...)
+	default:
+		out = append(append(out, quoted(value)...), `,"encoding":"json"`...)
 	}
 	d.rescue.out = append(out, '}')
 }

@@ -132,7 +132,7 @@ func TestDecoder_Semantics(t *testing.T) {
 // describe is a verdict as the list above writes it.
 func describe(v oracle.Verdict, names []string) string {
 	if v.Reject != nil {
-		return wanted(v.Reject)
+		return wantedRejection(v.Reject)
 	}
 	s := Written.String()
 	for i, value := range v.Row {

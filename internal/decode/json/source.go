@@ -118,7 +118,7 @@ func (d *Decoder) aside(s *source, p contract.Policy, code Code, value []byte, i
 		mode = contract.ModeRescue
 		d.rescue.keepAside(entry{place: &s.place, value: kept, base64: encoded, reason: code, column: &s.field})
 	}
-	d.notes = append(d.notes, note{drift: s.conflictAt(nil, s.where, mode, code), value: kept, aside: true})
+	d.notes = append(d.notes, note{drift: s.conflictAt(nil, s.where, mode), reason: code, value: kept, aside: true})
 }
 
 // textOf is what the record says; nil for a header without a value. Numbers are written to buf.

@@ -8,13 +8,12 @@
 // What is reported of a record with several problems: problems of the text come first, as a whole (bytes
 // that are no UTF-8, then syntax, then what follows the value, then depth, then a value that is no object).
 // Then duplicate names in objects that are walked and problems of fields, in the order of the text; what is
-// missing comes last. A name is a duplicate only where somebody would have to choose: in the objects that
+// missing comes last. What no path leads to and what no column takes is noted, see package contract. A name is a duplicate only where somebody would have to choose: in the objects that
 // paths lead through and in objects that become values of a column. Subtrees that are kept as text or
 // that no column takes are not looked into, but are strict RFC 8259 all the same.
 package oracle
 
 import (
-	"slices"
 	"strconv"
 
 	"github.com/waybill-data/waybill"
@@ -27,7 +26,10 @@ type Verdict struct {
 	Row       []Value             // one value per column of the plan, lineage included
 	Rounded   map[string]int      // moments that lost digits, by column
 	Defaulted map[string]Defaults // values that the event did not have, by column
-	Unmapped  map[string]int      // fields that no column takes, by path
+	Nulls     map[string]int      // nulls that became NULL, by column
+	Drift     map[DriftKey]Drift
+	Rescued   int  // values in the rescue column
+	Blank     bool // no column has what the event says
 }
 
 // Reject is why a record must not become a row. Codes are the decoder's.
@@ -42,13 +44,15 @@ type Defaults struct{ Missing, Null, Invalid int }
 // Oracle judges records under one plan.
 type Oracle struct {
 	plan    *contract.Plan
-	columns []planColumn // those that are filled from the event
+	columns []planColumn    // those that are filled from the event
+	modes   []contract.Path // those that have a mode of their own
 }
 
 // planColumn is a column of the plan with its type parsed.
 type planColumn struct {
 	contract.PlanColumn
 	path  contract.Path
+	each  int // the step of the path that is [*], -1 without one
 	index int // in the plan
 	typ   Type
 }
@@ -62,8 +66,15 @@ func New(p *contract.Plan) *Oracle {
 			if err != nil {
 				panic("oracle: " + err.Error())
 			}
-			o.columns = append(o.columns, planColumn{c, path, i, ParseType(c.Type)})
+			o.columns = append(o.columns, planColumn{c, path, path.Each(), i, ParseType(c.Type)})
 		}
+	}
+	for _, m := range p.NewFields().Paths {
+		path, err := contract.ParsePath(m.Path)
+		if err != nil {
+			panic("oracle: " + err.Error())
+		}
+		o.modes = append(o.modes, path)
 	}
 	return o
 }
@@ -77,11 +88,15 @@ func (o *Oracle) Judge(rec *waybill.Record, epoch waybill.Epoch) Verdict {
 		oracle: o,
 		row:    make([]*Value, len(o.plan.Columns())),
 		verdict: Verdict{
-			Rounded: map[string]int{}, Defaulted: map[string]Defaults{}, Unmapped: map[string]int{},
+			Rounded: map[string]int{}, Defaulted: map[string]Defaults{}, Nulls: map[string]int{}, Drift: map[DriftKey]Drift{},
 		},
+		collected: map[int]*Value{},
 	}
-	w.object(parseTree(rec.Value), nil, false)
+	event := parseTree(rec.Value)
+	w.around = append(w.around, event)
+	w.object(event, nil, false)
 	w.missing()
+	w.verdict.Blank = w.filled == 0 && len(o.columns) > 0
 	w.lineage(rec, epoch)
 	if w.verdict.Reject != nil {
 		return Verdict{Reject: w.verdict.Reject}
@@ -108,31 +123,15 @@ func (w *walker) lineage(rec *waybill.Record, epoch waybill.Epoch) {
 			v = Scalar(strconv.FormatInt(rec.Offset, 10))
 		case contract.SourceEpoch:
 			v = Scalar(strconv.FormatUint(uint64(epoch), 10))
+		case contract.SourceRescued:
+			var text string
+			text, w.verdict.Rescued = w.rescueText()
+			if v = Scalar(text); text == "" && c.Type != "String" {
+				v = Null()
+			}
 		default:
 			continue
 		}
 		w.row[i] = &v
 	}
-}
-
-// below are the columns whose path begins with, and is longer than, the given one.
-func (o *Oracle) below(path contract.Path) []planColumn {
-	var found []planColumn
-	for _, c := range o.columns {
-		if len(c.path) > len(path) && slices.Equal(c.path[:len(path)], path) {
-			found = append(found, c)
-		}
-	}
-	return found
-}
-
-// at are the columns that take the value at a path.
-func (o *Oracle) at(path contract.Path) []planColumn {
-	var found []planColumn
-	for _, c := range o.columns {
-		if slices.Equal(c.path, path) {
-			found = append(found, c)
-		}
-	}
-	return found
 }

@@ -53,3 +53,8 @@ func (t Type) enum() (names, numbers []string) {
 	}
 	return names, numbers
 }
+
+// canNull reports whether NULL is a value of the type.
+func (t Type) canNull() bool {
+	return t.Name == "Nullable" || t.Name == "LowCardinality" && t.Args[0].canNull()
+}

@@ -1,0 +1,87 @@
+package engine
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/clickhouse"
+	"github.com/waybill-data/waybill/internal/contract"
+	"github.com/waybill-data/waybill/internal/drift"
+	"github.com/waybill-data/waybill/internal/ledger"
+)
+
+// drifting is what a pipeline notes of how its events differ from the contract.
+type drifting struct {
+	mu      sync.Mutex // held for moments only: who observes holds life.mu
+	monitor *drift.Monitor
+	// unsent are rows that are not in the table yet, under the token that they are sent with. They are the watch's, and after
+	// the last life closeTarget's.
+	unsent []drift.Row
+	token  waybill.Token
+}
+
+// observe notes what a settled batch carried beside what the contract says.
+func (p *Pipeline) observe(d *data) {
+	b := drift.Batch{Plan: d.made, Written: d.count, Blank: d.blank, Drift: d.notes.Drift, Columns: map[string]drift.Counts{}}
+	for i, s := range d.spans {
+		b.Read += s.tally.Read
+		end := contract.At{Topic: s.Topic, Partition: s.Partition, Offset: max(s.First, s.Next-1), Time: d.batch.Time}
+		if b.Last = end; i == 0 {
+			b.First = end
+			b.First.Offset = s.First
+		}
+	}
+	for name, n := range d.notes.Defaulted {
+		b.Columns[name] = drift.Counts{Missing: n.Missing, Null: n.Null, Invalid: n.Invalid}
+	}
+	p.drift.mu.Lock()
+	defer p.drift.mu.Unlock()
+	p.drift.monitor.Observe(b)
+}
+
+// flushDrift makes findings of what has been observed, and puts it into the table waybill.drift. What cannot be put there now stays for
+// the next time.
+func (p *Pipeline) flushDrift(ctx context.Context, t *target) error {
+	if len(p.drift.unsent) == 0 {
+		p.drift.mu.Lock()
+		rows, findings := p.drift.monitor.Flush(time.Now())
+		p.drift.mu.Unlock()
+		for _, f := range findings {
+			p.found(f)
+		}
+		p.drift.unsent, p.drift.token = rows, waybill.Token("drift-"+uuid.NewString())
+	}
+	if len(p.drift.unsent) == 0 {
+		return nil
+	}
+	a := t.client.Insert(ctx, clickhouse.Insert{Database: t.ledger.Database(), Table: ledger.TableDrift, Token: p.drift.token,
+		Input: ledger.DriftBlock(p.cfg.Name, p.cfg.Epoch, p.drift.unsent)})
+	if a.Err != nil {
+		return a.Err
+	}
+	p.drift.unsent = nil
+	return nil
+}
+
+// changeToken is for one worker's note of one change of the table.
+func changeToken() waybill.Token { return waybill.Token("change-" + uuid.NewString()) }
+
+// noteChange puts a change of the table, or the server's refusal of it, on record. after is the plan that is compiled from the table as it is then.
+func (t *target) noteChange(ctx context.Context, p *Pipeline, s *shape, c contract.Change, sql string, refused error) {
+	sink := t.cfg.Sink.ClickHouse
+	row := ledger.Change{At: t.client.ServerNow(time.Now()), Pipeline: t.cfg.Name, Database: sink.Database, Table: sink.Table, Change: c, Statement: sql,
+		Outcome: ledger.OutcomeApplied, Before: s.plan.ID(), Worker: worker()}
+	if refused != nil {
+		row.Outcome, row.Error = ledger.OutcomeRefused, refused.Error()
+	} else if after, err := t.look(ctx); err == nil {
+		row.After = after.plan.ID()
+	}
+	a := t.client.Insert(ctx, clickhouse.Insert{Database: t.ledger.Database(), Table: ledger.TableChanges, Token: changeToken(), Input: ledger.ChangeBlock([]ledger.Change{row})})
+	if a.Err != nil {
+		p.log.Error("a change of the table could not be put on record", "sql", sql, "error", a.Err)
+	}
+}
