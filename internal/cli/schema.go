@@ -95,10 +95,10 @@ func (d *desk) lineage(t contract.TableSchema) contract.Lineage {
 }
 
 // table is the target table as it is now.
-func (d *desk) table(ctx context.Context) (contract.TableSchema, clickhouse.TableInfo, error) {
+func (d *desk) table(ctx context.Context) (contract.TableSchema, error) {
 	c := d.cfg.Sink.ClickHouse
-	t, info, err := d.client.Describe(ctx, c.Database, c.Table, c.Lineage)
-	return t, info, unreached(err)
+	t, _, err := d.client.Describe(ctx, c.Database, c.Table, c.Lineage)
+	return t, unreached(err)
 }
 
 // current is the plan that a worker would run under now.

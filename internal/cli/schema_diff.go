@@ -59,7 +59,7 @@ func schemaDiff(ctx context.Context, s Streams, o output, d *desk, plans []strin
 		to, _, err = d.plan(ctx, plans[1])
 	} else {
 		var t contract.TableSchema
-		if t, _, err = d.table(ctx); err == nil {
+		if t, err = d.table(ctx); err == nil {
 			to, err = d.current(t)
 		}
 	}
@@ -149,6 +149,7 @@ func (x delta) String() string {
 func changes(was, is contract.PlanColumn) (out []string) {
 	for _, part := range []struct{ what, was, is string }{
 		{"type", was.Type, is.Type}, {"from", originOf(was), originOf(is)}, {"else", elseOf(was), elseOf(is)},
+		{"misfit", misfitOf(was), misfitOf(is)},
 	} {
 		if part.was != part.is {
 			out = append(out, fmt.Sprintf("%s %s -> %s", part.what, part.was, part.is))

@@ -24,7 +24,7 @@ func (w *schemaWorld) rescue(from int, fields ...string) {
 }
 
 func newField(path, value string) string {
-	return fmt.Sprintf(`"%s":{"reason":"new_field","value":%s}`, path, value)
+	return `"` + path + `":{"reason":"new_field","value":` + value + `}`
 }
 
 func (w *schemaWorld) rows(sql string) string {
@@ -92,6 +92,9 @@ func TestSchemaPromote_WhatDoesNotFitStays(t *testing.T) {
 	if w.text() != before || w.rows("SELECT count() FROM system.columns WHERE database = '"+w.db+"' AND name = 'n'") != "[[0]]" {
 		t.Fatal("something was changed")
 	}
+	w.rescue(6, newField("d", "1.5"), newField("d", "1.55"))
+	_, errs = w.run(ExitFatal, "promote", w.file, "d", "--type", "Decimal(9, 1)", "--yes")
+	w.contains(errs, "1 of 2 values at d do not fit", "offset 7: 1.55 (it has more digits than the column keeps)")
 	var p promotion
 	w.json(&p, "promote", w.file, "n", "--type", "Nullable(UInt16)", "--column", "number", "--partial", "--yes")
 	if r := p.Result; r == nil || r.Rows != 6 || r.Kept != 3 || r.Filled != 2 || r.Already != 1 || len(r.Samples) != 3 {

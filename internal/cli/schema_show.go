@@ -23,9 +23,9 @@ func newSchemaShow(s Streams) *cobra.Command {
 fit: the plan that a worker would compile now from the file and the table, or
 one on record. The beginning of a plan's id will do if no other begins so.
 
-ELSE says what a column gets without a value of its own: on a missing field, on
-null, on a value that does not fit. Columns that Waybill added are marked; the
-table's own columns that no event fills are listed at the end.`,
+ELSE says what a column gets if the event lacks the field, or says null; MISFIT
+what becomes of a value that the column does not take. Columns that Waybill
+added are marked; the table's own, that no event fills, are listed at the end.`,
 		Example: `  waybill schema show llm-calls.yaml
   waybill schema show llm-calls.yaml 4e1f -o json`,
 		Args: args(cobra.RangeArgs(1, 2)),
@@ -72,7 +72,7 @@ func (d *desk) shown(ctx context.Context, plans []string) (*shownPlan, error) {
 		columns, err := ledger.ParseSchema(stored.Schema)
 		return d.showing(p, &stored, columns), err
 	}
-	t, _, err := d.table(ctx)
+	t, err := d.table(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -123,9 +123,9 @@ func (p *shownPlan) print(w io.Writer) error {
 	for _, line := range transformText(p.Transform) {
 		wrap(&b, "  ", line)
 	}
-	rows := [][]string{{"COLUMN", "TYPE", "FROM", "ELSE"}}
+	rows := [][]string{{"COLUMN", "TYPE", "FROM", "ELSE", "MISFIT"}}
 	for _, c := range p.Columns {
-		rows = append(rows, []string{c.Name + addedMark(c), c.Type, originOf(c), elseOf(c)})
+		rows = append(rows, []string{c.Name + addedMark(c), c.Type, originOf(c), elseOf(c), misfitOf(c)})
 	}
 	b.WriteByte('\n')
 	table(&b, narrow(rows), len(rows[0]))
@@ -170,30 +170,33 @@ func originOf(c contract.PlanColumn) string {
 	case contract.SourceExpr:
 		return c.Expr
 	case contract.SourceRescued:
-		return "what fits no column"
+		return "what does not fit"
 	}
-	return "the record's " + string(c.Source)
+	return "record: " + string(c.Source)
 }
 
-// elseOf says what the column gets without a value: once if all cases are alike.
+// elseOf says what the column gets for a missing field and for null: once if both are alike.
 func elseOf(c contract.PlanColumn) string {
-	name := func(p contract.Policy) string {
-		switch {
-		case p == contract.Rescue && c.Instead != "":
-			return "rescue"
-		case p == contract.Default && c.Default != nil:
-			return "default " + strconv.Quote(*c.Default)
-		}
-		return string(p)
-	}
-	missing, null, invalid := name(c.OnMissing), name(c.OnNull), name(c.OnInvalid)
-	if c.Evolve {
-		invalid = "evolve"
-	}
-	if missing == null && null == invalid {
+	missing, null := policyText(c, c.OnMissing), policyText(c, c.OnNull)
+	if missing == null {
 		return missing
 	}
-	return cmp.Or(missing, "-") + "/" + cmp.Or(null, "-") + "/" + cmp.Or(invalid, "-")
+	return cmp.Or(missing, "-") + "/" + cmp.Or(null, "-")
+}
+
+// misfitOf says what becomes of a value that the column does not take.
+func misfitOf(c contract.PlanColumn) string {
+	if c.Evolve {
+		return string(contract.ModeEvolve)
+	}
+	return policyText(c, c.OnInvalid)
+}
+
+func policyText(c contract.PlanColumn, p contract.Policy) string {
+	if p == contract.Default && c.Default != nil {
+		return strconv.Quote(*c.Default)
+	}
+	return string(p)
 }
 
 func modesText(m contract.Modes) string {

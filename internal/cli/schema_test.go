@@ -12,8 +12,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/ClickHouse/ch-go/proto"
-
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/clickhouse"
 	"github.com/waybill-data/waybill/internal/config"
@@ -120,12 +118,11 @@ func (w *schemaWorld) contains(text string, lines ...string) {
 	}
 }
 
-func (w *schemaWorld) insert(table string, in proto.Input) {
+func (w *schemaWorld) insert(in clickhouse.Insert) {
 	w.Helper()
 	w.tokens++
-	a := w.client.Insert(w.Context(), clickhouse.Insert{
-		Database: w.store.Database(), Table: table, Input: in, Token: waybill.Token(fmt.Sprintf("%s-%d", w.name, w.tokens)),
-	})
+	in.Database, in.Token = w.store.Database(), waybill.Token(fmt.Sprintf("%s-%d", w.name, w.tokens))
+	a := w.client.Insert(w.Context(), in)
 	if a.Err != nil {
 		w.Fatal(a.Err)
 	}
@@ -142,7 +139,7 @@ func (w *schemaWorld) record(at time.Time) *contract.Plan {
 		w.Fatal(err)
 	}
 	d := &desk{cfg: cfg, client: w.client, ledger: w.store}
-	t, _, err := d.table(w.Context())
+	t, err := d.table(w.Context())
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -150,7 +147,7 @@ func (w *schemaWorld) record(at time.Time) *contract.Plan {
 	if err != nil {
 		w.Fatal(err)
 	}
-	w.insert(ledger.TablePlans, ledger.PlanBlock(ledger.PlanOf(w.name, p, cfg.Contract, t, at)))
+	w.insert(clickhouse.Insert{Table: ledger.TablePlans, Input: ledger.PlanBlock(ledger.PlanOf(w.name, p, cfg.Contract, t, at))})
 	return p
 }
 
@@ -166,7 +163,7 @@ func TestSchemaShow(t *testing.T) {
 	w := newSchemaWorld(t)
 	testenv.Exec(t, w.http, "ALTER TABLE "+w.db+".calls ADD COLUMN usage_cost Nullable(Float64) COMMENT 'waybill: {\"from\":\"usage.cost\"}'")
 	out, _ := w.run(ExitOK, "show", w.file)
-	w.contains(out, " of "+w.name, "not on record", "rescue", "COLUMN", "request.model", "usage_cost +", "usage.cost", "what fits no column",
+	w.contains(out, " of "+w.name, "not on record", "rescue", "COLUMN", "request.model", "usage_cost +", "usage.cost", "what does not fit",
 		"Waybill added the column", "left to the server:", "note String DEFAULT 'none'")
 	p := w.record(schemaNow)
 	var shown shownPlan
@@ -186,9 +183,9 @@ func TestSchemaHistory_SaysWhatChangedWhenByOffset(t *testing.T) {
 	second := w.record(schemaNow.Add(time.Second))
 	testenv.Exec(t, w.http, "ALTER TABLE "+w.db+".calls DROP COLUMN usage_cost, DROP COLUMN note")
 	unused := w.record(schemaNow.Add(-time.Hour))
-	w.insert(ledger.TableLedger, ledger.Block([]ledger.Row{
+	w.insert(clickhouse.Insert{Table: ledger.TableLedger, Input: ledger.Block([]ledger.Row{
 		w.span(second, 0, 40, 50, schemaNow.Add(time.Minute)), w.span(first, 0, 0, 40, schemaNow), w.span(first, 1, 3, 9, schemaNow),
-	}))
+	})})
 	change := ledger.Change{
 		At: schemaNow.Add(30 * time.Second), Pipeline: w.name, Outcome: ledger.OutcomeApplied, Before: first.ID(), After: second.ID(),
 		Change: contract.Change{
@@ -198,7 +195,7 @@ func TestSchemaHistory_SaysWhatChangedWhenByOffset(t *testing.T) {
 	}
 	refused := change
 	refused.Outcome, refused.Error, refused.After, refused.Column = ledger.OutcomeRefused, "no rights", 0, "other"
-	w.insert(ledger.TableChanges, ledger.ChangeBlock([]ledger.Change{change, refused}))
+	w.insert(clickhouse.Insert{Table: ledger.TableChanges, Input: ledger.ChangeBlock([]ledger.Change{change, refused})})
 
 	out, _ := w.run(ExitOK, "history", w.file)
 	w.contains(out, "plan "+first.ID().String()+", used from 2026-11-22 12:00:00 on", "llm.calls/0 from offset 0: read 40, written 40", "llm.calls/1 from offset 3",
@@ -248,9 +245,9 @@ func TestSchemaDrift(t *testing.T) {
 	conflict := row(drift.KindTypeConflict, "usage.tokens", "tokens", 1, today)
 	conflict.Mode, conflict.Reason, conflict.Sample = contract.ModeRescue, "out_of_range", "-1"
 	old := row(drift.KindNewField, "gone", "", 7, today.AddDate(0, 0, -3))
-	w.insert(ledger.TableDrift, ledger.DriftBlock(w.name, 0, []drift.Row{
+	w.insert(clickhouse.Insert{Table: ledger.TableDrift, Input: ledger.DriftBlock(w.name, 0, []drift.Row{
 		row(drift.KindWritten, "", "", 200, today), row(drift.KindWritten, "", "", 200, old.Day), cost, conflict, old, row(drift.KindMissing, "", "model", 20, today),
-	}))
+	})})
 	out, _ = w.run(ExitOK, "drift", w.file, "--since", "24h")
 	w.contains(out, "200 events written since "+today.AddDate(0, 0, -1).Format("2006-01-02"), "PATH", "model", "missing", "10 %", "usage.cost", "new_field", "rescue", "Nullable(Float64)", "25 %",
 		"usage.tokens", "type_conflict", "0.5 %", "usage.cost", "first 2026-11-22 12:00:00 at llm.calls/1 offset 12", "as in 1.50",

@@ -67,7 +67,7 @@ func newFilm(t testing.TB, c Config) *film { return &film{Monitor: New(c), t: t,
 
 const perMinute = 2000
 
-func (f *film) run(minutes int, batch func(minute int, b *Batch)) *film {
+func (f *film) run(minutes int, batch func(minute int, b *Batch)) {
 	for range minutes {
 		b := Batch{Plan: f.plan, Read: perMinute, Written: perMinute}
 		batch(f.minute, &b)
@@ -79,7 +79,6 @@ func (f *film) run(minutes int, batch func(minute int, b *Batch)) *film {
 		}
 		f.minute++
 	}
-	return f
 }
 
 func (f *film) want(what ...string) {

@@ -43,6 +43,7 @@ type filler struct {
 	*Job
 	ctx      context.Context
 	maker    *maker
+	prefix   string // of the names of all tables for this column, whichever run made them
 	values   string // table of the page's keys and values
 	lookup   string // the same, for joinGet
 	progress func(Progress)
@@ -72,10 +73,11 @@ func (j *Job) fill(ctx context.Context, progress func(Progress)) (Result, error)
 	return f.result, f.drop(db)
 }
 
-// name gives the tables names that are the same whoever runs it.
+// name gives the tables names of this run's own: a mutation never finds the values of another run.
 func (f *filler) name() {
 	sum := sha256.Sum256([]byte(f.table.Database + "\x00" + f.table.Table + "\x00" + f.Column.Name))
-	f.values = "promote_" + hex.EncodeToString(sum[:6])
+	f.prefix = "promote_" + hex.EncodeToString(sum[:6])
+	f.values = f.prefix + "_" + strings.ReplaceAll(uuid.NewString(), "-", "")
 	f.lookup = f.values + "_lookup"
 }
 
@@ -106,8 +108,18 @@ func (f *filler) prepare(db string) error {
 	)
 }
 
+// drop removes the tables of all runs: one that is under way fails at its next page, without harm.
 func (f *filler) drop(db string) error {
-	return f.exec("DROP TABLE IF EXISTS "+clickhouse.Table(db, f.lookup)+" SYNC", "DROP TABLE IF EXISTS "+clickhouse.Table(db, f.values)+" SYNC")
+	var drops []string
+	err := f.deps.Client.Texts(f.ctx, fmt.Sprintf("SELECT name AS w FROM system.tables WHERE database = %s AND startsWith(name, %s)", clickhouse.Literal(db), clickhouse.Literal(f.prefix)),
+		[]string{"w"}, func(row []string) error {
+			drops = append(drops, "DROP TABLE IF EXISTS "+clickhouse.Table(db, row[0])+" SYNC")
+			return nil
+		})
+	if err != nil {
+		return err
+	}
+	return f.exec(drops...)
 }
 
 func (f *filler) exec(statements ...string) error {
@@ -269,7 +281,7 @@ func (f *filler) mutate(id string) error {
 // that follow.
 func (f *filler) wait() error {
 	ours := fmt.Sprintf("database = %s AND table = %s AND position(command, %s) > 0",
-		clickhouse.Literal(f.table.Database), clickhouse.Literal(f.table.Table), clickhouse.Literal(f.lookup))
+		clickhouse.Literal(f.table.Database), clickhouse.Literal(f.table.Table), clickhouse.Literal(f.prefix))
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		left, failed := 0, ""
 		err := f.deps.Client.Texts(f.ctx, "SELECT latest_fail_reason AS w FROM system.mutations WHERE NOT is_done AND "+ours, []string{"w"}, func(row []string) error {

@@ -119,6 +119,7 @@ func TestApply_CanBeStoppedAnywhereAndRunAgain(t *testing.T) {
 // Rows come meanwhile from workers that do not know of the column.
 func TestApply_WhileRowsCome(t *testing.T) {
 	w := newWorld(t, 100)
+	w.deps.Page = 40
 	j := w.prepare()
 	var writer sync.WaitGroup
 	started := make(chan struct{})
@@ -141,6 +142,26 @@ func TestApply_WhileRowsCome(t *testing.T) {
 	}
 	if got := w.filled(); got != "270" {
 		t.Errorf("%s rows filled, want 270", got)
+	}
+}
+
+// Two runs at once: one of them may fail, no row gets a wrong value, and one more run is enough.
+func TestApply_TwoAtOnce(t *testing.T) {
+	w := newWorld(t, 100)
+	jobs := []*Job{w.prepare(), w.prepare()}
+	jobs[1].After = nil // the file is the first one's
+	var both sync.WaitGroup
+	for _, j := range jobs {
+		both.Go(func() {
+			if _, err := j.Apply(t.Context(), nil); err != nil {
+				t.Logf("one of two: %v", err)
+			}
+		})
+	}
+	both.Wait()
+	w.filled()
+	if r, err := w.prepare().Apply(t.Context(), nil); err != nil || r.Rows != 90 || r.Wrong != 0 || w.filled() != "90" {
+		t.Errorf("%+v, %v", r, err)
 	}
 }
 
