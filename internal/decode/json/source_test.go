@@ -43,7 +43,7 @@ func TestRescue_ValuesBesideTheEvent(t *testing.T) {
 	}
 }
 
-// exprPlan has three computed columns: one that is rescued from, one that is required, an array of two.
+// exprDecoder has three computed columns: one that is rescued from, one that is required, an array of two.
 func exprDecoder(t *testing.T) *Decoder {
 	t.Helper()
 	return newDecoder(t, rescueEverything(
