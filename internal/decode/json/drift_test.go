@@ -66,14 +66,14 @@ func TestDrift_SaysWhereAndWhat(t *testing.T) {
 func TestDrift_ElementsAreOnePath(t *testing.T) {
 	d := newDecoder(t, rescueEverything(contract.Column{Name: "b", Type: "String", From: "e[1].b"}, contract.Column{Name: "a", Type: "Array(UInt8)", From: "e[*].a"}))
 	b := d.NewBlock()
-	for i, text := range []string{`{"e":[{"new":1}]}`, `{"e":[{},{"new":2},{"new":"x"}]}`, `{"e":[{"new":null}]}`} {
+	for i, text := range []string{`{"e":[{"new":1}]}`, `{"e":[{},{"new":2},{"new":"x"}]}`, `{"e":[{"new":null}]}`, `{"e":[{},{"new":3}]}`} {
 		d.Decode(&waybill.Record{Topic: "t", Offset: int64(i), Value: []byte(text)}, 1, b)
 	}
 	got := d.Drift()
-	if len(got) != 1 || got[0].Path != "e[*].new" || got[0].Count != 4 || got[0].First.Offset != 0 || got[0].Last.Offset != 2 || got[0].Sample != "1" {
+	if len(got) != 1 || got[0].Path != "e[*].new" || got[0].Count != 5 || got[0].First.Offset != 0 || got[0].Last.Offset != 3 || got[0].Sample != "1" {
 		t.Errorf("got %+v", got)
 	}
-	if k := got[0].Observed.Kinds; k.Integer != 2 || k.String != 1 || k.Null != 1 {
+	if k := got[0].Observed.Kinds; k.Integer != 3 || k.String != 1 || k.Null != 1 {
 		t.Errorf("kinds %+v", k)
 	}
 }
@@ -114,6 +114,18 @@ func TestDrift_IsBoundedAndRescuesBeyond(t *testing.T) {
 	}
 }
 
+// A name of any length is rescued and counted, but not kept.
+func TestDrift_LongNamesAreNotKept(t *testing.T) {
+	d := newDecoder(t, rescueEverything())
+	name := strings.Repeat("k", maxMember+1)
+	if _, b := decode(d, `{"`+name+`":1}`); rescued(t, d, b) != `{"`+name+`":{"reason":"new_field","value":1}}` {
+		t.Error("the value is not rescued")
+	}
+	if got := d.Drift(); len(got) != 1 || got[0].Path != contract.OtherPaths || d.learnt != 0 {
+		t.Errorf("%d paths, %d learnt", len(got), d.learnt)
+	}
+}
+
 // Only values of a mode other than evolve may be looked at less closely; the kind of each is counted.
 func TestDrift_KindOfEveryValueCounts(t *testing.T) {
 	d := newDecoder(t, rescueEverything())
@@ -125,6 +137,26 @@ func TestDrift_KindOfEveryValueCounts(t *testing.T) {
 	}
 	if got, want := d.Drift()[0].Observed.Kinds, (contract.Kinds{Null: 10, Bool: 20, Integer: 20, String: 10, Array: 10, Object: 10}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// Under evolve every value is looked at: a single one may decide what type a column needs.
+func TestDrift_EveryValueIsObservedUnderEvolve(t *testing.T) {
+	c := rescueEverything()
+	c.NewFields.Default = contract.ModeEvolve
+	d := newDecoder(t, c)
+	b := d.NewBlock()
+	want := contract.Observed{Deep: true}
+	for i := range 3 * maxObserved {
+		value := fmt.Sprintf(`{"k%d":%d.5}`, i, i)
+		if i%2 == 0 {
+			value = fmt.Sprintf("%d.5", i)
+		}
+		want.Add([]byte(value))
+		d.Decode(&waybill.Record{Topic: "t", Value: []byte(`{"z": ` + value + ` }`)}, 1, b)
+	}
+	if diff := cmp.Diff(want, d.Drift()[0].Observed); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
 	}
 }
 
