@@ -24,6 +24,7 @@ type shape struct {
 	name    string
 	columns []contract.Column
 	records []string
+	rescue  bool // new fields and conflicts are rescued; else they are dropped, and dead letters
 }
 
 // shapes are the kinds of traffic that must not fall off a cliff beside the first.
@@ -52,16 +53,20 @@ func shapes(t testing.TB) []shape {
 	const unknown = `,"trace_context":{"span":{"id":"00f067aa0ba902b7","attrs":[{"k":"http.method","v":"POST"},{"k":"retry","v":2,"ok":true}],` +
 		`"links":[[1,2,3],[4.5,-6e3]]},"baggage":{"tenant":"acme","region":"eu-west-1","note":"quote \" and\\ slash\n"},"sampled":true,"w":null}}`
 	return []shape{
-		{"llm", llmCall(), []string{event}},
-		{"small", smallColumns(), []string{smallEvent}},
-		{"shuffled", llmCall(), shuffled},
-		{"pretty", llmCall(), spaced},
-		{"unknown", llmCall(), []string{strings.TrimSuffix(event, "}") + unknown}},
-		{"sparse", sparse, []string{event}},
-		{"deep", deepColumns(), []string{deepEvent()}},
+		{"llm", llmCall(), []string{event}, false},
+		{"small", smallColumns(), []string{smallEvent}, false},
+		{"shuffled", llmCall(), shuffled, false},
+		{"pretty", llmCall(), spaced, false},
+		{"unknown", llmCall(), []string{strings.TrimSuffix(event, "}") + unknown}, false},
+		{"sparse", sparse, []string{event}, false},
+		{"deep", deepColumns(), []string{deepEvent()}, false},
 		{"escapes", []contract.Column{{Name: "id", Type: "UInt64"}, {Name: "text", Type: "String"}},
-			[]string{`{"id":7,"text":"` + strings.Repeat(`line \"one\"\n\ttab \\ \u00e9\ud83d\ude00 `, 24) + `"}`}},
-		{"mixed", llmCall(), []string{event, shuffled[0], event, spaced[0], strings.TrimSuffix(event, "}") + unknown}},
+			[]string{`{"id":7,"text":"` + strings.Repeat(`line \"one\"\n\ttab \\ \u00e9\ud83d\ude00 `, 24) + `"}`}, false},
+		{"mixed", llmCall(), []string{event, shuffled[0], event, spaced[0], strings.TrimSuffix(event, "}") + unknown}, false},
+		{"mapped", append(smallColumns(), contract.Column{Name: "session", Type: "String"}), []string{smallEvent}, false},
+		{"rescue armed", append(smallColumns(), contract.Column{Name: "session", Type: "String"}), []string{smallEvent}, true},
+		{"rescued", llmCall(), []string{strings.TrimSuffix(event, "}") + unknown}, true},
+		{"conflict", llmCall(), []string{strings.Replace(event, `"latency_ms":`, `"latency_ms":-`, 1)}, true},
 	}
 }
 
@@ -108,7 +113,11 @@ type run struct {
 
 func newRun(t testing.TB, s shape) *run {
 	t.Helper()
-	d := newDecoder(t, contract.Contract{Columns: s.columns})
+	c := contract.Contract{Columns: s.columns}
+	if s.rescue {
+		c = rescueEverything(s.columns...)
+	}
+	d := newDecoder(t, c)
 	block := d.NewBlock()
 	r := &run{d: d, block: block, decode: func(rec *waybill.Record) Outcome { return d.Decode(rec, 1, block) }}
 	for _, text := range s.records {

@@ -12,6 +12,10 @@
 // producers have to quote it, see column.Type.Takes. Numbers for integer columns never pass through a float;
 // 1.0 and 1e3 are integers, 1.5 is not. A null or scalar where a path wants to go further down: null means that
 // the fields below are missing, anything else that they are of the wrong type.
+//
+// What no column takes (strays) or a column refuses (conflicts) is noted as a span of the text while the record is scanned:
+// for the rescue column, which is written when the row is finished (rescue.go), and for the drift, which is counted
+// once the row is written (drift.go). Modes are resolved when a member is first met, never for a record.
 package json
 
 import (

@@ -45,7 +45,7 @@ func (d *Decoder) object(t input, n *node, i, depth int) int {
 			if s.only != nil {
 				i = d.take(t, s.only, i, depth)
 			} else {
-				i = d.member(t, n, s, i, depth)
+				i = d.member(t, s, i, depth)
 			}
 		}
 		if i < 0 {
@@ -70,7 +70,7 @@ func (d *Decoder) object(t input, n *node, i, depth int) int {
 }
 
 // member scans the value of a member that is no column's alone.
-func (d *Decoder) member(t input, n *node, s *slot, i, depth int) int {
+func (d *Decoder) member(t input, s *slot, i, depth int) int {
 	if s.child != nil {
 		return d.value(t, s.child, i, depth)
 	}

@@ -163,16 +163,17 @@ func b2i(b bool) int {
 	return 0
 }
 
+// writeEntry appends an entry to the text at hand.
 func (d *Decoder) writeEntry(e *entry) {
-	out := append(d.rescue.out, '"')
+	out := d.rescue.out
+	out = append(out, '"')
 	out = e.place.append(out, d.rescue.indices[e.indices:])
 	if e.member.end > 0 {
 		out = appendMember(out, string(d.unquote(d.text[e.member.start:e.member.end])), e.place.isRoot())
 	}
 	out = append(append(append(out, `":{"reason":"`...), e.reason...), '"')
 	if e.column != nil {
-		out = append(out, `,"column":"`...)
-		out = append(append(out, e.column.escaped...), '"')
+		out = append(append(append(out, `,"column":"`...), e.column.escaped...), '"')
 	}
 	out = append(out, `,"value":`...)
 	value := d.valueOf(e.value, e.aside)
@@ -184,5 +185,6 @@ func (d *Decoder) writeEntry(e *entry) {
 	default:
 		out = append(append(out, quoted(value)...), `,"encoding":"json"`...)
 	}
-	d.rescue.out = append(out, '}')
+	out = append(out, '}')
+	d.rescue.out = out
 }

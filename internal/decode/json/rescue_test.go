@@ -66,3 +66,66 @@ func TestRescue_Texts(t *testing.T) {
 		}
 	}
 }
+
+// A nullable rescue column has NULL where nothing is rescued. One of the JSON type has texts that the server takes: no
+// number that JSON columns cannot hold, no path twice.
+func TestRescue_ColumnTypes(t *testing.T) {
+	decoder := func(typ string) *Decoder {
+		c := rescueEverything(contract.Column{Name: "first", Type: "UInt8", From: "a[0]"}, contract.Column{Name: "b", Type: "UInt8", From: "a.b"})
+		schema := contract.TableSchema{Columns: []contract.TableColumn{{Name: "first", Type: "UInt8"}, {Name: "b", Type: "UInt8"},
+			{Name: "_topic", Type: "String"}, {Name: "_partition", Type: "Int32"}, {Name: "_offset", Type: "Int64"}, {Name: "_rescued", Type: typ}}}
+		p, err := contract.Compile(c, schema, contract.Lineage{Topic: "_topic", Partition: "_partition", Offset: "_offset"}, Version)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := New(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	nullable := decoder("Nullable(String)")
+	if out, b := decode(nullable, `{}`); rescued(t, nullable, b) != "NULL" || out.Rescued != 0 {
+		t.Errorf("got %+v", out)
+	}
+	if _, b := decode(nullable, `{"x":1}`); rescued(t, nullable, b) != `{"x":{"reason":"new_field","value":1}}` {
+		t.Errorf("got %s", rescued(t, nullable, b))
+	}
+	d := decoder("JSON")
+	for _, tc := range []struct{ value, want string }{
+		{`1.50`, `"value":1.50`},
+		{`"a.b"`, `"value":"a.b"`},
+		{`{"k":[1,{"l":"x.y"}]}`, `"value":{"k":[1,{"l":"x.y"}]}`},
+		{`[1e400]`, `"value":"[1e400]","encoding":"json"`},
+		{`18446744073709551616`, `"value":"18446744073709551616","encoding":"json"`},
+		{`{"k":1,"k":2}`, `"value":"{\"k\":1,\"k\":2}","encoding":"json"`},
+		{`[{"k.l":1,"k":{"l":2}}]`, `"value":"[{\"k.l\":1,\"k\":{\"l\":2}}]","encoding":"json"`},
+		{`{"k\u002el":1}`, `"value":"{\"k\\u002el\":1}","encoding":"json"`},
+	} {
+		_, b := decode(d, `{"x":`+tc.value+`}`)
+		if got, want := string(b.Columns[d.rescue.index].(*column.JSON).Row(0)), `{"plan":"`+d.plan.ID().String()+`","fields":{"x":{"reason":"new_field",`+tc.want+`}}}`; got != want {
+			t.Errorf("%s:\ngot  %s\nwant %s", tc.value, got, want)
+		}
+	}
+	_, b := decode(d, `{"a":{"b":1,"value":2,"reason":3}}`)
+	if got := string(b.Columns[d.rescue.index].(*column.JSON).Row(0)); !strings.Contains(got, `"a":{"reason":"wrong_type","column":"first","value":"{\"b\":1,`) {
+		t.Errorf("got %s", got)
+	}
+	if _, b := decode(d, `{}`); string(b.Columns[d.rescue.index].(*column.JSON).Row(0)) != "{}" {
+		t.Error("nothing rescued is the empty object")
+	}
+}
+
+// Of two columns that refuse one value, the one whose path is of any element comes first; an array of the wrong length is
+// nothing that another type would help.
+func TestRescue_TheFirstReasonIsKept(t *testing.T) {
+	d := newDecoder(t, rescueEverything(
+		contract.Column{Name: "one", Type: "UUID", From: "e[0].x.y"},
+		contract.Column{Name: "all", Type: "Array(UInt8)", From: "e[*].x.y"},
+		contract.Column{Name: "short", Type: "Array(UInt8)", From: "s", Length: 2}))
+	_, b := decode(d, `{"e":[{"x":7}],"s":[1]}`)
+	want := `{"e":{"reason":"wrong_type","column":"all","value":[{"x":7}]},"e[0].x":{"reason":"wrong_type","column":"one","value":7},"s":{"reason":"wrong_length","column":"short","value":[1]}}`
+	if got := rescued(t, d, b); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}

@@ -27,7 +27,7 @@ func (w *walker) rescueText() (text string, count int) {
 		if r.column != "" {
 			column = `"column":` + quote(r.column) + `,`
 		}
-		parts = append(parts, fmt.Sprintf(`%s:{"reason":"%s",%s"value":%s}`, quote(r.path), r.reason, column, r.raw))
+		parts = append(parts, fmt.Sprintf(`%s:{"reason":%s,%s"value":%s}`, quote(r.path), quote(r.reason), column, r.raw))
 	}
 	if parts == nil {
 		return "", 0
