@@ -54,6 +54,7 @@ func demoDecoder(tb testing.TB, p *config.Pipeline) *json.Decoder {
 	l := p.Sink.ClickHouse.Lineage
 	table := contract.TableSchema{Database: "d", Table: "t", Columns: []contract.TableColumn{
 		{Name: l.Topic, Type: "LowCardinality(String)"}, {Name: l.Partition, Type: "UInt16"}, {Name: l.Offset, Type: "UInt64"}, {Name: l.Epoch, Type: "UInt32"},
+		{Name: p.Contract.RescueColumn, Type: "String"},
 	}}
 	for _, c := range p.Contract.Columns {
 		table.Columns = append(table.Columns, contract.TableColumn{Name: c.Name, Type: c.Type})

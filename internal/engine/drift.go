@@ -43,12 +43,28 @@ func (p *Pipeline) observe(d *data) {
 	p.drift.monitor.Observe(b)
 }
 
+// knowDrift tells the monitor what has been told of already, by any worker and before any restart.
+func (p *Pipeline) knowDrift(ctx context.Context, t *target) error {
+	rows, err := t.ledger.Drift(ctx, p.cfg.Name, p.cfg.Epoch, time.Time{})
+	if err != nil {
+		return err
+	}
+	keys := make([]drift.Key, len(rows))
+	for i := range rows {
+		keys[i] = rows[i].Key
+	}
+	p.drift.mu.Lock()
+	defer p.drift.mu.Unlock()
+	p.drift.monitor.Know(keys...)
+	return nil
+}
+
 // flushDrift makes findings of what has been observed, and puts it into the table waybill.drift. What cannot be put there now stays for
 // the next time.
 func (p *Pipeline) flushDrift(ctx context.Context, t *target) error {
 	if len(p.drift.unsent) == 0 {
 		p.drift.mu.Lock()
-		rows, findings := p.drift.monitor.Flush(time.Now())
+		rows, findings := p.drift.monitor.Flush(t.client.ServerNow(time.Now()))
 		p.drift.mu.Unlock()
 		for _, f := range findings {
 			p.found(f)

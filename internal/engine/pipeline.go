@@ -152,6 +152,11 @@ func (p *Pipeline) prepare(ctx context.Context) error {
 	for attempt := 1; ; attempt++ {
 		t, err := openTarget(ctx, p.cfg, p.log)
 		if err == nil {
+			if err = p.knowDrift(ctx, t); err != nil {
+				t.close()
+			}
+		}
+		if err == nil {
 			p.mu.Lock()
 			p.target = t
 			p.mu.Unlock()
