@@ -70,7 +70,9 @@ func TestEvolve_FirstEventKeepsItsField(t *testing.T) {
 	w.produceAs(100, func(i int) string { return fmt.Sprintf(`{"id":%d,"model":"m","usage":{"tokens":1}}`, i) })
 	a := w.start(w.file(spec{modes: evolving}))
 	w.quiet(100)
-	w.produceAs(1, func(i int) string { return fmt.Sprintf(`{"id":%d,"model":"m","usage":{"tokens":1},"fresh":"first"}`, i) })
+	w.produceAs(1, func(i int) string {
+		return fmt.Sprintf(`{"id":%d,"model":"m","usage":{"tokens":1},"fresh":"first"}`, i)
+	})
 	w.quiet(101)
 	w.wantFinding("column_added", 1)
 	a.stop()

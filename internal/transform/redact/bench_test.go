@@ -40,7 +40,7 @@ func BenchmarkEvent(b *testing.B) {
 func TestEvent_Allocations(t *testing.T) {
 	r := compile(t, about("a", contract.RedactHash), about("b", contract.RedactDrop), about("", contract.RedactMask, all...))
 	text := []byte(`{"a":"x","b":1,"m":["call \u0028415) 555-0123, a\u0040b.de",4111111111111111,"` + prose + `"],"\u0078":{}}`)
-	if n := testing.AllocsPerRun(100, func() { r.Event(text) }); n > 0 {
+	if n := testing.AllocsPerRun(20, func() { r.Event(text) }); n > 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -54,7 +54,7 @@ func TestEvent_LinearOnHostileText(t *testing.T) {
 	took := func(part string, n int) time.Duration {
 		text := []byte(`{"a":"` + strings.Repeat(part, n/len(part)) + `"}`)
 		best := time.Hour
-		for range 3 {
+		for range 5 {
 			start := time.Now()
 			r.Event(text)
 			best = min(best, time.Since(start))
@@ -62,9 +62,9 @@ func TestEvent_LinearOnHostileText(t *testing.T) {
 		return best
 	}
 	for _, part := range hostile {
-		short, long := took(part, 20_000), took(part, 400_000)
+		short, long := took(part, 2_000), took(part, 40_000)
 		if long > 120*max(short, 20*time.Microsecond) {
-			t.Errorf("%q: %v for 20 KB, %v for 400 KB", part, short, long)
+			t.Errorf("%q: %v for 2 KB, %v for 40 KB", part, short, long)
 		}
 	}
 }

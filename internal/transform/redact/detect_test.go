@@ -82,7 +82,7 @@ func TestFind_APIKey(t *testing.T) {
 		"{\\\"password\\\": \\\"<" + x + ">\\\"}", "export SECRET=<0123456789abcdef0123456789abcdef>", "<sk_live_" + x + ">", "<glpat-" + x[:20] + ">", "(<sk-" + x + ">)", "'<sk-" + x + ">'", "密钥<sk-" + x + ">。", "my_<sk-" + x + ">",
 		"<-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY-----> x", "<-----BEGIN PRIVATE KEY-----\nabc>", "AWS_SECRET_ACCESS_KEY=<wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY>",
 		// No key:
-		"", "sk-", "sk-learn", "sk-learn-is-a-library-for-machine-learning", "risk-" + x[:5], "task-" + strings.ToLower("abcdefghijklmnopqrst"), "AKIA", "AKIDO", "eyJ", "eyJust.a.word", "Bearer of good news", "bearer understanding-misunderstanding",
+		"", "sk-", "sk-learn", "sk-learn-is-a-library-for-machine-learning", "risk-" + x[:5], "task-" + strings.ToLower("abcdefghijklmnopqrst"), "AKIA", "AKIDO", "eyJ", "eyJust.a.word", "eyJhbGciOiJIUzI1NiJ9.abc", "eyJhbGciOiJIUzI1NiJ9. eyJz", "Bearer of good news", "bearer understanding-misunderstanding",
 		"key=value", "key: understanding-misunderstanding", "token=1234567890123456", "monkey business 0123456789abcdef0123", "the key is: here", "id=0123456789abcdef0123456789abcdef", "550e8400-e29b-41d4-a716-446655440000", "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
 		"-----BEGIN CERTIFICATE-----\nabc\n-----END CERTIFICATE-----", "xoxb-", "tokens: 1234567890123456", "key==================", "key=aaaaaaaaaaaaaaaaaaa1A",
 	})
