@@ -15,6 +15,8 @@ type killed struct {
 	earlier string
 	// run brings the armed worker to its failpoint; nil: it gets there by itself.
 	run func(w *world, p *worker)
+	// evolving: the pipeline gives new fields columns of their own, as the events have one.
+	evolving bool
 }
 
 // scenarios: most failpoints lie on the way of any batch, some need a reason to be passed.
@@ -22,6 +24,8 @@ var scenarios = []killed{
 	{name: "assigned"},
 	{name: "offsets-fetched"},
 	{name: "start-resolved"},
+	{name: "before-alter", evolving: true},
+	{name: "after-alter", evolving: true},
 	{name: "batch-closed"},
 	{name: "commit-built"},
 	{name: "commit-built", nth: "3"},
@@ -57,7 +61,7 @@ var scenarios = []killed{
 }
 
 // inShort are the failpoints of the short selection.
-var inShort = []string{"after-target", "during-target", "after-ledger", "after-rebuild", "after-claim", "revoked"}
+var inShort = []string{"after-target", "during-target", "after-ledger", "after-rebuild", "after-claim", "revoked", "before-alter", "after-alter"}
 
 // TestFailpoints_NothingIsLostOrDoubled kills a worker at every place where the binary can be killed.
 func TestFailpoints_NothingIsLostOrDoubled(t *testing.T) {
@@ -91,6 +95,10 @@ func TestFailpoints_NothingIsLostOrDoubled(t *testing.T) {
 func (s killed) play(t *testing.T) {
 	// A few rows are refused by the server, so that bisection and dead letters of both kinds are on the way.
 	w := newWorld(t, setup{check: "tenant != 'cursed'"})
+	if s.evolving {
+		w.file = strings.Replace(w.pipelineFile(), "new_fields: discard", "new_fields: evolve", 1)
+		w.allow("column_added")
+	}
 	m := usual
 	m.poisoned = 499
 	w.produce(600, m)
@@ -117,6 +125,11 @@ func (s killed) play(t *testing.T) {
 	w.produce(600, m)
 	w.settle()
 	w.verify()
+	if s.evolving {
+		if n := w.query("SELECT countIf(unknown_x != 1 OR unknown_x IS NULL) FROM " + w.db + ".events"); n != "0" {
+			t.Errorf("%s rows lack the new field", n)
+		}
+	}
 }
 
 // awaitSettledOrDead waits until p has nothing left to do, or has died.

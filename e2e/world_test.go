@@ -187,7 +187,7 @@ func (w *world) tableDDL() string {
 		settings = ", " + w.settings
 	}
 	return fmt.Sprintf(`CREATE TABLE %s.events (id UInt64, tenant LowCardinality(String), n UInt32, at DateTime, body String,
-		_topic LowCardinality(String), _partition Int32, _offset Int64, _epoch UInt32,
+		_topic LowCardinality(String), _partition Int32, _offset Int64, _epoch UInt32, _rescued String,
 		%s %s)
 		ENGINE = MergeTree %s ORDER BY id
 		SETTINGS non_replicated_deduplication_window = %d, lightweight_mutation_projection_mode = 'rebuild'%s`,
