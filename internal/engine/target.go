@@ -89,6 +89,11 @@ func (t *target) prepare(ctx context.Context) error {
 	}
 	c := t.cfg.Sink.ClickHouse
 	schema, _, err := t.client.Describe(ctx, c.Database, c.Table, t.lineage)
+	if t.cfg.Contract.Tables == contract.ModeEvolve && waybill.ClassOf(err) == waybill.ClassSchema {
+		if err = t.create(ctx); err == nil {
+			schema, _, err = t.client.Describe(ctx, c.Database, c.Table, t.lineage)
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -120,6 +125,16 @@ func (t *target) prepare(ctx context.Context) error {
 		}
 	}
 	return t.adopt(ctx, s)
+}
+
+// create makes the target table as the contract says. Any number of workers may do so at once.
+func (t *target) create(ctx context.Context) error {
+	c := t.cfg.Sink.ClickHouse
+	sql, err := contract.CreateTable(t.cfg.Contract, t.lineage, c.Database, c.Table, c.Cluster)
+	if err != nil {
+		return err
+	}
+	return t.client.Exec(ctx, sql)
 }
 
 // rowPolicies: a policy that hides rows from the reading user makes rows look absent, and they would be
