@@ -74,7 +74,7 @@ func (o *Observed) Add(text []byte) {
 
 // add is Add for a value whose members are at a depth of t, which is nil if there is nothing to take apart.
 func (o *Observed) add(text []byte, t *tree, depth int) {
-	o.Kinds.count(text)
+	o.Kinds.Count(text)
 	switch text[0] {
 	case '[':
 		o.addArray(text)
@@ -86,12 +86,12 @@ func (o *Observed) add(text []byte, t *tree, depth int) {
 }
 
 func (f *flat) add(text []byte) {
-	f.kinds.count(text)
+	f.kinds.Count(text)
 	f.scalars.add(text)
 }
 
-// count counts a value by its kind.
-func (k *Kinds) count(text []byte) {
+// Count counts a value, a valid JSON text, by its kind.
+func (k *Kinds) Count(text []byte) {
 	switch text[0] {
 	case 'n':
 		k.Null++

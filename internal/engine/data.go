@@ -29,6 +29,7 @@ type data struct {
 	// foreseen: room has been made in the block, see gatherer.foresee.
 	foreseen bool
 	notes    Notes
+	assumed  int64 // records of an unknown version that were taken for the current one
 	blank    int64 // rows of which no column was filled from the event
 
 	// Guarded by life.mu, once it is in life.data:
@@ -102,6 +103,7 @@ func (d *data) add(proc *Processor, epoch waybill.Epoch, s *spanData, r *waybill
 	d.bytes += n
 	out := proc.Process(r, epoch, d.block)
 	s.tally.Rescued += b2i(out.Rescued > 0)
+	d.assumed += b2i(out.Assumed)
 	s.tally.Redacted += b2i(out.Redacted > 0)
 	switch out.Fate {
 	case FateRow:

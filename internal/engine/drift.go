@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -22,10 +23,22 @@ type drifting struct {
 	// the last life closeTarget's.
 	unsent []drift.Row
 	token  waybill.Token
+	// assumed are records of unknown versions that were taken for the current one, in this process. life.mu guards it.
+	assumed int64
 }
 
 // observe notes what a settled batch carried beside what the contract says.
 func (p *Pipeline) observe(d *data) {
+	if d.assumed > 0 {
+		first := p.drift.assumed == 0
+		p.drift.assumed += d.assumed
+		p.log.Warn("events of an unknown version were taken as they are", "events", d.assumed, "so far", p.drift.assumed, "batch", d.batch.ID.Short())
+		if first {
+			p.found(waybill.Finding{Kind: "unknown_version", Severity: waybill.SeverityWarning, TopicPartition: d.spans[0].TopicPartition, Span: d.spans[0].Span, Batch: d.batch.ID.String(),
+				Message: fmt.Sprintf("%d events of this batch have a version that no upcaster is for; they were taken for the current one, as the file says", d.assumed),
+				Action:  "give the version an upcaster, or say unknown: dead_letter; the log counts further ones"})
+		}
+	}
 	b := drift.Batch{Plan: d.made, Written: d.count, Blank: d.blank, Drift: d.notes.Drift, Columns: map[string]drift.Counts{}}
 	for i, s := range d.spans {
 		b.Read += s.tally.Read

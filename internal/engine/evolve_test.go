@@ -139,3 +139,15 @@ func TestBlank_StopsBeforeTheRowsAreWritten(t *testing.T) {
 		t.Errorf("%s blank rows were written", w.query("SELECT count() FROM "+w.db+".calls"))
 	}
 }
+
+// Events of an unknown version that the file says to take as they are land, in sight.
+func TestVersions_AssumedOnesAreNamed(t *testing.T) {
+	w := newWorld(t, 1)
+	w.produceAs(50, func(i int) string { return fmt.Sprintf(`{"v":9,"id":%d,"model":"m","usage":{"tokens":1}}`, i) })
+	a := w.start(w.file(spec{top: "version: {from: v, current: 2, unknown: current}"}))
+	w.quiet(50)
+	w.wantFinding("unknown_version", 1)
+	a.stop()
+	w.verify()
+	w.wantCounts("50 50 0 0")
+}

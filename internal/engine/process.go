@@ -29,6 +29,7 @@ type Processed struct {
 	Rescued  int               // values in the rescue column
 	Redacted int               // values that redaction changed
 	Upcast   bool              // the event was brought to the current version
+	Assumed  bool              // its version is not known, and was taken for the current one
 	Blank    bool              // no column was filled from the event
 }
 
@@ -74,7 +75,7 @@ func (p *Processor) Process(r *waybill.Record, epoch waybill.Epoch, b *column.Bl
 	case !t.Filtered:
 		out = decoded(p.dec.DecodeEvent(t.Record, t.Text, t.Computed, epoch, b))
 	}
-	out.Redacted, out.Upcast = t.Redacted, t.Upcast
+	out.Redacted, out.Upcast, out.Assumed = t.Redacted, t.Upcast, t.Assumed
 	return out
 }
 

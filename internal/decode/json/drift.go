@@ -98,25 +98,7 @@ func (d *drift) observe(value []byte) {
 		d.Observed.Add(value)
 		return
 	}
-	k := &d.Observed.Kinds
-	switch value[0] {
-	case 'n':
-		k.Null++
-	case 't', 'f':
-		k.Bool++
-	case '"':
-		k.String++
-	case '[':
-		k.Array++
-	case '{':
-		k.Object++
-	default:
-		if slices.ContainsFunc(value, func(c byte) bool { return c == '.' || c|0x20 == 'e' }) {
-			k.Decimal++
-		} else {
-			k.Integer++
-		}
-	}
+	d.Observed.Kinds.Count(value)
 }
 
 // sample is the beginning of a value, whole characters of it.
