@@ -73,13 +73,16 @@ const planFormat = 3
 type planText struct {
 	Format         int          `json:"format"`
 	DecoderVersion uint16       `json:"decoder_version"`
-	Database       string       `json:"database"`
-	Table          string       `json:"table"`
-	NewFields      Modes        `json:"new_fields"`
+	Database       string       `json:"database,omitempty"`
+	Table          string       `json:"table,omitempty"`
+	NewFields      Modes        `json:"new_fields,omitzero"`
 	Transform      *Transform   `json:"transform,omitempty"`
-	Lineage        Lineage      `json:"lineage"`
-	Columns        []PlanColumn `json:"columns"`
+	Lineage        Lineage      `json:"lineage,omitzero"`
+	Columns        []PlanColumn `json:"columns,omitempty"`
 	LeftToServer   []string     `json:"left_to_server,omitempty"`
+	// Routes are of a plan of several tables, which has nothing but them.
+	Routes   []routeText `json:"routes,omitempty"`
+	Unrouted Unrouted    `json:"unrouted,omitempty"`
 }
 
 // Plan is a contract compiled against a table: how one record becomes one row. It is immutable, and
@@ -89,6 +92,7 @@ type Plan struct {
 	text      planText
 	canonical []byte
 	id        waybill.PlanID
+	routes    []Route
 }
 
 func newPlan(t planText) (*Plan, error) {
@@ -100,7 +104,8 @@ func newPlan(t planText) (*Plan, error) {
 	}
 	canonical := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 	sum := sha256.Sum256(canonical)
-	return &Plan{text: t, canonical: canonical, id: waybill.PlanID(binary.BigEndian.Uint64(sum[:8]))}, nil
+	p := &Plan{text: t, canonical: canonical, id: waybill.PlanID(binary.BigEndian.Uint64(sum[:8]))}
+	return p, p.split()
 }
 
 // ParsePlan reads a plan back from its canonical text, so that a batch is rebuilt under the plan that
@@ -115,10 +120,8 @@ func ParsePlan(canonical []byte) (*Plan, error) {
 	if t.Format != planFormat {
 		return nil, parseError(fmt.Errorf("format %d is not known, this version writes %d", t.Format, planFormat))
 	}
-	for _, c := range t.Columns {
-		if _, err := column.ParseType(c.Sent()); err != nil {
-			return nil, parseError(fmt.Errorf("column %s: %w", c.Name, err))
-		}
+	if err := t.checkTypes(); err != nil {
+		return nil, parseError(err)
 	}
 	p, err := newPlan(t)
 	if err != nil {
@@ -158,8 +161,13 @@ func (p *Plan) Table() string { return p.text.Table }
 // ModeRescue; it is before a batch is closed that the table is changed, and the batch gathered anew.
 func (p *Plan) NewFields() Modes { return p.text.NewFields }
 
-// Transform is what happens to events before their fields go to columns; nil if nothing does.
-func (p *Plan) Transform() *Transform { return p.text.Transform }
+// Transform is what happens to events before their fields go to columns; nil if nothing does. The routes of a plan have the same.
+func (p *Plan) Transform() *Transform {
+	if p.Routed() {
+		return p.routes[0].Plan.Transform()
+	}
+	return p.text.Transform
+}
 
 // RescueColumn is the column for values that fit no other; ok is false if there is none.
 func (p *Plan) RescueColumn() (c PlanColumn, ok bool) {

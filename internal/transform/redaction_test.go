@@ -27,7 +27,7 @@ func (b blackout) Record(r waybill.Record) (waybill.Record, int) {
 // redacting is a transformer under that policy.
 func redacting(t *testing.T, tr contract.Transform, keepRaw bool) *Transformer {
 	t.Helper()
-	out := &Transformer{redact: blackout{}, keepRaw: keepRaw}
+	out := &Transformer{redact: blackout{}, keepRaw: keepRaw, routes: []route{{}}}
 	if err := out.compile(&tr, nil); err != nil {
 		t.Fatal(err)
 	}

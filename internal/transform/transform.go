@@ -1,9 +1,10 @@
 // Package transform does what a plan says about an event before its fields go to columns: it brings the event to the current
-// version, redacts it, computes columns and filters. All of it is a function of the record and the plan alone.
+// version, redacts it, filters, chooses the table and computes columns. All of it is a function of the record and the plan alone.
 package transform
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/contract"
@@ -16,7 +17,8 @@ type Transformer struct {
 	upcast   *upcast.Upcaster // nil: there is one version
 	redact   redactor         // nil: nothing is redacted
 	filter   *expr.Expr       // nil: all records are wanted
-	computed []named
+	routes   []route          // at least one
+	unrouted contract.Unrouted
 
 	keepRaw         bool   // what could not be redacted is kept as it is
 	header, current string // of the version, if it is in a header
@@ -34,28 +36,55 @@ type named struct {
 	*expr.Expr
 }
 
+// route is what is done for one table.
+type route struct {
+	when     named // nil expression: every event that gets here
+	computed []named
+}
+
 // New compiles what a plan says. It is nil if the plan has nothing to do. secret is the key of redaction's hashes.
 func New(p *contract.Plan, secret []byte) (*Transformer, error) {
-	t := &Transformer{}
-	for _, c := range p.Columns() {
-		if c.Source != contract.SourceExpr {
-			continue
+	t := &Transformer{unrouted: p.Unrouted()}
+	for _, r := range p.Routes() {
+		if err := t.compileRoute(r); err != nil {
+			return nil, err
 		}
-		e, err := expr.Compile(c.Expr)
-		if err != nil {
-			return nil, configError("the expression of column "+c.Name, err)
-		}
-		t.computed = append(t.computed, named{"column " + c.Name, e})
 	}
 	if tr := p.Transform(); tr != nil {
 		if err := t.compile(tr, secret); err != nil {
 			return nil, err
 		}
 	}
-	if t.upcast == nil && t.redact == nil && t.filter == nil && t.computed == nil {
+	if t.upcast == nil && t.redact == nil && t.filter == nil && !p.Routed() && t.routes[0].computed == nil {
 		return nil, nil
 	}
 	return t, nil
+}
+
+// compileRoute compiles the condition and the computed columns of one table.
+func (t *Transformer) compileRoute(from contract.Route) (err error) {
+	of := "" // names the route, where there are several
+	if from.Name != "" {
+		of = "route " + from.Name
+	}
+	r := route{when: named{name: of}}
+	if from.When != "" {
+		if r.when.Expr, err = expr.CompileBool(from.When); err != nil {
+			return configError("the condition of "+of, err)
+		}
+	}
+	for _, c := range from.Plan.Columns() {
+		if c.Source != contract.SourceExpr {
+			continue
+		}
+		e, err := expr.Compile(c.Expr)
+		if err != nil {
+			return configError("the expression of column "+c.Name, err)
+		}
+		r.computed = append(r.computed, named{strings.TrimPrefix(of+", column "+c.Name, ", "), e})
+	}
+	t.routes = append(t.routes, r)
+	return nil
 }
 
 // compile compiles what is the same for all columns.
@@ -87,12 +116,13 @@ const (
 	ExpressionError Code = "expression_error" // an expression failed on this record
 	UnknownVersion  Code = "unknown_version"  // no upcaster for the event's version
 	UpcastConflict  Code = "upcast_conflict"  // a step would overwrite a value, or cannot take what is there
+	NoRoute         Code = "no_route"         // no route takes the event
 )
 
 // Reject is why a record could not be transformed. Its message never quotes the record's values.
 type Reject struct {
 	Code    Code
-	Name    string // of the expression ("filter", "column cost") or the step ("upcast 1 -> 2, step 3: move")
+	Name    string // of the expression ("filter", "route calls", "column cost") or the step ("upcast 1 -> 2, step 3: move")
 	Path    string // the field concerned, if one
 	Message string
 }
@@ -103,7 +133,9 @@ type Result struct {
 	Record *waybill.Record
 	// Text is the event to decode: the record's own value, or what was made of it. It is valid until the next Apply.
 	Text []byte
-	// Computed are the values of the plan's SourceExpr columns, in the order of the plan, as JSON texts; nil for a column
+	// Route is which of the plan's routes takes the event.
+	Route int
+	// Computed are the values of the route's SourceExpr columns, in the order of its plan, as JSON texts; nil for a column
 	// that got none. Valid until the next Apply.
 	Computed [][]byte
 	Filtered bool
@@ -158,7 +190,7 @@ func codeOf(o upcast.Outcome, p *upcast.Problem) Code {
 	return UpcastConflict
 }
 
-// evaluate filters and computes.
+// evaluate filters, chooses the route and computes.
 func (t *Transformer) evaluate(out *Result) {
 	if t.filter != nil {
 		wanted, err := t.filter.Bool(&t.record)
@@ -170,16 +202,40 @@ func (t *Transformer) evaluate(out *Result) {
 			return
 		}
 	}
-	out.Reject = t.compute()
+	if t.choose(out); out.Reject != nil || out.Filtered {
+		return
+	}
+	out.Reject = t.compute(t.routes[out.Route].computed)
 	if out.Reject == nil {
 		out.Computed = t.texts()
 	}
 }
 
-// compute evaluates the computed columns.
-func (t *Transformer) compute() *Reject {
+// choose finds the first route that takes the event.
+func (t *Transformer) choose(out *Result) {
+	for i := range t.routes {
+		when := &t.routes[i].when
+		if out.Route = i; when.Expr == nil {
+			return
+		}
+		takes, err := when.Bool(&t.record)
+		if err != nil {
+			out.Reject = failed(when.name, err)
+			return
+		}
+		if takes {
+			return
+		}
+	}
+	if out.Filtered = t.unrouted == contract.UnroutedDiscard; !out.Filtered {
+		out.Reject = &Reject{Code: NoRoute, Name: "routes", Message: "no route takes the event"}
+	}
+}
+
+// compute evaluates computed columns.
+func (t *Transformer) compute(columns []named) *Reject {
 	t.out, t.ends = t.out[:0], t.ends[:0]
-	for _, c := range t.computed {
+	for _, c := range columns {
 		out, ok, err := c.AppendJSON(t.out, &t.record)
 		if err != nil {
 			return failed(c.name, err)

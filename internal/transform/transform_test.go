@@ -2,6 +2,7 @@ package transform_test
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -111,6 +112,67 @@ func TestApply_Computed(t *testing.T) {
 		}
 		if s := strings.Join(got, " "); s != want {
 			t.Errorf("%s: %s, want %s", text, s, want)
+		}
+	}
+}
+
+// routed is a plan of two tables, and perhaps a third one for the rest.
+func routed(t *testing.T, unrouted contract.Unrouted, rest bool) *contract.Plan {
+	t.Helper()
+	filter := contract.Transform{Filter: "!has(event.skip)"}
+	routes := []contract.Route{
+		{Name: "calls", When: `event.kind == "call"`, Plan: plan(t, filter, contract.Column{Name: "twice", Expr: "event.n * 2"})},
+		{Name: "tools", When: `event.kind.startsWith("tool")`, Plan: plan(t, filter, contract.Column{Name: "n"}, contract.Column{Name: "a", Expr: "event.a"}, contract.Column{Name: "b", Expr: "event.?b"})},
+	}
+	if rest {
+		routes = append(routes, contract.Route{Name: "rest", Plan: plan(t, filter, contract.Column{Name: "n"})})
+	}
+	p, err := contract.Join(routes, unrouted)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestApply_Routes(t *testing.T) {
+	for _, tt := range []struct {
+		unrouted contract.Unrouted
+		rest     bool
+		text     string
+		want     string
+	}{
+		{contract.UnroutedDeadLetter, false, `{"kind":"call","n":3}`, `0 {"kind":"call","n":3} 6`},
+		{contract.UnroutedDeadLetter, false, `{"kind":"tool","a":1,"b":2}`, `1 {"kind":"tool","a":1,"b":2} 1 2`},
+		{contract.UnroutedDeadLetter, false, `{"kind":"toolbox","n":3}`, `1 expression_error route tools, column a: no such field: a`},
+		{contract.UnroutedDeadLetter, false, `{"kind":"call"}`, `0 expression_error route calls, column twice: no such field: n`},
+		{contract.UnroutedDeadLetter, false, `{"n":1}`, `0 expression_error route calls: no such field: kind`},
+		{contract.UnroutedDeadLetter, false, `{"kind":1}`, `1 expression_error route tools: an operator or a function does not take values of these types: look at them with has() and type(), or convert`},
+		{contract.UnroutedDeadLetter, false, `{"kind":"x"}`, `1 no_route routes: no route takes the event`},
+		{contract.UnroutedDiscard, false, `{"kind":"x"}`, `1 filtered`},
+		{"", true, `{"kind":"x"}`, `2 {"kind":"x"}`},
+		{"", true, `{"kind":"call","n":1}`, `0 {"kind":"call","n":1} 2`},
+		{"", true, `{"kind":"call","skip":1}`, `0 filtered`},
+		{"", true, `{"kind":"call"`, `0 {"kind":"call"`},
+	} {
+		out := transformer(t, routed(t, tt.unrouted, tt.rest)).Apply(event(tt.text))
+		if got := strconv.Itoa(out.Route) + " " + described(out); got != tt.want {
+			t.Errorf("%s\n got %s\nwant %s", tt.text, got, tt.want)
+		}
+	}
+}
+
+func TestNew_RefusesRoutesThatDoNotCompile(t *testing.T) {
+	for want, r := range map[string]contract.Route{
+		"the condition of route calls cannot be compiled": {Name: "calls", When: "event.kind =", Plan: plan(t, contract.Transform{}, contract.Column{Name: "n"})},
+		"gives int, not true or false":                    {Name: "calls", When: "1", Plan: plan(t, contract.Transform{}, contract.Column{Name: "n"})},
+		"the expression of column c cannot be compiled":   {Name: "calls", Plan: plan(t, contract.Transform{}, contract.Column{Name: "c", Expr: "evnt"})},
+	} {
+		p, err := contract.Join([]contract.Route{r}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := transform.New(p, nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
 		}
 	}
 }
