@@ -13,7 +13,7 @@ import (
 func (r *reader) checkContract(p *Pipeline) {
 	_, err := contract.Compile(p.Contract, p.PromisedTable(), p.Sink.ClickHouse.Lineage, 0)
 	for _, cp := range contractProblems(err) {
-		path := "contract.columns." + cp.Column
+		path := p.at + "contract.columns." + cp.Column
 		if cp.Table || cp.Line == 0 || r.hasProblem(path) {
 			continue
 		}
@@ -58,9 +58,9 @@ func (r *reader) hasProblem(path string) bool {
 func (p *Pipeline) ContractProblems(err error) Problems {
 	var out Problems
 	for _, cp := range contractProblems(err) {
-		path := "contract.columns." + cp.Column
+		path := p.at + "contract.columns." + cp.Column
 		if cp.Line == 0 {
-			out = append(out, Problem{File: p.File, Path: "sink.clickhouse.table", Message: cp.Column + ": " + cp.Message})
+			out = append(out, Problem{File: p.File, Path: p.tablePath(), Message: cp.Column + ": " + cp.Message})
 			continue
 		}
 		out = append(out, p.ProblemAt(cp.Line, cp.Col, path, path+": "+cp.Message, ""))

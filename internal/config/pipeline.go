@@ -14,10 +14,15 @@ type Pipeline struct {
 	Name string
 	// Epoch is the pipeline's generation, 0 at first. Raise it to replay on purpose, or after the
 	// topic was recreated: offsets of another epoch are other records.
-	Epoch    waybill.Epoch
-	Source   Source
+	Epoch  waybill.Epoch
+	Source Source
+	// Contract is what the table promises. With routes it is what all of their tables promise, see Tables.
 	Contract contract.Contract
 	Sink     Sink
+	// Routes are the tables of a pipeline that has several; none: Sink names the table.
+	Routes []Route
+	// Unrouted says what becomes of events that no route takes; empty if there can be none.
+	Unrouted contract.Unrouted
 	Delivery Delivery
 	Batch    Batch
 	// RedactSecret is the key of redaction's hashes; empty without them.
@@ -27,9 +32,55 @@ type Pipeline struct {
 	// File is the name that the file was loaded or parsed under.
 	File string
 
+	// at is where a table is in the file, if not at its top: "routes[1].".
+	at string
+
 	// src is the file's text, whose URL may hold a password in so many words. It is a function because
 	// fmt walks into unexported fields: it would print a string or a pointer to one.
 	src func() *source
+}
+
+// Route is one of several tables. The first route whose condition an event meets has it.
+type Route struct {
+	// Name is DNS-like, and unique in the pipeline.
+	Name string
+	// When is a CEL expression of a bool; empty, in the last route only: all that is left.
+	When     string
+	Table    string // without the database; each route has another
+	Contract contract.Contract
+	// Line and Col are the position in the pipeline file.
+	Line, Col int
+
+	path string
+}
+
+// Table is a pipeline as one of its tables sees it: with its contract and its name under Sink.
+type Table struct {
+	Route, When string // empty if the pipeline has no routes
+	*Pipeline
+}
+
+// Tables are the pipeline's tables, in the order in which events are offered to them; at least one.
+func (p *Pipeline) Tables() []Table {
+	if len(p.Routes) == 0 {
+		return []Table{{Pipeline: p}}
+	}
+	out := make([]Table, len(p.Routes))
+	for i, r := range p.Routes {
+		of := *p
+		of.Contract, of.Sink.ClickHouse.Table, of.at = r.Contract, r.Table, r.path
+		of.Contract.Transform = p.Contract.Transform
+		out[i] = Table{r.Name, r.When, &of}
+	}
+	return out
+}
+
+// tablePath is where the file names the table.
+func (p *Pipeline) tablePath() string {
+	if p.at != "" {
+		return p.at + "table"
+	}
+	return "sink.clickhouse.table"
 }
 
 // Source is where records come from and how they are read.

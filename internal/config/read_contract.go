@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/goccy/go-yaml/ast"
 
@@ -16,11 +17,12 @@ func readContract(v value, c *contract.Contract) {
 		optional("tables", intoWord(&c.Tables, words(contract.ModeEvolve, contract.ModeFreeze))),
 		optional("max_columns", intoInt(&c.MaxColumns, 1, 10_000)),
 		optional("rescue_column", intoText(&c.RescueColumn, notEmpty)),
-		required("columns", func(v value) { c.Columns = readColumns(v) }),
+		optional("columns", func(v value) { c.Columns = append(c.Columns, readColumns(v, c.Columns)...) }),
 	)
 }
 
-func readColumns(v value) []contract.Column {
+// readColumns reads columns beside those that the contract has already.
+func readColumns(v value, shared []contract.Column) []contract.Column {
 	entries, ok := v.entries()
 	if !ok {
 		return nil
@@ -30,6 +32,10 @@ func readColumns(v value) []contract.Column {
 	}
 	var out []contract.Column
 	for _, e := range entries {
+		if slices.ContainsFunc(shared, func(c contract.Column) bool { return c.Name == e.key }) {
+			e.atKey().report(fmt.Sprintf("%s: all routes have a column %s, by the contract above", e.path, e.key), "keep one of them")
+			continue
+		}
 		out = append(out, readColumn(e))
 	}
 	return out

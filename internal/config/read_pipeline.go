@@ -12,15 +12,17 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"github.com/waybill-data/waybill/internal/contract"
 	"github.com/waybill-data/waybill/internal/transform/expr"
 )
 
 func (r *reader) pipeline(v value, p *Pipeline) {
+	var routes value
 	v.object(
 		required("name", intoText(&p.Name, dnsLike)),
 		optional("epoch", intoInt(&p.Epoch, 0, math.MaxUint32)),
 		required("source", func(v value) { readSource(v, &p.Source) }),
-		required("contract", func(v value) { readContract(v, &p.Contract) }),
+		optional("contract", func(v value) { readContract(v, &p.Contract) }),
 		required("sink", func(v value) { readSink(v, &p.Sink) }),
 		optional("delivery", intoWord(&p.Delivery, words(ExactlyOnce, AtLeastOnce))),
 		optional("batch", func(v value) { readBatch(v, &p.Batch) }),
@@ -28,11 +30,23 @@ func (r *reader) pipeline(v value, p *Pipeline) {
 		optional("redact", func(v value) { readRedact(v, &p.Contract.Transform, &p.RedactSecret) }),
 		optional("filter", intoExpr(&p.Contract.Transform.Filter, expr.CompileBool, nil)),
 		optional("on_blank", intoWord(&p.OnBlank, words(BlankStop, BlankContinue))),
-		later("routes"), later("dedup"), later("dead_letters"),
+		optional("routes", func(v value) { routes = v }),
+		optional("unrouted", intoWord(&p.Unrouted, words(contract.UnroutedDeadLetter, contract.UnroutedDiscard))),
+		later("dedup"), later("dead_letters"),
 	)
 	if p.Source.Kafka.Group == "" {
 		p.Source.Kafka.Group = "waybill-" + p.Name
 	}
+	switch _, mapping := v.node.(*ast.MappingNode); {
+	case routes.node != nil:
+		r.routes(v, routes, p) // once the rest is known
+	case mapping:
+		r.oneTable(v, p)
+	}
+}
+
+// checkTable checks what is promised of one table.
+func (r *reader) checkTable(v value, p *Pipeline) {
 	r.lineageClashes(v, p)
 	r.checkContract(p)
 }
@@ -75,7 +89,7 @@ func readClickHouse(v value, c *ClickHouse) {
 	l := &c.Lineage
 	v.object(
 		required("url", func(v value) { readURL(v, c) }),
-		required("table", intoText(&c.Table, notEmpty, tableName)),
+		optional("table", intoText(&c.Table, notEmpty, tableName)),
 		optional("lineage", func(v value) {
 			v.object(
 				optional("topic", intoText(&l.Topic, notEmpty)),
@@ -119,13 +133,13 @@ func (r *reader) lineageClashes(v value, p *Pipeline) {
 	}
 	for _, c := range p.Contract.Columns {
 		if c.Name == p.Contract.RescueColumn {
-			r.problems = append(r.problems, r.src.problem(c.Line, c.Col, "contract.columns."+c.Name,
+			r.problems = append(r.problems, r.src.problem(c.Line, c.Col, p.at+"contract.columns."+c.Name,
 				fmt.Sprintf("column %q is the rescue column, which Waybill fills", c.Name),
 				"leave it out of the contract, or give the rescue column another name under contract.rescue_column"))
 			continue
 		}
 		if what, taken := names[c.Name]; taken {
-			r.problems = append(r.problems, r.src.problem(c.Line, c.Col, "contract.columns."+c.Name,
+			r.problems = append(r.problems, r.src.problem(c.Line, c.Col, p.at+"contract.columns."+c.Name,
 				fmt.Sprintf("column %q is the lineage column for the %s, which Waybill fills", c.Name, what),
 				"leave it out of the contract, or rename the lineage column under sink.clickhouse.lineage"))
 		}

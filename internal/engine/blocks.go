@@ -1,12 +1,8 @@
 package engine
 
-import (
-	"slices"
+import "slices"
 
-	"github.com/waybill-data/waybill/internal/column"
-)
-
-// keptBlocks is how many blocks a pipeline keeps for batches to come: one to fill while another is sent.
+// keptBlocks is how many batches' blocks a pipeline keeps for batches to come: one to fill while another is sent.
 const keptBlocks = 2
 
 // blocks are a pipeline's blocks that have been sent and can be filled again: a block grows to the size of its
@@ -20,9 +16,9 @@ type blocks struct {
 	idle int // blocks that nobody has taken since the last sweep: the fewest that lay here
 }
 
-// freeBlock is an empty block, and the most bytes of rows that it has held, which is about what it takes.
+// freeBlock is a batch's empty blocks, and the most bytes of rows that they have held, which is about what they take.
 type freeBlock struct {
-	*column.Block
+	Blocks
 	peak int
 }
 

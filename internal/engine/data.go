@@ -16,32 +16,42 @@ type data struct {
 	batch   *waybill.Batch
 	plan    waybill.PlanID // that the block was made for, made in full
 	made    *contract.Plan
-	block   *column.Block
-	rows    []run // of block, in the block's order
-	count   int64 // of rows
+	tables  []tableData // one for each of the plan's routes
+	count   int64       // of rows, in all tables
 	dead    []rejected
 	spans   []*spanData // in the order in which they were opened, until the batch is closed: then by partition
 	bytes   int64       // of records as Kafka has them
 	covered int64       // offsets that the spans cover, holes included
 	owned   int64       // bytes of dead
 	held    int64       // bytes taken from the budget, once it is closed
-	peak    int         // the most bytes that the block has held before this batch
-	// foreseen: room has been made in the block, see gatherer.foresee.
+	peak    int         // the most bytes that the blocks have held before this batch
+	// foreseen: room has been made in the blocks, see gatherer.foresee.
 	foreseen bool
-	notes    Notes
 	assumed  int64 // records of an unknown version that were taken for the current one
-	blank    int64 // rows of which no column was filled from the event
 
 	// Guarded by life.mu, once it is in life.data:
-	users  int  // effects that are looking at it
-	soiled bool // somebody may still be reading the block whom users does not count: see blocks
+	blocks Blocks // of the tables; nil once they are with another batch
+	users  int    // effects that are looking at it
+	soiled bool   // somebody may still be reading the blocks whom users does not count: see blocks
+}
+
+// tableData is a batch's rows in one table.
+type tableData struct {
+	rows  []run // of the block, in the block's order
+	count int64 // of rows
+	notes Notes
+	blank int64 // rows of which no column was filled from the event
 }
 
 // takeNotes moves the processor's notes to the batch that it has just made rows of. They are counted once the batch is
 // settled: a batch that is dropped is gathered again.
-func (d *data) takeNotes(proc *Processor) { d.notes = proc.Notes() }
+func (d *data) takeNotes(proc *Processor) {
+	for i, n := range proc.Notes() {
+		d.tables[i].notes = n
+	}
+}
 
-// run is rows of the block that come from consecutive offsets of one partition.
+// run is rows of a block that come from consecutive offsets of one partition.
 type run struct {
 	span        int32 // index into spans as they were opened, see spanData.index
 	first, next int64 // offsets
@@ -63,7 +73,7 @@ type spanData struct {
 	bytes       int64
 }
 
-func newData(block *column.Block) *data { return &data{block: block} }
+func newData(blocks Blocks) *data { return &data{blocks: blocks, tables: make([]tableData, len(blocks))} }
 
 // open begins the part of a partition that the batch does not have yet, at offset first.
 func (d *data) open(tp waybill.TopicPartition, instance delivery.Instance, first int64) *spanData {
@@ -76,7 +86,11 @@ func (d *data) open(tp waybill.TopicPartition, instance delivery.Instance, first
 // size is about how many bytes the batch takes in memory.
 func (d *data) size() int64 {
 	const runSize, spanSize = 24, 200
-	return int64(d.block.Size()) + d.owned + int64(len(d.rows))*runSize + int64(len(d.spans))*spanSize
+	n := int64(d.blocks.Size()) + d.owned + int64(len(d.spans))*spanSize
+	for i := range d.tables {
+		n += int64(len(d.tables[i].rows)) * runSize
+	}
+	return n
 }
 
 // reach moves the end of a part.
@@ -101,14 +115,17 @@ func (d *data) add(proc *Processor, epoch waybill.Epoch, s *spanData, r *waybill
 	}
 	s.bytes += n
 	d.bytes += n
-	out := proc.Process(r, epoch, d.block)
+	out := proc.Process(r, epoch, d.blocks)
 	s.tally.Rescued += b2i(out.Rescued > 0)
 	d.assumed += b2i(out.Assumed)
 	s.tally.Redacted += b2i(out.Redacted > 0)
 	switch out.Fate {
 	case FateRow:
-		d.written(s, r.Offset)
-		d.blank += b2i(out.Blank)
+		s.tally.Rows.Add(r.Offset)
+		d.count++
+		t := &d.tables[out.Route]
+		t.written(s, r.Offset)
+		t.blank += b2i(out.Blank)
 	case FateFiltered:
 		s.tally.Filtered++
 	case FateTombstone:
@@ -128,16 +145,15 @@ func b2i(b bool) int64 {
 }
 
 // written notes which record the block's newest row came from.
-func (d *data) written(s *spanData, offset int64) {
-	s.tally.Rows.Add(offset)
-	d.count++
-	if n := len(d.rows); n > 0 {
-		if last := &d.rows[n-1]; last.span == s.index && last.next == offset {
+func (t *tableData) written(s *spanData, offset int64) {
+	t.count++
+	if n := len(t.rows); n > 0 {
+		if last := &t.rows[n-1]; last.span == s.index && last.next == offset {
 			last.next++
 			return
 		}
 	}
-	d.rows = append(d.rows, run{span: s.index, first: offset, next: offset + 1})
+	t.rows = append(t.rows, run{span: s.index, first: offset, next: offset + 1})
 }
 
 // own copies what aliases the fetch buffer.
@@ -159,33 +175,74 @@ func (d *data) rejected() []rejected {
 	return d.dead
 }
 
-// pick is the block with just the rows asked for; the whole block if that is all of them. It is nil if some
-// of them are not there: what a store was seen to hold can be more than its records still tell.
-func (d *data) pick(want delivery.RowSet) *column.Block {
-	if d.whole(want) {
-		return d.block
+// part is rows of a batch in one table.
+type part struct {
+	table int // of the plan's routes
+	block *column.Block
+	rows  delivery.RowSet
+}
+
+// pick is the blocks with just the rows asked for, of the tables that have any; the whole blocks if that is all of them. It is nil
+// if some of them are not there: what a store was seen to hold can be more than its records still tell.
+func (d *data) pick(want delivery.RowSet) []part {
+	whole := d.whole(want)
+	if whole && len(d.tables) == 1 {
+		return []part{{0, d.blocks[0], want}}
 	}
 	sets := make([]waybill.OffsetSet, len(d.spans))
 	for _, s := range d.spans {
 		sets[s.index] = want[s.TopicPartition]
 	}
-	rows := make([]int, 0, min(want.Len(), d.count))
+	var out []part
+	left := want.Len()
+	for i := range d.tables {
+		t := &d.tables[i]
+		rows, at := d.pickTable(t, sets, whole)
+		n := rows.Len()
+		if n == 0 {
+			continue
+		}
+		left -= n
+		block := d.blocks[i]
+		if n < t.count {
+			block = block.Select(at)
+		}
+		out = append(out, part{i, block, rows})
+	}
+	if left != 0 {
+		return nil
+	}
+	return out
+}
+
+// pickTable is which of the wanted rows are in the table, and where in its block, unless all are wanted. The wanted are by
+// span, as opened.
+func (d *data) pickTable(t *tableData, want []waybill.OffsetSet, all bool) (rows delivery.RowSet, at []int) {
+	found := make([]waybill.OffsetSet, len(want))
 	i := 0
-	for _, r := range d.rows {
+	for _, r := range t.rows {
+		if all {
+			found[r.span].AddSpan(waybill.Span{First: r.first, Next: r.next})
+			continue
+		}
 		for o := r.first; o < r.next; o++ {
-			if sets[r.span].Contains(o) {
-				rows = append(rows, i)
+			if want[r.span].Contains(o) {
+				at = append(at, i)
+				found[r.span].Add(o)
 			}
 			i++
 		}
 	}
-	if int64(len(rows)) != want.Len() {
-		return nil
+	rows = delivery.RowSet{}
+	for _, s := range d.spans {
+		if set := found[s.index]; !set.Empty() {
+			rows[s.TopicPartition] = set
+		}
 	}
-	return d.block.Select(rows)
+	return rows, at
 }
 
-// whole reports whether exactly the rows of the block are wanted.
+// whole reports whether exactly the rows of the batch are wanted.
 func (d *data) whole(want delivery.RowSet) bool {
 	if want.Len() != d.count {
 		return false
@@ -196,4 +253,28 @@ func (d *data) whole(want delivery.RowSet) bool {
 		}
 	}
 	return true
+}
+
+// shares is how many of a partition's rows are in each table, without those that the server has refused; d may be nil.
+func (d *data) shares(tp waybill.TopicPartition, refused waybill.OffsetSet) []int64 {
+	if d == nil {
+		return nil
+	}
+	out := make([]int64, len(d.tables))
+	for _, s := range d.spans {
+		if s.TopicPartition != tp {
+			continue
+		}
+		for i := range d.tables {
+			for _, r := range d.tables[i].rows {
+				if r.span != s.index {
+					continue
+				}
+				if out[i] += r.next - r.first; !refused.Empty() {
+					out[i] -= refused.Within(waybill.Span{First: r.first, Next: r.next}).Len()
+				}
+			}
+		}
+	}
+	return out
 }

@@ -34,7 +34,7 @@ type gatherer struct {
 	opened time.Time
 	taken  int64 // of the budget, for open
 	rows   int   // at which a batch is full, see grow
-	blank  int64 // rows in a row of which no column was filled from the event
+	blank  []int64 // by table: rows in a row of which no column was filled from the event
 	parts  map[waybill.TopicPartition]*gathering
 	// seen records of seenBytes, in this life: how large records are.
 	seen, seenBytes int64
@@ -59,7 +59,7 @@ func (l *life) gather() {
 		l.step(delivery.Failed{Err: err})
 		return
 	}
-	g := &gatherer{l: l, proc: proc, rows: min(firstRows, l.p.cfg.Batch.Rows), parts: map[waybill.TopicPartition]*gathering{}}
+	g := &gatherer{l: l, proc: proc, rows: min(firstRows, l.p.cfg.Batch.Rows), parts: map[waybill.TopicPartition]*gathering{}, blank: make([]int64, len(l.p.target.tables))}
 	l.mu.Lock()
 	l.plan = proc.Plan().ID()
 	l.mu.Unlock()
@@ -286,10 +286,10 @@ func (g *gatherer) foresee() {
 		return
 	}
 	d.foreseen = true
-	factor := min(float64(g.rows)/float64(d.covered), float64(b.Bytes)/float64(max(d.bytes, int64(d.block.Size()), 1)),
+	factor := min(float64(g.rows)/float64(d.covered), float64(b.Bytes)/float64(max(d.bytes, int64(d.blocks.Size()), 1)),
 		float64(b.Age)/float64(max(time.Since(g.opened), time.Millisecond)))
 	if factor > 1 {
-		d.block.Reserve(factor + 0.05)
+		d.blocks.Reserve(factor + 0.05)
 	}
 }
 
@@ -358,9 +358,9 @@ func (g *gatherer) ensureOpen() error {
 	free, found := g.l.blocks.take()
 	g.l.mu.Unlock()
 	if !found {
-		free.Block = g.proc.NewBlock()
+		free.Blocks = g.proc.NewBlocks()
 	}
-	g.open, g.opened, g.taken = newData(free.Block), time.Now(), step
+	g.open, g.opened, g.taken = newData(free.Blocks), time.Now(), step
 	g.open.plan, g.open.made, g.open.peak = g.proc.Plan().ID(), g.proc.Plan(), free.peak
 	return nil
 }

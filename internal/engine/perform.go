@@ -488,9 +488,9 @@ func (l *life) reuse(d *data) {
 	if d.users > 0 || d.soiled || d.plan != l.plan {
 		return
 	}
-	size := d.block.Size()
-	l.blocks.put(freeBlock{d.block, max(d.peak, size)}, size)
-	d.block = nil
+	size := d.blocks.Size()
+	l.blocks.put(freeBlock{d.blocks, max(d.peak, size)}, size)
+	d.blocks = nil
 }
 
 // settled is told that the committed offset of a partition has moved. l.mu is held.

@@ -23,6 +23,7 @@ const (
 // Processed is what Process made of a record.
 type Processed struct {
 	Fate     Fate
+	Route    int               // of FateRow: which of the plan's routes has the row
 	Reason   deadletter.Reason // of FateDead
 	Byte     int               // of FateDead: where in the event's text as it was decoded, or about there; -1: nowhere in particular
 	Rounded  int               // values that lost digits
@@ -38,7 +39,32 @@ type Processed struct {
 type Processor struct {
 	plan *contract.Plan
 	tr   *transform.Transformer // nil: nothing to do
-	dec  *json.Decoder
+	decs []*json.Decoder        // one for each of the plan's routes
+}
+
+// Blocks are rows for each of a plan's routes, in their order.
+type Blocks []*column.Block
+
+// Size is about how many bytes the blocks take.
+func (b Blocks) Size() (n int) {
+	for _, one := range b {
+		n += one.Size()
+	}
+	return n
+}
+
+// Reset empties the blocks.
+func (b Blocks) Reset() {
+	for _, one := range b {
+		one.Reset()
+	}
+}
+
+// Reserve makes room for factor times the rows that are there.
+func (b Blocks) Reserve(factor float64) {
+	for _, one := range b {
+		one.Reserve(factor)
+	}
 }
 
 // NewProcessor compiles a plan. secret is the key of redaction's hashes.
@@ -47,24 +73,34 @@ func NewProcessor(plan *contract.Plan, secret []byte) (*Processor, error) {
 	if err != nil {
 		return nil, err
 	}
-	dec, err := json.New(plan)
-	if err != nil {
-		return nil, err
+	p := &Processor{plan: plan, tr: tr}
+	for _, r := range plan.Routes() {
+		dec, err := json.New(r.Plan)
+		if err != nil {
+			return nil, err
+		}
+		p.decs = append(p.decs, dec)
 	}
-	return &Processor{plan, tr, dec}, nil
+	return p, nil
 }
 
 // Plan that the processor was made for.
 func (p *Processor) Plan() *contract.Plan { return p.plan }
 
-// NewBlock is an empty block for Process.
-func (p *Processor) NewBlock() *column.Block { return p.dec.NewBlock() }
+// NewBlocks are empty blocks for Process.
+func (p *Processor) NewBlocks() Blocks {
+	out := make(Blocks, len(p.decs))
+	for i, d := range p.decs {
+		out[i] = d.NewBlock()
+	}
+	return out
+}
 
-// Process appends the record's row to b, which came from NewBlock; unless its fate is FateRow, b is as it was. Control records
-// are not its business. It keeps nothing of the record.
-func (p *Processor) Process(r *waybill.Record, epoch waybill.Epoch, b *column.Block) Processed {
+// Process appends the record's row to one of b, which came from NewBlocks; unless its fate is FateRow, b is as it was. Control
+// records are not its business. It keeps nothing of the record.
+func (p *Processor) Process(r *waybill.Record, epoch waybill.Epoch, b Blocks) Processed {
 	if p.tr == nil || r.Value == nil {
-		return decoded(p.dec.Decode(r, epoch, b))
+		return decoded(p.decs[0].Decode(r, epoch, b[0]))
 	}
 	t := p.tr.Apply(r)
 	out := Processed{Fate: FateFiltered}
@@ -73,7 +109,8 @@ func (p *Processor) Process(r *waybill.Record, epoch waybill.Epoch, b *column.Bl
 		out = Processed{Fate: FateDead, Reason: deadletter.Reason{Stage: deadletter.StageTransform, Code: string(t.Reject.Code),
 			Column: t.Reject.Path, Message: t.Reject.Name + ": " + t.Reject.Message}, Byte: -1}
 	case !t.Filtered:
-		out = decoded(p.dec.DecodeEvent(t.Record, t.Text, t.Computed, epoch, b))
+		out = decoded(p.decs[t.Route].DecodeEvent(t.Record, t.Text, t.Computed, epoch, b[t.Route]))
+		out.Route = t.Route
 	}
 	out.Redacted, out.Upcast, out.Assumed = t.Redacted, t.Upcast, t.Assumed
 	return out
@@ -99,12 +136,16 @@ func (p *Processor) Keep(r *waybill.Record) waybill.Record {
 	return own(&kept)
 }
 
-// Notes are what processing did beside making rows, since the last call.
-func (p *Processor) Notes() Notes {
-	return Notes{Drift: p.dec.Drift(), Defaulted: p.dec.Defaulted(), Rounded: p.dec.Rounded()}
+// Notes are what processing did beside making rows, since the last call, for each of the plan's routes.
+func (p *Processor) Notes() []Notes {
+	out := make([]Notes, len(p.decs))
+	for i, d := range p.decs {
+		out[i] = Notes{Drift: d.Drift(), Defaulted: d.Defaulted(), Rounded: d.Rounded()}
+	}
+	return out
 }
 
-// Notes are what processing did beside making rows.
+// Notes are what processing did beside making rows of one table.
 type Notes struct {
 	Drift     []contract.FieldDrift
 	Defaulted map[string]json.Defaults // by column

@@ -164,7 +164,7 @@ func (l *life) rebuilt(e delivery.Rebuild) (delivery.Rebuilt, *data, error) {
 	if err != nil {
 		return delivery.Rebuilt{}, nil, err
 	}
-	d := newData(proc.NewBlock())
+	d := newData(proc.NewBlocks())
 	d.batch, d.made, d.soiled = e.Batch, plan, true // its block may be of another plan
 	ev := delivery.Rebuilt{Op: e.Op}
 	for _, span := range e.Batch.Spans {
