@@ -2,6 +2,7 @@ package contract
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -25,11 +26,13 @@ const (
 	DiffServer    DifferenceKind = "left_to_server"  // the server fills other columns by itself
 	DiffModes     DifferenceKind = "modes"           // what becomes of new fields
 	DiffTransform DifferenceKind = "transform"       // version, redact or filter
+	DiffRoutes    DifferenceKind = "routes"          // which events go to which table
 )
 
 // Difference is one thing in which a plan is different from another.
 type Difference struct {
 	Kind   DifferenceKind
+	Route  string // of what is different within one route
 	Column string // of the kinds that begin with column_
 	Text   string // one line: what it was and what it is
 }
@@ -37,20 +40,78 @@ type Difference struct {
 // Diff is what changed from plan a to plan b, the widest first; none if the plans have the same ID.
 func Diff(a, b *Plan) []Difference {
 	var d differ
-	d.values(DiffTable, "table", a.Database()+"."+a.Table(), b.Database()+"."+b.Table())
+	d.routes(a.Routes(), b.Routes())
+	d.values(DiffRoutes, "unrouted", cmp.Or(a.Unrouted(), "-"), cmp.Or(b.Unrouted(), "-"))
 	d.values(DiffDecoder, "decoder version", a.DecoderVersion(), b.DecoderVersion())
-	d.values(DiffLineage, "lineage columns", jsonText(a.Lineage()), jsonText(b.Lineage()))
-	d.columns(a, b)
-	d.values(DiffServer, "left to the server", list(a.LeftToServer()), list(b.LeftToServer()))
-	d.modes(a.NewFields(), b.NewFields())
+	for _, is := range b.Routes() {
+		if was, ok := route(a.Routes(), is.Name); ok {
+			d.route = is.Name
+			d.table(was.Plan, is.Plan)
+		}
+	}
+	d.route = ""
 	d.transform(a.Transform(), b.Transform())
 	return d.out
 }
 
-type differ struct{ out []Difference }
+// table compares what two plans say of one table.
+func (d *differ) table(a, b *Plan) {
+	d.values(DiffTable, "table", a.Database()+"."+a.Table(), b.Database()+"."+b.Table())
+	d.values(DiffLineage, "lineage columns", jsonText(a.Lineage()), jsonText(b.Lineage()))
+	d.columns(a, b)
+	d.values(DiffServer, "left to the server", list(a.LeftToServer()), list(b.LeftToServer()))
+	d.modes(a.NewFields(), b.NewFields())
+}
+
+func route(routes []Route, name string) (Route, bool) {
+	i := slices.IndexFunc(routes, func(r Route) bool { return r.Name == name })
+	if i < 0 {
+		return Route{}, false
+	}
+	return routes[i], true
+}
+
+// routes compares which events go where.
+func (d *differ) routes(a, b []Route) {
+	said := func(r Route) string {
+		if r.Name == "" {
+			return "all events into table " + r.Plan.Table()
+		}
+		return fmt.Sprintf("route %s into table %s", r.Name, r.Plan.Table())
+	}
+	var was, is []string // of both
+	for _, r := range a {
+		if _, there := route(b, r.Name); !there {
+			d.add(DiffRoutes, "", "no longer: %s", said(r))
+			continue
+		}
+		was = append(was, r.Name)
+	}
+	for _, r := range b {
+		old, there := route(a, r.Name)
+		if !there {
+			d.add(DiffRoutes, "", "new: %s", said(r))
+			continue
+		}
+		is = append(is, r.Name)
+		d.values(DiffRoutes, "route "+r.Name+" when", cmp.Or(old.When, "-"), cmp.Or(r.When, "-"))
+	}
+	if !slices.Equal(was, is) {
+		d.add(DiffRoutes, "", "order of routes: %s -> %s", list(was), list(is))
+	}
+}
+
+type differ struct {
+	route string
+	out   []Difference
+}
 
 func (d *differ) add(kind DifferenceKind, column, format string, args ...any) {
-	d.out = append(d.out, Difference{kind, column, fmt.Sprintf(format, args...)})
+	text := fmt.Sprintf(format, args...)
+	if d.route != "" {
+		text = "route " + d.route + ": " + text
+	}
+	d.out = append(d.out, Difference{kind, d.route, column, text})
 }
 
 // values adds a difference if was is not is.

@@ -78,6 +78,44 @@ func TestParsePlan_RefusesRoutesThatItDoesNotKnow(t *testing.T) {
 	}
 }
 
+func TestDiff_Routes(t *testing.T) {
+	p := joined(t, UnroutedDiscard)
+	calls, rest := p.Routes()[0], p.Routes()[1]
+	other := rest
+	other.Name = "others"
+	for _, tt := range []struct {
+		unrouted Unrouted
+		routes   []Route
+		want     string
+	}{
+		{UnroutedDiscard, []Route{calls, rest}, ""},
+		{UnroutedDeadLetter, []Route{calls, rest}, "unrouted: discard -> dead_letter"},
+		{UnroutedDiscard, []Route{rest, calls}, "order of routes: calls, rest -> rest, calls"},
+		{UnroutedDiscard, []Route{calls, other}, "no longer: route rest into table rest|new: route others into table rest"},
+		{UnroutedDiscard, []Route{{calls.Name, "event.x", calls.Plan}, rest}, `route calls when: event.kind == "call" -> event.x`},
+		{UnroutedDiscard, []Route{{calls.Name, calls.When, rest.Plan}, rest}, `route calls: table: ai.calls -> ai.rest`},
+	} {
+		now, err := Join(tt.routes, tt.unrouted)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, d := range Diff(p, now) {
+			got = append(got, d.Text)
+		}
+		if s := strings.Join(got, "|"); s != tt.want {
+			t.Errorf("got  %s\nwant %s", s, tt.want)
+		}
+	}
+	var got []string
+	for _, d := range Diff(calls.Plan, p) {
+		got = append(got, d.Text)
+	}
+	if s := strings.Join(got, "|"); s != "no longer: all events into table calls|new: route calls into table calls|new: route rest into table rest|unrouted: - -> discard" {
+		t.Error(s)
+	}
+}
+
 func TestRoutes_OfAPlanOfOneTable(t *testing.T) {
 	p := joined(t, "").Routes()[0].Plan
 	if r := p.Routes(); p.Routed() || len(r) != 1 || r[0].Plan != p || r[0].When != "" {

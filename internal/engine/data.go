@@ -73,7 +73,9 @@ type spanData struct {
 	bytes       int64
 }
 
-func newData(blocks Blocks) *data { return &data{blocks: blocks, tables: make([]tableData, len(blocks))} }
+func newData(blocks Blocks) *data {
+	return &data{blocks: blocks, tables: make([]tableData, len(blocks))}
+}
 
 // open begins the part of a partition that the batch does not have yet, at offset first.
 func (d *data) open(tp waybill.TopicPartition, instance delivery.Instance, first int64) *spanData {
@@ -121,11 +123,8 @@ func (d *data) add(proc *Processor, epoch waybill.Epoch, s *spanData, r *waybill
 	s.tally.Redacted += b2i(out.Redacted > 0)
 	switch out.Fate {
 	case FateRow:
-		s.tally.Rows.Add(r.Offset)
-		d.count++
-		t := &d.tables[out.Route]
-		t.written(s, r.Offset)
-		t.blank += b2i(out.Blank)
+		d.written(out.Route, s, r.Offset)
+		d.tables[out.Route].blank += b2i(out.Blank)
 	case FateFiltered:
 		s.tally.Filtered++
 	case FateTombstone:
@@ -144,8 +143,11 @@ func b2i(b bool) int64 {
 	return 0
 }
 
-// written notes which record the block's newest row came from.
-func (t *tableData) written(s *spanData, offset int64) {
+// written notes which record the newest row of a table's block came from.
+func (d *data) written(route int, s *spanData, offset int64) {
+	s.tally.Rows.Add(offset)
+	d.count++
+	t := &d.tables[route]
 	t.count++
 	if n := len(t.rows); n > 0 {
 		if last := &t.rows[n-1]; last.span == s.index && last.next == offset {

@@ -17,8 +17,8 @@ import (
 
 // drifting is what a pipeline notes of how its events differ from the contract.
 type drifting struct {
-	mu      sync.Mutex // held for moments only: who observes holds life.mu
-	monitor *drift.Monitor
+	mu       sync.Mutex       // held for moments only: who observes holds life.mu
+	monitors []*drift.Monitor // one for each table
 	// unsent are rows that are not in the table yet, under the token that they are sent with. They are the watch's, and after
 	// the last life closeTarget's.
 	unsent []drift.Row
@@ -39,21 +39,25 @@ func (p *Pipeline) observe(d *data) {
 				Action:  "give the version an upcaster, or say unknown: dead_letter; the log counts further ones"})
 		}
 	}
-	b := drift.Batch{Plan: d.made, Written: d.count, Blank: d.blank, Drift: d.notes.Drift, Columns: map[string]drift.Counts{}}
+	var of drift.Batch
 	for i, s := range d.spans {
-		b.Read += s.tally.Read
+		of.Read += s.tally.Read
 		end := contract.At{Topic: s.Topic, Partition: s.Partition, Offset: max(s.First, s.Next-1), Time: d.batch.Time}
-		if b.Last = end; i == 0 {
-			b.First = end
-			b.First.Offset = s.First
+		if of.Last = end; i == 0 {
+			of.First = end
+			of.First.Offset = s.First
 		}
-	}
-	for name, n := range d.notes.Defaulted {
-		b.Columns[name] = drift.Counts{Missing: n.Missing, Null: n.Null, Invalid: n.Invalid}
 	}
 	p.drift.mu.Lock()
 	defer p.drift.mu.Unlock()
-	p.drift.monitor.Observe(b)
+	for i, r := range d.made.Routes() {
+		t, b := &d.tables[i], of
+		b.Plan, b.Written, b.Blank, b.Drift, b.Columns = r.Plan, t.count, t.blank, t.notes.Drift, map[string]drift.Counts{}
+		for name, n := range t.notes.Defaulted {
+			b.Columns[name] = drift.Counts{Missing: n.Missing, Null: n.Null, Invalid: n.Invalid}
+		}
+		p.drift.monitors[i].Observe(b)
+	}
 }
 
 // knowDrift tells the monitor what has been told of already, by any worker and before any restart.
@@ -62,13 +66,15 @@ func (p *Pipeline) knowDrift(ctx context.Context, t *target) error {
 	if err != nil {
 		return err
 	}
-	keys := make([]drift.Key, len(rows))
-	for i := range rows {
-		keys[i] = rows[i].Key
-	}
 	p.drift.mu.Lock()
 	defer p.drift.mu.Unlock()
-	p.drift.monitor.Know(keys...)
+	for i, one := range t.tables {
+		for j := range rows {
+			if rows[j].Target == one.name() {
+				p.drift.monitors[i].Know(rows[j].Key)
+			}
+		}
+	}
 	return nil
 }
 
@@ -77,7 +83,15 @@ func (p *Pipeline) knowDrift(ctx context.Context, t *target) error {
 func (p *Pipeline) flushDrift(ctx context.Context, t *target) error {
 	if len(p.drift.unsent) == 0 {
 		p.drift.mu.Lock()
-		rows, findings := p.drift.monitor.Flush(t.client.ServerNow(time.Now()))
+		var rows []drift.Row
+		var findings []waybill.Finding
+		for i, m := range p.drift.monitors {
+			of, found := m.Flush(t.client.ServerNow(time.Now()))
+			for j := range of {
+				of[j].Target = t.tables[i].name()
+			}
+			rows, findings = append(rows, of...), append(findings, t.named(i, found)...)
+		}
 		p.drift.mu.Unlock()
 		for _, f := range findings {
 			p.found(f)
@@ -96,12 +110,22 @@ func (p *Pipeline) flushDrift(ctx context.Context, t *target) error {
 	return nil
 }
 
+// named says in findings which of several tables they are about.
+func (t *target) named(i int, findings []waybill.Finding) []waybill.Finding {
+	if len(t.tables) > 1 {
+		for j := range findings {
+			findings[j].Message = "table " + t.tables[i].name() + ": " + findings[j].Message
+		}
+	}
+	return findings
+}
+
 // changeToken is for one worker's note of one change of the table.
 func changeToken() waybill.Token { return waybill.Token("change-" + uuid.NewString()) }
 
 // noteChange puts a change of the table, or the server's refusal of it, on record. after is the plan that is compiled from the table as it is then.
-func (t *target) noteChange(ctx context.Context, p *Pipeline, s *shape, c contract.Change, sql string, refused error) {
-	sink := t.cfg.Sink.ClickHouse
+func (t *target) noteChange(ctx context.Context, p *Pipeline, i int, s *shape, c contract.Change, sql string, refused error) {
+	sink := t.tables[i].cfg.Sink.ClickHouse
 	row := ledger.Change{At: t.client.ServerNow(time.Now()), Pipeline: t.cfg.Name, Database: sink.Database, Table: sink.Table, Change: c, Statement: sql,
 		Outcome: ledger.OutcomeApplied, Before: s.plan.ID(), Worker: worker()}
 	if refused != nil {

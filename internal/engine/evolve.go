@@ -11,19 +11,17 @@ import (
 	"github.com/waybill-data/waybill/internal/failpoint"
 )
 
-// evolve changes the table for what the open batch carries, if the contract says so and the table can be changed. It is true if it was:
-// the batch has been dropped then, and its records are gathered again under the new plan. Nothing of it has been promised yet.
+// evolve changes the tables for what the open batch carries, if the contract says so and the tables can be changed. It is true if they
+// were: the batch has been dropped then, and its records are gathered again under the new plan. Nothing of it has been promised yet.
 func (g *gatherer) evolve() bool {
 	t := g.l.p.target
 	s := t.now()
-	todo := t.evolution(g.l.p, s, g.open.notes.Drift)
-	if len(todo) == 0 {
-		return false
-	}
 	applied := 0
-	for _, c := range todo {
-		if t.alter(g.l, s, c) {
-			applied++
+	for i, one := range t.tables {
+		for _, c := range one.evolution(g.l.p, s.tables[i], g.open.tables[i].notes.Drift) {
+			if t.alter(g.l, i, s, c) {
+				applied++
+			}
 		}
 	}
 	if applied == 0 || g.l.ctx.Err() != nil {
@@ -93,7 +91,7 @@ type evolver struct {
 }
 
 // evolution is what is to be changed for the drift.
-func (t *target) evolution(p *Pipeline, s *shape, drift []contract.FieldDrift) []contract.Change {
+func (t *table) evolution(p *Pipeline, s *tableShape, drift []contract.FieldDrift) []contract.Change {
 	e := contract.Evolve(t.cfg.Contract, s.plan, s.schema, drift)
 	for _, h := range e.Held {
 		if !h.Open {
@@ -103,7 +101,7 @@ func (t *target) evolution(p *Pipeline, s *shape, drift []contract.FieldDrift) [
 	var todo []contract.Change
 	for _, c := range e.Changes {
 		switch {
-		case c.Kind == contract.ModifyColumn && t.views():
+		case c.Kind == contract.ModifyColumn && len(s.info.Views) > 0:
 			t.hold(p, c.Path, c.Column, "materialized views read the column, and would cast its new type in silence; widen it by hand, with them: "+t.statement(c))
 		case c.Kind == contract.AddColumn && t.evolver.added[c.Column]:
 			t.hold(p, c.Path, c.Column, "the column was added before, and somebody has dropped it; add it again by hand to have it filled")
@@ -116,16 +114,16 @@ func (t *target) evolution(p *Pipeline, s *shape, drift []contract.FieldDrift) [
 }
 
 // hold leaves drift to the rescue column, in sight.
-func (t *target) hold(p *Pipeline, path, column, why string) {
+func (t *table) hold(p *Pipeline, path, column, why string) {
 	if key := column + "\x00" + path; !t.evolver.told[key] {
 		t.evolver.told[key] = true
 		p.found(waybill.Finding{Kind: "evolve_held", Severity: waybill.SeverityWarning,
-			Message: fmt.Sprintf("the table is not changed for %s: %s", path, why),
+			Message: fmt.Sprintf("table %s is not changed for %s: %s", t.name(), path, why),
 			Action:  "the values go to the rescue column; give the path a column or a mode in the contract"})
 	}
 }
 
-func (t *target) statement(c contract.Change) string {
+func (t *table) statement(c contract.Change) string {
 	sink := t.cfg.Sink.ClickHouse
 	return c.SQL(sink.Database, sink.Table, sink.Cluster)
 }
@@ -134,9 +132,10 @@ func (t *target) statement(c contract.Change) string {
 const tries = 5
 
 // alter carries out one change; false if the table is as it was. What the server refuses is rescued from now on.
-func (t *target) alter(l *life, s *shape, c contract.Change) bool {
-	sql := t.statement(c)
-	t.evolver.tried[sql] = true
+func (t *target) alter(l *life, i int, s *shape, c contract.Change) bool {
+	one := t.tables[i]
+	sql := one.statement(c)
+	one.evolver.tried[sql] = true
 	var err error
 	for attempt := range tries {
 		if wait(l.ctx, backoff(attempt)) != nil {
@@ -154,10 +153,10 @@ func (t *target) alter(l *life, s *shape, c contract.Change) bool {
 		return false
 	}
 	l.trouble(aboutTable, nil, 0)
-	t.noteChange(l.ctx, l.p, s, c, sql, err)
+	t.noteChange(l.ctx, l.p, i, s, c, sql, err)
 	if err != nil {
 		l.p.found(waybill.Finding{Kind: "evolve_refused", Severity: waybill.SeverityWarning, TopicPartition: at(c.First), Span: spanAt(c.First),
-			Message: fmt.Sprintf("the server refused to change the table for %s: %v", c.Path, err),
+			Message: fmt.Sprintf("the server refused to change table %s for %s: %v", one.name(), c.Path, err),
 			Action:  "the values go to the rescue column; grant ALTER, or run it yourself: " + sql})
 		return false
 	}
@@ -165,7 +164,7 @@ func (t *target) alter(l *life, s *shape, c contract.Change) bool {
 	if c.Kind == contract.ModifyColumn {
 		kind, verb = "column_widened", "widened column "+c.Column+" from "+c.From+" to "+c.Type
 	} else {
-		t.evolver.added[c.Column] = true
+		one.evolver.added[c.Column] = true
 	}
 	l.p.found(waybill.Finding{Kind: kind, Severity: waybill.SeverityInfo, TopicPartition: at(c.First), Span: spanAt(c.First),
 		Message: fmt.Sprintf("%s for %s: %s", verb, c.Path, c.Why), Action: "nothing to do; `waybill schema history` shows it"})
@@ -184,18 +183,27 @@ const BlankLimit = 100
 // isBlank stops the pipeline before a batch of events none of which has any field of the contract: whoever reads the table would see rows, and
 // nothing in them. It is false if the batch may go.
 func (g *gatherer) isBlank() bool {
-	d := g.open
-	if d.blank < d.count || d.count == 0 {
-		g.blank = 0
+	for i := range g.open.tables {
+		if g.blankTable(i) {
+			return true
+		}
+	}
+	return false
+}
+
+func (g *gatherer) blankTable(i int) bool {
+	d, rows := g.open, &g.open.tables[i]
+	if rows.blank < rows.count || rows.count == 0 {
+		g.blank[i] = 0
 		return false
 	}
-	first := g.blank == 0
-	g.blank += d.blank
+	first := g.blank[i] == 0
+	g.blank[i] += rows.blank
 	p := g.l.p
 	f := waybill.Finding{Kind: "all_blank", Severity: waybill.SeverityError, TopicPartition: d.spans[0].TopicPartition, Span: d.spans[0].Span,
-		Message: fmt.Sprintf("the last %d events have none of the contract's fields; what they do have: %s", g.blank, fields(d.notes.Drift)),
+		Message: fmt.Sprintf("the last %d events for table %s have none of the contract's fields; what they do have: %s", g.blank[i], p.target.tables[i].name(), fields(rows.notes.Drift)),
 		Action:  "correct `from` in the contract, or say on_blank: continue"}
-	if g.blank < BlankLimit || p.cfg.OnBlank == config.BlankContinue {
+	if g.blank[i] < BlankLimit || p.cfg.OnBlank == config.BlankContinue {
 		if first {
 			f.Severity = waybill.SeverityWarning
 			p.found(f)

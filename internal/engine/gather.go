@@ -32,8 +32,8 @@ type gatherer struct {
 	proc   *Processor
 	open   *data // being filled; nil if nothing has come
 	opened time.Time
-	taken  int64 // of the budget, for open
-	rows   int   // at which a batch is full, see grow
+	taken  int64   // of the budget, for open
+	rows   int     // at which a batch is full, see grow
 	blank  []int64 // by table: rows in a row of which no column was filled from the event
 	parts  map[waybill.TopicPartition]*gathering
 	// seen records of seenBytes, in this life: how large records are.

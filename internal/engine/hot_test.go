@@ -55,7 +55,7 @@ func wireOf(t testing.TB, b *column.Block) []byte {
 func TestData_KeepsNothingOfTheRecords(t *testing.T) {
 	const n = 100
 	proc, want := eventProcessor(t), eventProcessor(t)
-	gathered, kept := newData(proc.NewBlock()), newData(want.NewBlock())
+	gathered, kept := newData(proc.NewBlocks()), newData(want.NewBlocks())
 	tp := waybill.TopicPartition{Topic: "t", Partition: 1}
 	s, k := gathered.open(tp, 1, 0), kept.open(tp, 1, 0)
 	record := func(i int) waybill.Record {
@@ -72,7 +72,7 @@ func TestData_KeepsNothingOfTheRecords(t *testing.T) {
 		}
 		lent.Headers[0] = waybill.Header{Key: "poison"}
 	}
-	if !bytes.Equal(wireOf(t, gathered.block), wireOf(t, kept.block)) {
+	if !bytes.Equal(wireOf(t, gathered.blocks[0]), wireOf(t, kept.blocks[0])) {
 		t.Error("the rows changed with the memory of their records")
 	}
 	if s.Checksum != k.Checksum || !s.tally.Dead.Equal(k.tally.Dead) || len(gathered.dead) != n/10 {
@@ -86,15 +86,15 @@ func TestData_KeepsNothingOfTheRecords(t *testing.T) {
 	}
 	gathered.takeNotes(proc)
 	kept.takeNotes(want)
-	if fmt.Sprint(gathered.notes) != fmt.Sprint(kept.notes) || len(kept.notes.Drift) == 0 {
-		t.Errorf("notes %v, want %v", gathered.notes, kept.notes)
+	if fmt.Sprint(gathered.tables[0].notes) != fmt.Sprint(kept.tables[0].notes) || len(kept.tables[0].notes.Drift) == 0 {
+		t.Errorf("notes %v, want %v", gathered.tables[0].notes, kept.tables[0].notes)
 	}
 }
 
 // gatheredOf is a batch of n written records in each of the partitions, interleaved.
 func gatheredOf(t testing.TB, proc *Processor, partitions, n int) *data {
 	t.Helper()
-	d := newData(proc.NewBlock())
+	d := newData(proc.NewBlocks())
 	var spans []*spanData
 	for p := range partitions {
 		spans = append(spans, d.open(waybill.TopicPartition{Topic: "t", Partition: int32(p)}, 1, 0))
@@ -123,10 +123,10 @@ func TestData_AllocationBudget(t *testing.T) {
 		want[s.TopicPartition] = s.tally.Rows
 	}
 	if n := testing.AllocsPerRun(10, func() {
-		if d.pick(want) != d.block {
+		if parts := d.pick(want); len(parts) != 1 || parts[0].block != d.blocks[0] {
 			t.Fatal("not the whole block")
 		}
-	}); n > 0 {
+	}); n > 1 {
 		t.Errorf("%v allocations to pick all rows", n)
 	}
 	if n := testing.AllocsPerRun(10, func() { waybill.RecordChecksum(&r) }); n > 0 {
@@ -138,11 +138,11 @@ func TestData_PicksTheRowsAskedFor(t *testing.T) {
 	proc := eventProcessor(t)
 	d := gatheredOf(t, proc, 3, 5)
 	tp := d.spans[1].TopicPartition
-	b := d.pick(delivery.RowSet{tp: waybill.OffsetsOf(1, 4)})
-	if b == nil || b.Rows() != 2 {
-		t.Fatalf("got %v", b)
+	parts := d.pick(delivery.RowSet{tp: waybill.OffsetsOf(1, 4)})
+	if len(parts) != 1 || parts[0].block.Rows() != 2 || parts[0].rows.String() != (delivery.RowSet{tp: waybill.OffsetsOf(1, 4)}).String() {
+		t.Fatalf("got %v", parts)
 	}
-	if want := d.block.Select([]int{4, 13}); !bytes.Equal(wireOf(t, b), wireOf(t, want)) {
+	if want := d.blocks[0].Select([]int{4, 13}); !bytes.Equal(wireOf(t, parts[0].block), wireOf(t, want)) {
 		t.Error("other rows than those of offsets 1 and 4")
 	}
 }
@@ -161,15 +161,15 @@ func TestBlocks_AreUsedAgainOnlyWhenNobodyReadsThem(t *testing.T) {
 		"an insert still under way":  {func(_ *life, d *data) { d.users = 1 }, true, false},
 		"rebuilt":                    {func(_ *life, d *data) { d.soiled = true }, true, false},
 		"of another plan":            {func(l *life, _ *data) { l.plan = 7 }, true, false},
-		"much larger than its batch": {func(_ *life, d *data) { d.peak = 100 * d.block.Size() }, true, false},
+		"much larger than its batch": {func(_ *life, d *data) { d.peak = 100 * d.blocks.Size() }, true, false},
 	} {
 		l, d := bareLife(), gatheredOf(t, proc, 1, 10)
-		block := d.block
+		block := d.blocks[0]
 		l.data[1] = d
 		c.change(l, d)
 		l.release(1, c.settled)
 		f, found := l.blocks.take()
-		if found != c.want || found && (f.Block != block || f.Rows() != 0) {
+		if found != c.want || found && (f.Blocks[0] != block || block.Rows() != 0) {
 			t.Errorf("%s: kept %v, want %v", name, found, c.want)
 		}
 	}
@@ -184,7 +184,7 @@ func (l *life) useOnce(d *data, clean bool) {
 func TestBlocks_IdlePipelineKeepsNone(t *testing.T) {
 	var b blocks
 	for range 5 {
-		b.put(freeBlock{&column.Block{}, 10}, 10)
+		b.put(freeBlock{Blocks{&column.Block{}}, 10}, 10)
 	}
 	if len(b.free) != keptBlocks {
 		t.Errorf("%d blocks kept", len(b.free))

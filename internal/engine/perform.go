@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/clickhouse"
 	"github.com/waybill-data/waybill/internal/config"
@@ -50,7 +48,9 @@ func (l *life) do(effects []delivery.Effect) {
 				l.p.metrics.Settled()
 			}
 			if d := l.data[e.Work]; d != nil && e.Settled {
-				l.p.noteDecoded(d.notes)
+				for i := range d.tables {
+					l.p.noteDecoded(d.tables[i].notes)
+				}
 				l.p.observe(d)
 			}
 			l.release(e.Work, e.Settled)
@@ -147,7 +147,7 @@ func (l *life) send(e delivery.Send) {
 		return // dropped meanwhile; nobody waits for the answer
 	}
 	shape := l.p.target.now()
-	in, count, err := l.p.target.insertOf(l, e, d)
+	reqs, count, err := l.p.target.insertsOf(l, e, d)
 	if err != nil {
 		answer := delivery.NoAnswer
 		if errors.Is(err, errShapeMoves) {
@@ -162,46 +162,27 @@ func (l *life) send(e delivery.Send) {
 	}
 	before, after := hits(e.Store)
 	failpoint.Hit(before)
-	// Right before the send, and nowhere earlier: a worker whose group has given it up must not send.
-	deadline, ok := l.deadline()
-	if !ok {
-		l.p.log.Warn("the lease ran out before a send", "batch", e.Batch.ID.Short(), "store", e.Store)
-		l.step(delivery.SendAnswered{Op: e.Op, Answer: delivery.NotSent})
-		return
+	answer, err, landed := l.sendAll(e, reqs)
+	clean = landed
+	if answer != delivery.NotSent {
+		failpoint.Hit(after)
 	}
-	in.Token, in.Deadline = l.p.tokenOf(e), deadline
-	if e.Store == waybill.StoreTarget {
-		failpoint.During(failpoint.DuringTarget)
-	}
-	a := l.p.target.client.Insert(l.ctx, in)
-	if a.Changed {
-		l.outdated()
-	}
-	clean = a.Outcome == clickhouse.Landed || e.Store != waybill.StoreTarget
-	failpoint.Hit(after)
-	answer := l.p.answerOf(a)
 	if answer == delivery.Impossible && e.Store == waybill.StoreTarget && l.outdatedSince(shape) {
-		answer = delivery.NoAnswer // it was made for a table that is no longer so
+		answer = delivery.NoAnswer // it was made for tables that are no longer so
 	}
-	l.p.metrics.Insert(e.Store, insertOutcome(a), a.Wall)
-	l.p.log.Debug("insert", "batch", e.Batch.ID.Short(), "store", e.Store, "k", e.K, "rows", a.Rows, "answer", answer.String(), "took", a.Wall)
-	var aerr error
-	if a.Err != nil {
-		aerr = a.Err
-		l.batchTrouble(e.Work, aerr, e.Attempt)
-	} else {
+	if err != nil {
+		l.batchTrouble(e.Work, err, e.Attempt)
+	} else if answer != delivery.NotSent {
 		l.p.cleared(aboutBatch(e.Work))
 	}
 	switch answer {
+	case delivery.NotSent:
 	case delivery.Landed:
 		count(e.Rows)
-	case delivery.Refused:
-		l.refused(e.Work, e.Rows, a.Err)
-		l.doubt(e.Work, count)
 	default:
 		l.doubt(e.Work, count)
 	}
-	l.step(delivery.SendAnswered{Op: e.Op, Answer: answer, Err: aerr})
+	l.step(delivery.SendAnswered{Op: e.Op, Answer: answer, Err: err})
 }
 
 func hits(s waybill.Store) (before, after failpoint.Name) {
@@ -232,14 +213,6 @@ func (l *life) deadline() (time.Time, bool) {
 // unsaid: nobody will say whether a request was deduplicated. HTTP does not, and at-least-once reads nothing back.
 func (p *Pipeline) unsaid() bool {
 	return p.cfg.Delivery == config.AtLeastOnce && p.cfg.Sink.ClickHouse.HTTP()
-}
-
-// tokenOf is the token of a request. Where it would not be told that a token was known, each request has one of its own.
-func (p *Pipeline) tokenOf(e delivery.Send) waybill.Token {
-	if p.unsaid() {
-		return e.Token + waybill.Token("-"+uuid.NewString())
-	}
-	return e.Token
 }
 
 // answerOf is answerOf for a request under tokenOf: under a token of its own, acknowledged means landed.

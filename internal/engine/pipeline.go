@@ -72,7 +72,11 @@ func New(cfg *config.Pipeline, deps Deps) *Pipeline {
 	if deps.Drain == 0 {
 		deps.Drain = DefaultDrain
 	}
-	return &Pipeline{cfg: cfg, deps: deps, log: deps.Log.With("pipeline", cfg.Name), metrics: deps.Metrics.ForPipeline(cfg.Name), budget: deps.Budget.account(), state: status.Starting, drift: drifting{monitor: drift.New(drift.Config{})}}
+	p := &Pipeline{cfg: cfg, deps: deps, log: deps.Log.With("pipeline", cfg.Name), metrics: deps.Metrics.ForPipeline(cfg.Name), budget: deps.Budget.account(), state: status.Starting}
+	for range cfg.Tables() {
+		p.drift.monitors = append(p.drift.monitors, drift.New(drift.Config{}))
+	}
+	return p
 }
 
 // Run runs the pipeline until ctx ends, which drains what is in flight, or until it cannot go on. The

@@ -20,10 +20,8 @@ func (l *life) probe(e delivery.Probe) {
 	if !alive {
 		return // dropped meanwhile; nobody waits for the answer
 	}
-	ev := delivery.Probed{Op: e.Op, Unable: l.p.target.now().info.Replicated}
-	if !ev.Unable {
-		ev.Refused, ev.Unable, ev.Err = l.p.target.probe(l.ctx, e, d, func(rows delivery.RowSet, err *waybill.Error) { l.refused(e.Work, rows, err) })
-	}
+	ev := delivery.Probed{Op: e.Op}
+	ev.Refused, ev.Unable, ev.Err = l.p.target.probe(l.ctx, e, d, func(rows delivery.RowSet, err *waybill.Error) { l.refused(e.Work, rows, err) })
 	if ev.Err != nil {
 		l.batchTrouble(e.Work, ev.Err, e.Attempt)
 	}
@@ -35,11 +33,35 @@ func (l *life) probe(e delivery.Probe) {
 const probePrefix = "probe_"
 
 // probe answers with the refused rows, at least Limit+1 of them if there are more; unable if the server
-// lets us make no copy. tell is told of each refusal.
+// lets us make no copy of a table. tell is told of each refusal.
 func (t *target) probe(ctx context.Context, e delivery.Probe, d *data, tell func(delivery.RowSet, *waybill.Error)) (refused delivery.RowSet, unable bool, err error) {
+	refused = delivery.RowSet{}
+	s, parts := t.now(), d.pick(e.Rows)
+	if parts == nil {
+		return nil, false, t.notInBatch(e.Rows)
+	}
+	for _, part := range parts {
+		if s.tables[part.table].info.Replicated {
+			return nil, true, nil
+		}
+	}
+	for _, part := range parts {
+		found, unable, err := t.probeTable(ctx, t.tables[part.table], part.rows, e.Limit-refused.Len(), d, tell)
+		if unable || err != nil {
+			return nil, unable, err
+		}
+		if refused = refused.Union(found); refused.Len() > e.Limit {
+			break
+		}
+	}
+	return refused, false, nil
+}
+
+// probeTable looks for refused rows of one table.
+func (t *target) probeTable(ctx context.Context, of *table, rows delivery.RowSet, limit int64, d *data, tell func(delivery.RowSet, *waybill.Error)) (refused delivery.RowSet, unable bool, err error) {
 	name := probePrefix + uuid.NewString()
 	copied := clickhouse.Table(t.ledger.Database(), name)
-	c := t.cfg.Sink.ClickHouse
+	c := of.cfg.Sink.ClickHouse
 	if err := t.client.Exec(ctx, fmt.Sprintf("CREATE TABLE %s AS %s COMMENT 'an empty copy that Waybill looks for refused rows with; may be dropped'",
 		copied, clickhouse.Table(c.Database, c.Table))); err != nil {
 		if waybill.ClassOf(err).Heals() {
@@ -51,11 +73,15 @@ func (t *target) probe(ctx context.Context, e delivery.Probe, d *data, tell func
 		// Also when the life is ending: a copy that stays is dropped by the next start.
 		_ = t.client.Exec(context.WithoutCancel(ctx), "DROP TABLE IF EXISTS "+copied)
 	}()
-	p := prober{target: t, table: name, data: d, limit: e.Limit, refused: delivery.RowSet{}, tell: tell}
-	if err = p.try(ctx, e.Rows); err != nil && !waybill.ClassOf(err).Heals() {
+	p := prober{target: t, table: name, data: d, limit: limit, refused: delivery.RowSet{}, tell: tell}
+	if err = p.try(ctx, rows); err != nil && !waybill.ClassOf(err).Heals() {
 		return nil, true, nil // the copy is not like the table; the batch is halved in the table itself
 	}
 	return p.refused, false, err
+}
+
+func (t *target) notInBatch(rows delivery.RowSet) error {
+	return &waybill.Error{Op: "probe", Pipeline: t.cfg.Name, Class: waybill.ClassBug, Err: fmt.Errorf("rows to be tried are not in the batch: %s", rows)}
 }
 
 // prober halves a block in a copy of the table.
@@ -70,12 +96,12 @@ type prober struct {
 
 // try inserts rows into the copy, and where they are refused their halves, until more than the limit are known.
 func (p *prober) try(ctx context.Context, rows delivery.RowSet) error {
-	block := p.data.pick(rows)
-	if block == nil {
-		return &waybill.Error{Op: "probe", Pipeline: p.target.cfg.Name, Class: waybill.ClassBug, Err: fmt.Errorf("rows to be tried are not in the batch: %s", rows)}
+	parts := p.data.pick(rows) // of one table
+	if len(parts) != 1 {
+		return p.target.notInBatch(rows)
 	}
 	a := p.target.client.Insert(ctx, clickhouse.Insert{Database: p.target.ledger.Database(), Table: p.table,
-		Token: waybill.Token("probe-" + uuid.NewString()), Input: block.Input()})
+		Token: waybill.Token("probe-" + uuid.NewString()), Input: parts[0].block.Input()})
 	switch answerOf(a) {
 	case delivery.Landed, delivery.Deduplicated:
 		return nil

@@ -4,54 +4,52 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/clickhouse"
-	"github.com/waybill-data/waybill/internal/column"
 	"github.com/waybill-data/waybill/internal/config"
 	"github.com/waybill-data/waybill/internal/contract"
-	"github.com/waybill-data/waybill/internal/decode/json"
 	"github.com/waybill-data/waybill/internal/ledger"
 )
 
-// shape is the target table as it was last read, and the plan compiled against it. It is immutable but for types.
+// shape is the target's tables as they were last read, and the plan compiled against them. It is immutable.
 type shape struct {
-	schema contract.TableSchema
-	info   clickhouse.TableInfo
+	tables []*tableShape // in the order of the plan's routes
 	plan   *contract.Plan
-
-	mu sync.Mutex
-	// types are what the server is told to compare, by column list: see clickhouse.Insert.Types.
-	types map[string]string
 }
 
-// now is the table as it was last read.
+// now is the tables as they were last read.
 func (t *target) now() *shape { return t.shape.Load() }
 
-// errShapeMoves: the table changed while it was being read.
-var errShapeMoves = errors.New("the table is changing")
-
-// look reads the table and compiles the plan against it. It changes nothing.
+// look reads the tables and compiles the plan against them. It changes nothing.
 func (t *target) look(ctx context.Context) (*shape, error) {
-	c := t.cfg.Sink.ClickHouse
-	schema, info, err := t.client.Describe(ctx, c.Database, c.Table, t.lineage)
-	if err != nil {
-		return nil, err
+	s := &shape{}
+	var routes []contract.Route
+	for _, one := range t.tables {
+		ts, err := one.look(ctx)
+		if err != nil {
+			return nil, err
+		}
+		s.tables = append(s.tables, ts)
+		routes = append(routes, contract.Route{Name: one.cfg.Route, When: one.cfg.When, Plan: ts.plan})
 	}
-	plan, err := contract.Compile(t.cfg.Contract, schema, t.lineage, json.Version)
-	if err != nil {
-		return nil, planError(t.cfg, err)
+	var err error
+	s.plan, err = planOf(t.cfg, routes)
+	return s, err
+}
+
+// planOf is the plan of a pipeline whose tables have these.
+func planOf(cfg *config.Pipeline, routes []contract.Route) (*contract.Plan, error) {
+	if len(cfg.Routes) == 0 {
+		return routes[0].Plan, nil
 	}
-	return &shape{schema: schema, info: info, plan: plan, types: map[string]string{}}, nil
+	return contract.Join(routes, cfg.Unrouted)
 }
 
 // adopt makes s what batches are gathered under from now on. Its plan is put on record first.
 func (t *target) adopt(ctx context.Context, s *shape) error {
-	if err := t.savePlan(ctx, s); err != nil {
+	if err := t.savePlans(ctx, s); err != nil {
 		return err
 	}
 	t.mu.Lock()
@@ -61,40 +59,7 @@ func (t *target) adopt(ctx context.Context, s *shape) error {
 	return nil
 }
 
-// typesOf are the types that the server is to compare for a block with these columns: those of the shape, and no newer ones.
-// Empty: the user may not read them, and the pipeline does not need the proof.
-func (t *target) typesOf(ctx context.Context, s *shape, columns []string) (string, error) {
-	key := strings.Join(columns, "\x00")
-	s.mu.Lock()
-	types, known := s.types[key]
-	s.mu.Unlock()
-	if known {
-		return types, nil
-	}
-	c := t.cfg.Sink.ClickHouse
-	types, err := t.client.ColumnTypes(ctx, c.Database, c.Table, columns)
-	switch {
-	case err != nil && t.cfg.Delivery == config.AtLeastOnce && waybill.ClassOf(err) == waybill.ClassConfig:
-		types = ""
-	case err != nil:
-		return "", err
-	default:
-		// Read after the types: if nothing has changed since the shape was read, they are the shape's.
-		schema, _, err := t.client.Describe(ctx, c.Database, c.Table, t.lineage)
-		if err != nil {
-			return "", err
-		}
-		if !reflect.DeepEqual(schema, s.schema) {
-			return "", &waybill.Error{Op: "clickhouse.insert", Pipeline: t.cfg.Name, Class: waybill.ClassRetryable, Err: errShapeMoves}
-		}
-	}
-	s.mu.Lock()
-	s.types[key] = types
-	s.mu.Unlock()
-	return types, nil
-}
-
-// change says what of the table is not as it was when it was last read.
+// change says what of the tables is not as it was when it was last read.
 type change uint8
 
 const (
@@ -103,79 +68,42 @@ const (
 	tableChanged          // another table, other views, keys or settings: everything is looked at anew
 )
 
-// changed compares the table with what it was.
+// changed compares the tables with what they were.
 func (t *target) changed(ctx context.Context) (change, error) {
-	c := t.cfg.Sink.ClickHouse
-	schema, info, err := t.client.Describe(ctx, c.Database, c.Table, t.lineage)
-	if err != nil {
-		if waybill.ClassOf(err) == waybill.ClassSchema {
-			return tableChanged, err
+	was, most := t.now(), unchanged
+	var all error
+	for i, one := range t.tables {
+		c, err := one.changed(ctx, was.tables[i])
+		most, all = max(most, c), errors.Join(all, err)
+	}
+	return most, all
+}
+
+// savePlans puts the plan on record before the first intent that names it, and those of its routes, which the rows' rescue columns name.
+func (t *target) savePlans(ctx context.Context, s *shape) error {
+	now := t.client.ServerNow(time.Now())
+	for i, ts := range s.tables {
+		if err := t.savePlan(ctx, ledger.PlanOf(t.cfg.Name, ts.plan, t.tables[i].cfg.Contract, ts.schema, now)); err != nil {
+			return err
 		}
-		return unchanged, err
 	}
-	was := t.now()
-	switch {
-	case schema.UUID != was.schema.UUID || !reflect.DeepEqual(info, was.info):
-		return tableChanged, nil
-	case !reflect.DeepEqual(schema, was.schema):
-		return columnsChanged, nil
+	if !s.plan.Routed() {
+		return nil
 	}
-	return unchanged, nil
+	return t.savePlan(ctx, ledger.RoutesOf(t.cfg.Name, s.plan, now))
 }
 
-// fit is which columns of a batch's plan the table still takes: all of them, but for those that are gone. A column whose type can no
-// longer take what the plan made is an error.
-func (t *target) fit(s *shape, p *contract.Plan) (columns, gone []string, err error) {
-	types := map[string]string{}
-	for _, c := range s.schema.Columns {
-		types[c.Name] = c.Type
-	}
-	for _, c := range p.Columns() {
-		now, there := types[c.Name]
-		switch {
-		case !there && c.Lineage:
-			return nil, nil, t.misfit(p, c, "is gone")
-		case !there:
-			gone = append(gone, c.Name)
-			continue
-		case now != c.Type && !widens(c.Type, now):
-			return nil, nil, t.misfit(p, c, "is now "+now)
-		}
-		columns = append(columns, c.Name)
-	}
-	return columns, gone, nil
-}
-
-func (t *target) misfit(p *contract.Plan, c contract.PlanColumn, now string) error {
-	return &waybill.Error{Op: "clickhouse.insert", Pipeline: t.cfg.Name, Class: waybill.ClassSchema,
-		Err:  fmt.Errorf("a pending batch was gathered under plan %s, in which column %s is %s; in table %s it %s", p.ID(), c.Name, c.Type, t.name(), now),
-		Hint: "change the column back until the batch has settled"}
-}
-
-// savePlan puts the plan on record before the first intent that names it.
-func (t *target) savePlan(ctx context.Context, s *shape) error {
-	id := s.plan.ID()
-	if _, found, err := t.ledger.Plan(ctx, t.cfg.Name, id); err != nil || found {
+func (t *target) savePlan(ctx context.Context, p ledger.Plan) error {
+	if _, found, err := t.ledger.Plan(ctx, t.cfg.Name, p.ID); err != nil || found {
 		return err
 	}
-	p := ledger.PlanOf(t.cfg.Name, s.plan, t.cfg.Contract, s.schema, t.client.ServerNow(time.Now()))
 	a := t.client.Insert(ctx, clickhouse.Insert{Database: t.ledger.Database(), Table: ledger.TablePlans, Token: p.Token(), Input: ledger.PlanBlock(p)})
 	if a.Err != nil {
 		return a.Err
 	}
-	_, found, err := t.ledger.Plan(ctx, t.cfg.Name, id)
+	_, found, err := t.ledger.Plan(ctx, t.cfg.Name, p.ID)
 	if err == nil && !found {
-		err = &waybill.Error{Op: "preflight", Pipeline: t.cfg.Name, Class: waybill.ClassRetryable, Err: fmt.Errorf("plan %s was inserted but cannot be read back", id)}
+		err = &waybill.Error{Op: "preflight", Pipeline: t.cfg.Name, Class: waybill.ClassRetryable, Err: fmt.Errorf("plan %s was inserted but cannot be read back", p.ID)}
 	}
 	return err
-}
-
-// widens reports whether the server keeps every value of the type from in a column of the type to.
-func widens(from, to string) bool {
-	old, err := column.ParseType(from)
-	if err != nil {
-		return false
-	}
-	wide, err := column.ParseType(to)
-	return err == nil && wide.Widens(old)
 }

@@ -19,10 +19,7 @@ import (
 
 // Survey is what a pipeline would find at its ClickHouse server if it started now, and what it would do there.
 type Survey struct {
-	// Exists: the table is there. Create is the statement that makes it, if not.
-	Exists bool
-	Create string
-	Schema contract.TableSchema // of the table, or of the one that Create makes
+	Tables []TableSurvey // in the order of the pipeline's tables
 	// Plan is what would run. nil: nothing would, for one of Refusals.
 	Plan *contract.Plan
 	// InUse is the plan that this pipeline put on record last; nil if it has none.
@@ -30,6 +27,16 @@ type Survey struct {
 	// Refusals are why the pipeline would not start; config.Problems among them have a line and column.
 	Refusals []error
 	Notes    []waybill.Finding
+}
+
+// TableSurvey is what a pipeline would find of one of its tables.
+type TableSurvey struct {
+	config.Table
+	// Exists: the table is there. Create is the statement that makes it, if not.
+	Exists bool
+	Create string
+	Schema contract.TableSchema // of the table, or of the one that Create makes
+	Plan   *contract.Plan       // nil: it has none, for one of the survey's Refusals
 }
 
 // Look surveys the server of a pipeline. It reads only: no statement that it sends changes anything, Waybill's own database
@@ -41,12 +48,24 @@ func Look(ctx context.Context, cfg *config.Pipeline, log *slog.Logger) (*Survey,
 		return nil, err
 	}
 	defer client.Close()
-	t := &target{cfg: cfg, client: client, ledger: ledger.New(client, ""), lineage: c.Lineage}
+	t := &target{cfg: cfg, client: client, ledger: ledger.New(client, "")}
 	s := &Survey{}
-	for _, look := range []func(context.Context, *Survey) error{t.surveyTable, t.surveyRecord} {
-		if err := look(ctx, s); err != nil {
+	var routes []contract.Route
+	for _, of := range cfg.Tables() {
+		s.Tables = append(s.Tables, TableSurvey{Table: of})
+		one := &s.Tables[len(s.Tables)-1]
+		if err := newTable(of, client).survey(ctx, s, one); err != nil {
 			return nil, err
 		}
+		routes = append(routes, contract.Route{Name: of.Route, When: of.When, Plan: one.Plan})
+	}
+	if !slices.ContainsFunc(routes, func(r contract.Route) bool { return r.Plan == nil }) {
+		if s.Plan, err = planOf(cfg, routes); err != nil {
+			return nil, err
+		}
+	}
+	if err := t.surveyRecord(ctx, s); err != nil {
+		return nil, err
 	}
 	s.Notes = append(s.Notes, t.notes...)
 	return s, nil
@@ -64,28 +83,29 @@ func (s *Survey) refuse(err error) error {
 // codeUnknownTable is the server's for a table that is not there.
 const codeUnknownTable = 60
 
-func (t *target) surveyTable(ctx context.Context, s *Survey) error {
+func (t *table) survey(ctx context.Context, s *Survey, to *TableSurvey) error {
 	c := t.cfg.Sink.ClickHouse
 	schema, info, err := t.client.Describe(ctx, c.Database, c.Table, t.lineage)
 	if e := (*waybill.Error)(nil); errors.As(err, &e) && e.Class == waybill.ClassSchema && e.Code == codeUnknownTable {
-		return t.surveyMissing(s, err)
+		return t.surveyMissing(s, to, err)
 	}
 	if err != nil {
 		return s.refuse(err)
 	}
-	s.Exists, s.Schema = true, schema
-	if t.lineage, err = t.epochColumn(schema); err != nil {
+	to.Exists, to.Schema = true, schema
+	if err := t.epochColumn(schema); err != nil {
 		return s.refuse(err)
 	}
-	if s.Plan, err = contract.Compile(t.cfg.Contract, schema, t.lineage, json.Version); err != nil {
-		if err := s.refuse(planError(t.cfg, err)); err != nil {
+	if to.Plan, err = contract.Compile(t.cfg.Contract, schema, t.lineage, json.Version); err != nil {
+		if err := s.refuse(planError(t.cfg.Pipeline, err)); err != nil {
 			return err
 		}
 	}
-	notes, err := preflight(t.cfg, info)
-	t.notes = append(t.notes, notes...)
+	notes, err := preflight(t.cfg.Pipeline, info)
+	s.Notes = append(s.Notes, notes...)
 	if err == nil {
-		err = t.rowPolicies(ctx)
+		notes, err = t.rowPolicies(ctx)
+		s.Notes = append(s.Notes, notes...)
 	}
 	if err != nil {
 		return s.refuse(err)
@@ -94,15 +114,15 @@ func (t *target) surveyTable(ctx context.Context, s *Survey) error {
 }
 
 // surveyMissing is about a table that does not exist.
-func (t *target) surveyMissing(s *Survey, missing error) error {
+func (t *table) surveyMissing(s *Survey, to *TableSurvey, missing error) error {
 	c := t.cfg.Sink.ClickHouse
-	s.Schema = t.cfg.PromisedTable()
+	to.Schema = t.cfg.PromisedTable()
 	var err error
-	if s.Create, err = contract.CreateTable(t.cfg.Contract, t.lineage, c.Database, c.Table, c.Cluster); err != nil {
-		return s.refuse(planError(t.cfg, err))
+	if to.Create, err = contract.CreateTable(t.cfg.Contract, t.lineage, c.Database, c.Table, c.Cluster); err != nil {
+		return s.refuse(planError(t.cfg.Pipeline, err))
 	}
-	if s.Plan, err = contract.Compile(t.cfg.Contract, s.Schema, t.lineage, json.Version); err != nil {
-		return s.refuse(planError(t.cfg, err))
+	if to.Plan, err = contract.Compile(t.cfg.Contract, to.Schema, t.lineage, json.Version); err != nil {
+		return s.refuse(planError(t.cfg.Pipeline, err))
 	}
 	if t.cfg.Contract.Tables != contract.ModeEvolve {
 		return s.refuse(missing)
@@ -131,11 +151,12 @@ func (t *target) surveyRecord(ctx context.Context, s *Survey) error {
 	if err != nil {
 		return s.refuse(err)
 	}
-	if len(plans) == 0 {
+	last, found := ledger.LastPlan(plans)
+	if !found {
 		return nil
 	}
-	if s.InUse, err = contract.ParsePlan([]byte(plans[len(plans)-1].Text)); err != nil {
-		t.note("plan_unknown", "plan %s, which is on record last, cannot be compared: %v", plans[len(plans)-1].ID, err)
+	if s.InUse, err = contract.ParsePlan([]byte(last.Text)); err != nil {
+		t.note("plan_unknown", "plan %s, which is on record last, cannot be compared: %v", last.ID, err)
 	}
 	return nil
 }

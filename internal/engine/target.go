@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,7 +19,6 @@ import (
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/clickhouse"
-	"github.com/waybill-data/waybill/internal/column"
 	"github.com/waybill-data/waybill/internal/config"
 	"github.com/waybill-data/waybill/internal/contract"
 	"github.com/waybill-data/waybill/internal/deadletter"
@@ -28,12 +28,12 @@ import (
 	"github.com/waybill-data/waybill/internal/ledger"
 )
 
-// target is a pipeline's ClickHouse side: the table, its plan, and Waybill's own tables.
+// target is a pipeline's ClickHouse side: its tables, their plan, and Waybill's own tables.
 type target struct {
 	cfg     *config.Pipeline
 	client  *clickhouse.Client
 	ledger  *ledger.Store
-	lineage contract.Lineage
+	tables  []*table // at least one
 	shape   atomic.Pointer[shape]
 	tableID waybill.TableID
 	notes   []waybill.Finding // of the preflight
@@ -41,8 +41,6 @@ type target struct {
 	recording     sync.WaitGroup  // findings on their way to the table
 	recordCtx     context.Context // ends when they are given up
 	stopRecording context.CancelFunc
-
-	evolver evolver // the gatherer's
 
 	mu    sync.Mutex
 	plans map[waybill.PlanID]*contract.Plan
@@ -56,8 +54,10 @@ func openTarget(ctx context.Context, cfg *config.Pipeline, log *slog.Logger) (*t
 	if err != nil {
 		return nil, err
 	}
-	t := &target{cfg: cfg, client: client, ledger: ledger.New(client, ""), plans: map[waybill.PlanID]*contract.Plan{}, evolver: evolver{map[string]bool{}, map[string]bool{}, map[string]bool{}},
-		lineage: contract.Lineage{Topic: c.Lineage.Topic, Partition: c.Lineage.Partition, Offset: c.Lineage.Offset, Epoch: c.Lineage.Epoch}}
+	t := &target{cfg: cfg, client: client, ledger: ledger.New(client, ""), plans: map[waybill.PlanID]*contract.Plan{}}
+	for _, of := range cfg.Tables() {
+		t.tables = append(t.tables, newTable(of, client))
+	}
 	t.recordCtx, t.stopRecording = context.WithCancel(context.WithoutCancel(ctx))
 	if err := t.prepare(ctx); err != nil {
 		t.close()
@@ -87,31 +87,15 @@ func (t *target) prepare(ctx context.Context) error {
 	if err := t.ledger.Migrate(ctx, t.client.ServerNow(time.Now())); err != nil {
 		return err
 	}
-	c := t.cfg.Sink.ClickHouse
-	schema, _, err := t.client.Describe(ctx, c.Database, c.Table, t.lineage)
-	if t.cfg.Contract.Tables == contract.ModeEvolve && waybill.ClassOf(err) == waybill.ClassSchema {
-		if err = t.create(ctx); err == nil {
-			schema, _, err = t.client.Describe(ctx, c.Database, c.Table, t.lineage)
+	for _, one := range t.tables {
+		notes, err := one.prepare(ctx)
+		if err != nil {
+			return err
 		}
-	}
-	if err != nil {
-		return err
-	}
-	if t.lineage, err = t.epochColumn(schema); err != nil {
-		return err
-	}
-	s, err := t.look(ctx)
-	if err != nil {
-		return err
+		t.notes = append(t.notes, notes...)
 	}
 	sum := sha256.Sum256([]byte(t.name()))
 	t.tableID = waybill.TableID(binary.LittleEndian.Uint32(sum[:4]))
-	if t.notes, err = preflight(t.cfg, s.info); err != nil {
-		return err
-	}
-	if err := t.rowPolicies(ctx); err != nil {
-		return err
-	}
 	if err := t.dropProbes(ctx); err != nil {
 		return err
 	}
@@ -120,71 +104,18 @@ func (t *target) prepare(ctx context.Context) error {
 		return err
 	}
 	for i := range changes {
-		if c := &changes[i]; c.Kind == contract.AddColumn && c.Outcome == ledger.OutcomeApplied && c.Database+"."+c.Table == t.name() {
-			t.evolver.added[c.Column] = true
+		c := &changes[i]
+		for _, one := range t.tables {
+			if c.Kind == contract.AddColumn && c.Outcome == ledger.OutcomeApplied && c.Database+"."+c.Table == one.name() {
+				one.evolver.added[c.Column] = true
+			}
 		}
 	}
-	return t.adopt(ctx, s)
-}
-
-// create makes the target table as the contract says. Any number of workers may do so at once.
-func (t *target) create(ctx context.Context) error {
-	c := t.cfg.Sink.ClickHouse
-	sql, err := contract.CreateTable(t.cfg.Contract, t.lineage, c.Database, c.Table, c.Cluster)
+	s, err := t.look(ctx)
 	if err != nil {
 		return err
 	}
-	return t.client.Exec(ctx, sql)
-}
-
-// rowPolicies: a policy that hides rows from the reading user makes rows look absent, and they would be
-// inserted again.
-func (t *target) rowPolicies(ctx context.Context) error {
-	if t.cfg.Delivery == config.AtLeastOnce {
-		return nil
-	}
-	c := t.cfg.Sink.ClickHouse
-	names, err := t.client.RowPolicies(ctx, c.Database, c.Table)
-	switch {
-	case err != nil && waybill.ClassOf(err) == waybill.ClassConfig:
-		t.notes = append(t.notes, waybill.Finding{Kind: "row_policies_unknown", Severity: waybill.SeverityInfo,
-			Message: fmt.Sprintf("the user may not see row policies, so it is not known whether one hides rows of %s from it", t.name()),
-			Action:  "GRANT SHOW ROW POLICIES ON *.* to the user, or make sure that no policy applies to it"})
-		return nil
-	case err != nil:
-		return err
-	case len(names) > 0:
-		return &waybill.Error{Op: "preflight", Pipeline: t.cfg.Name, Class: waybill.ClassConfig,
-			Err:  fmt.Errorf("row policies apply to the user on %s: %s; rows that they hide would be taken for absent and inserted again", t.name(), strings.Join(names, ", ")),
-			Hint: "exempt the user from them, or set `delivery: at-least-once`"}
-	}
-	return nil
-}
-
-// planError shows what does not fit the table at its place in the pipeline file.
-func planError(cfg *config.Pipeline, err error) error {
-	problems := cfg.ContractProblems(err)
-	if len(problems) == 0 {
-		return err
-	}
-	return problems
-}
-
-// epochColumn: a table may do without the epoch column as long as there is only one epoch.
-func (t *target) epochColumn(schema contract.TableSchema) (contract.Lineage, error) {
-	l := t.lineage
-	for _, c := range schema.Columns {
-		if c.Name == l.Epoch {
-			return l, nil
-		}
-	}
-	if t.cfg.Epoch > 0 {
-		return l, &waybill.Error{Op: "preflight", Pipeline: t.cfg.Name, Class: waybill.ClassConfig,
-			Err:  fmt.Errorf("epoch is %d, but table %s has no column %s to tell its rows from those of earlier epochs", t.cfg.Epoch, t.name(), l.Epoch),
-			Hint: fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s UInt32 DEFAULT 0, then drop and add the projection %s with it", t.name(), l.Epoch, clickhouse.ProjectionName)}
-	}
-	l.Epoch = ""
-	return l, nil
+	return t.adopt(ctx, s)
 }
 
 func (t *target) close() {
@@ -192,9 +123,16 @@ func (t *target) close() {
 	t.client.Close()
 }
 
-// name is the target's full name, as tokens and ledger rows carry it.
-func (t *target) name() string {
-	return t.cfg.Sink.ClickHouse.Database + "." + t.cfg.Sink.ClickHouse.Table
+// name is the full names of the tables, as tokens and ledger rows carry it.
+func (t *target) name() string { return tableNames(t.cfg) }
+
+// tableNames is a pipeline's tables by their full names.
+func tableNames(cfg *config.Pipeline) string {
+	var names []string
+	for _, of := range cfg.Tables() {
+		names = append(names, of.Sink.ClickHouse.Database+"."+of.Sink.ClickHouse.Table)
+	}
+	return strings.Join(names, ", ")
 }
 
 func (t *target) storeNames() map[waybill.Store]string {
@@ -202,7 +140,9 @@ func (t *target) storeNames() map[waybill.Store]string {
 		waybill.StoreLedger: t.ledger.Database() + "." + ledger.TableLedger}
 }
 
-func (t *target) views() bool { return len(t.now().info.Views) > 0 }
+func (t *target) views() bool {
+	return slices.ContainsFunc(t.now().tables, func(s *tableShape) bool { return len(s.info.Views) > 0 })
+}
 
 // processor makes rows under a plan.
 func (t *target) processor(p *contract.Plan) (*Processor, error) {
@@ -241,66 +181,8 @@ func (t *target) plan(ctx context.Context, id waybill.PlanID) (*contract.Plan, e
 	return p, nil
 }
 
-// insertOf is the INSERT that a Send asks for, but for token and deadline, and what to count of the rows
-// that turn out to be there. d is nil if there was nothing to rebuild the batch from.
-func (t *target) insertOf(l *life, e delivery.Send, d *data) (in clickhouse.Insert, count func(delivery.RowSet), err error) {
-	count = func(delivery.RowSet) {}
-	switch e.Store {
-	case waybill.StoreDeadLetters:
-		envelopes, err := t.envelopes(l, e, d)
-		return clickhouse.Insert{Database: t.ledger.Database(), Table: ledger.TableDeadLetters, Input: deadletter.Block(envelopes)},
-			func(there delivery.RowSet) { l.p.countDead(envelopes, there) }, err
-	case waybill.StoreLedger:
-		return clickhouse.Insert{Database: t.ledger.Database(), Table: ledger.TableLedger, Input: ledger.Block(t.ledgerRows(l, e))},
-			func(there delivery.RowSet) { l.p.count(e.Ledger, there) }, nil
-	}
-	if d == nil {
-		return clickhouse.Insert{}, count, t.irretrievable(e)
-	}
-	block := d.pick(e.Rows)
-	if block == nil {
-		return clickhouse.Insert{}, count, t.irretrievable(e)
-	}
-	in, err = t.targetInsert(l, e.Batch, block)
-	return in, count, err
-}
-
-// targetInsert is the INSERT of a block into the table as it is now. The server compares: it would cast the types of a block that was
-// made for another shape of the table without a word.
-func (t *target) targetInsert(l *life, b *waybill.Batch, block *column.Block) (clickhouse.Insert, error) {
-	p, err := t.plan(l.ctx, b.Plan)
-	if err != nil {
-		return clickhouse.Insert{}, err
-	}
-	s := t.now()
-	columns, gone, err := t.fit(s, p)
-	if err != nil {
-		return clickhouse.Insert{}, err
-	}
-	types, err := t.typesOf(l.ctx, s, columns)
-	if err != nil {
-		return clickhouse.Insert{}, err
-	}
-	if len(gone) > 0 {
-		l.p.found(waybill.Finding{Kind: "column_dropped", Severity: waybill.SeverityWarning, Batch: b.ID.String(),
-			Message: fmt.Sprintf("columns %s are gone from %s; batch %s, which was gathered before, is written without them, as if it had come just before the DROP", strings.Join(gone, ", "), t.name(), b.ID.Short()),
-			Action:  "the values are in the topic: take the columns out of the contract, or add them again and read the span anew"})
-		block = block.Without(gone)
-	}
-	c := t.cfg.Sink.ClickHouse
-	return clickhouse.Insert{Database: c.Database, Table: c.Table, Input: block.Input(), Types: types}, nil
-}
-
-// irretrievable: rows that had been seen in a store are gone from it, and so are the records they came from.
-func (t *target) irretrievable(e delivery.Send) error {
-	tp := e.Rows.Partitions()[0]
-	return &waybill.Error{Op: "engine.send", Pipeline: t.cfg.Name, Class: waybill.ClassSchema,
-		Position: waybill.Position{Topic: tp.Topic, Partition: tp.Partition, Offset: e.Rows[tp].Bounds().First},
-		Err:      fmt.Errorf("rows of batch %s are gone from the %s, and so are the records to make them from: %s", e.Batch.ID.Short(), e.Store, e.Rows),
-		Hint:     "find out what removes rows from the table, and bring them back"}
-}
-
-func (t *target) ledgerRows(l *life, e delivery.Send) []ledger.Row {
+// ledgerRows are the rows that a Send asks for. d may be nil.
+func (t *target) ledgerRows(l *life, e delivery.Send, d *data) ([]ledger.Row, error) {
 	rows := make([]ledger.Row, len(e.Ledger))
 	for i, r := range e.Ledger {
 		topicID := uuid.UUID(l.sess.TopicID())
@@ -308,11 +190,67 @@ func (t *target) ledgerRows(l *life, e delivery.Send) []ledger.Row {
 			topicID = uuid.UUID{}
 			copy(topicID[:], r.TopicID[:])
 		}
+		routed, err := t.routed(l.ctx, e.Batch, r, d)
+		if err != nil {
+			return nil, err
+		}
 		rows[i] = ledger.Row{Pipeline: t.cfg.Name, Epoch: e.Batch.Epoch, TopicPartition: r.TopicPartition, Span: r.Span, Batch: e.Batch.ID,
-			BatchTime: e.Batch.Time, Plan: e.Batch.Plan, Decoder: e.Batch.Decoder, Target: t.name(), TopicID: topicID,
+			BatchTime: e.Batch.Time, Plan: e.Batch.Plan, Decoder: e.Batch.Decoder, Target: t.name(), Routed: routed, TopicID: topicID,
 			Counts: ledger.Counts{Read: r.Read, Written: r.Written, Filtered: r.Filtered, DeadLettered: r.Dead, Tombstones: r.Tombstones, Lost: r.Lost, Rescued: r.Rescued, Redacted: r.Redacted}, Checksum: r.Checksum}
 	}
-	return rows
+	return rows, nil
+}
+
+// routed is how many of a span's written rows are in each table; nil for a pipeline of one table.
+func (t *target) routed(ctx context.Context, b *waybill.Batch, r delivery.LedgerRow, d *data) (map[string]int64, error) {
+	if len(t.cfg.Routes) == 0 {
+		return nil, nil
+	}
+	shares := d.shares(r.TopicPartition, waybill.OffsetSet{})
+	if sum(shares) != r.Written {
+		refused, err := t.decisions(ctx, b)
+		if err != nil {
+			return nil, err
+		}
+		shares = d.shares(r.TopicPartition, refused[r.TopicPartition])
+	}
+	if sum(shares) == r.Written {
+		return named(t.tables, shares), nil
+	}
+	// Records are gone whose rows are there: which tables they are in is in the tables alone.
+	shares, err := t.countTables(ctx, b, r.TopicPartition, r.Span)
+	return named(t.tables, shares), err
+}
+
+// countTables counts the rows of a span in each table.
+func (t *target) countTables(ctx context.Context, b *waybill.Batch, tp waybill.TopicPartition, span waybill.Span) ([]int64, error) {
+	out := make([]int64, len(t.tables))
+	shape := t.now()
+	for i, one := range t.tables {
+		rows, err := t.client.Present(ctx, one.presence(shape.tables[i], b.Epoch, []clickhouse.PartitionSpan{{TopicPartition: tp, Span: span}}))
+		if err != nil {
+			return nil, err
+		}
+		out[i] = rows[tp].Len()
+	}
+	return out, nil
+}
+
+func named(tables []*table, shares []int64) map[string]int64 {
+	out := map[string]int64{}
+	for i, n := range shares {
+		if n > 0 {
+			out[tables[i].name()] = n
+		}
+	}
+	return out
+}
+
+func sum(ns []int64) (total int64) {
+	for _, n := range ns {
+		total += n
+	}
+	return total
 }
 
 // envelopes are the dead letters asked for: those that decoding rejected, and those that the server
@@ -377,10 +315,10 @@ func (t *target) keeper(ctx context.Context, b *waybill.Batch) (func(*waybill.Re
 	if err != nil {
 		return nil, err
 	}
-	block := proc.NewBlock()
+	blocks := proc.NewBlocks()
 	return func(r *waybill.Record) waybill.Record {
-		block.Reset()
-		proc.Process(r, b.Epoch, block)
+		blocks.Reset()
+		proc.Process(r, b.Epoch, blocks)
 		return proc.Keep(r)
 	}, nil
 }
@@ -411,25 +349,36 @@ func (t *target) present(ctx context.Context, store waybill.Store, b *waybill.Ba
 	case waybill.StoreDeadLetters:
 		return t.client.Present(ctx, t.ledger.DeadLetterPresence(t.cfg.Name, b.Epoch, list))
 	}
-	return t.client.Present(ctx, t.presence(b.Epoch, list))
-}
-
-func (t *target) presence(epoch waybill.Epoch, spans []clickhouse.PartitionSpan) clickhouse.Presence {
-	return clickhouse.Presence{Database: t.cfg.Sink.ClickHouse.Database, Table: t.cfg.Sink.ClickHouse.Table, Lineage: t.lineage, Epoch: epoch,
-		HasProjection: t.now().info.OffsetProjection, Replicated: t.now().info.Replicated, Spans: spans}
+	out := delivery.RowSet{}
+	s := t.now()
+	for i, one := range t.tables {
+		rows, err := t.client.Present(ctx, one.presence(s.tables[i], b.Epoch, list))
+		if err != nil {
+			return nil, err
+		}
+		out = out.Union(rows)
+	}
+	return out, nil
 }
 
 // past is what the target and the dead letters hold at or past the offsets.
 func (t *target) past(ctx context.Context, epoch waybill.Epoch, from map[waybill.TopicPartition]int64) (map[waybill.TopicPartition]waybill.OffsetSet, error) {
-	rows, err := t.client.PresentPast(ctx, t.presence(epoch, nil), from)
-	if err != nil {
-		return nil, err
+	out := map[waybill.TopicPartition]waybill.OffsetSet{}
+	s := t.now()
+	stores := []clickhouse.Presence{t.ledger.DeadLetterPresence(t.cfg.Name, epoch, nil)}
+	for i, one := range t.tables {
+		stores = append(stores, one.presence(s.tables[i], epoch, nil))
 	}
-	dead, err := t.client.PresentPast(ctx, t.ledger.DeadLetterPresence(t.cfg.Name, epoch, nil), from)
-	for tp, set := range dead {
-		rows[tp] = rows[tp].Union(set)
+	for _, store := range stores {
+		rows, err := t.client.PresentPast(ctx, store, from)
+		if err != nil {
+			return nil, err
+		}
+		for tp, set := range rows {
+			out[tp] = out[tp].Union(set)
+		}
 	}
-	return rows, err
+	return out, nil
 }
 
 // tips are the ends of the ledger's gapless prefixes.
@@ -495,12 +444,14 @@ func (t *target) decisions(ctx context.Context, b *waybill.Batch) (delivery.RowS
 	return out, nil
 }
 
-// proveWindow: do the target and every table behind its views provably remember the batch's token?
+// proveWindow: do the tables and every table behind its views provably remember the batch's token?
 func (t *target) proveWindow(ctx context.Context, b *waybill.Batch) (inside bool, evidence string, err error) {
-	c := t.cfg.Sink.ClickHouse
-	tables := []string{c.Database + "." + c.Table}
-	for _, v := range t.now().info.Views {
-		tables = append(tables, v.Target.Database+"."+v.Target.Table)
+	var tables []string
+	for i, s := range t.now().tables {
+		tables = append(tables, t.tables[i].name())
+		for _, v := range s.info.Views {
+			tables = append(tables, v.Target.Database+"."+v.Target.Table)
+		}
 	}
 	return t.client.WindowProof(ctx, tables, time.UnixMilli(b.Time))
 }

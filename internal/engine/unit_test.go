@@ -124,14 +124,14 @@ func TestTroubles_EachHealsForItself(t *testing.T) {
 }
 
 func TestData_PickIsExactOrNothing(t *testing.T) {
-	d := newData(&column.Block{})
+	d := newData(Blocks{&column.Block{}})
 	a, b := waybill.TopicPartition{Topic: "t", Partition: 0}, waybill.TopicPartition{Topic: "t", Partition: 1}
 	of := []*spanData{d.open(a, 1, 0), d.open(b, 1, 0)}
-	d.written(of[0], 0)
-	d.written(of[0], 1)
-	d.written(of[1], 5)
+	d.written(0, of[0], 0)
+	d.written(0, of[0], 1)
+	d.written(0, of[1], 5)
 	all := delivery.RowSet{a: waybill.OffsetsOf(0, 1), b: waybill.OffsetsOf(5)}
-	if d.pick(all) != d.block {
+	if parts := d.pick(all); len(parts) != 1 || parts[0].block != d.blocks[0] {
 		t.Error("all rows are not the block")
 	}
 	for name, want := range map[string]delivery.RowSet{
@@ -215,23 +215,27 @@ func TestPreflight(t *testing.T) {
 }
 
 func TestEpochColumn_IsNeededFromTheSecondEpochOn(t *testing.T) {
-	cfg := &config.Pipeline{Name: "p"}
-	tg := &target{cfg: cfg, lineage: contract.DefaultLineage()}
+	cfg := &config.Pipeline{Name: "p", Sink: config.Sink{ClickHouse: config.ClickHouse{Lineage: contract.DefaultLineage()}}}
+	epochColumn := func(s contract.TableSchema) (string, error) {
+		of := newTable(config.Table{Pipeline: cfg}, nil)
+		err := of.epochColumn(s)
+		return of.lineage.Epoch, err
+	}
 	schemaOf := func(names ...string) (s contract.TableSchema) {
 		for _, n := range names {
 			s.Columns = append(s.Columns, contract.TableColumn{Name: n})
 		}
 		return s
 	}
-	if l, err := tg.epochColumn(schemaOf("id")); err != nil || l.Epoch != "" {
-		t.Errorf("the first epoch: %+v, %v", l, err)
+	if l, err := epochColumn(schemaOf("id")); err != nil || l != "" {
+		t.Errorf("the first epoch: %q, %v", l, err)
 	}
 	cfg.Epoch = 1
-	if _, err := tg.epochColumn(schemaOf("id")); waybill.ClassOf(err) != waybill.ClassConfig || !strings.Contains(err.Error(), "ADD COLUMN _epoch") {
+	if _, err := epochColumn(schemaOf("id")); waybill.ClassOf(err) != waybill.ClassConfig || !strings.Contains(err.Error(), "ADD COLUMN _epoch") {
 		t.Errorf("the second epoch without a column: %v", err)
 	}
-	if l, err := tg.epochColumn(schemaOf("id", "_epoch")); err != nil || l.Epoch != "_epoch" {
-		t.Errorf("the second epoch: %+v, %v", l, err)
+	if l, err := epochColumn(schemaOf("id", "_epoch")); err != nil || l != "_epoch" {
+		t.Errorf("the second epoch: %q, %v", l, err)
 	}
 }
 
@@ -244,12 +248,12 @@ func bareLife() *life {
 // A batch that was lost while its records were read again is nobody's: no Drop will come for it.
 func TestRebuild_OfADroppedBatchGivesItsBytesBack(t *testing.T) {
 	l := bareLife()
-	l.keep(7, &data{block: &column.Block{}, owned: 60, soiled: true}, delivery.Rebuilt{Op: 1})
+	l.keep(7, &data{blocks: Blocks{&column.Block{}}, owned: 60, soiled: true}, delivery.Rebuilt{Op: 1})
 	if l.p.budget.used != 0 || len(l.data) != 0 {
 		t.Errorf("%d bytes held, %d batches", l.p.budget.used, len(l.data))
 	}
 	l.closed = true
-	l.keep(8, &data{block: &column.Block{}, owned: 60, soiled: true}, delivery.Rebuilt{Op: 2})
+	l.keep(8, &data{blocks: Blocks{&column.Block{}}, owned: 60, soiled: true}, delivery.Rebuilt{Op: 2})
 	if l.p.budget.used != 0 || len(l.data) != 0 {
 		t.Errorf("after the end: %d bytes held, %d batches", l.p.budget.used, len(l.data))
 	}

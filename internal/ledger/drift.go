@@ -72,13 +72,14 @@ func (c *kindColumns) row(i int) contract.Kinds {
 // DriftBlock encodes what a monitor counted for an INSERT into TableDrift. Counts add up: rows that are inserted again count again, unless
 // their INSERT has the token of before.
 func DriftBlock(pipeline string, epoch waybill.Epoch, rows []drift.Row) proto.Input {
-	pipelines, kind, epochs, day := lowCardinality(), lowCardinality(), new(proto.ColUInt32), new(proto.ColDate)
+	pipelines, target, kind, epochs, day := lowCardinality(), lowCardinality(), lowCardinality(), new(proto.ColUInt32), new(proto.ColDate)
 	path, column, count := new(proto.ColStr), new(proto.ColStr), new(proto.ColInt64)
 	first, last, kinds := newPlaceColumn(), newPlaceColumn(), new(kindColumns)
 	typ, mode, reason, sample := new(proto.ColStr), new(proto.ColStr), new(proto.ColStr), new(proto.ColStr)
 	for i := range rows {
 		r := &rows[i]
 		pipelines.Append(pipeline)
+		target.Append(r.Target)
 		epochs.Append(uint32(epoch))
 		kind.Append(string(r.Kind))
 		path.Append(r.Path)
@@ -94,7 +95,7 @@ func DriftBlock(pipeline string, epoch waybill.Epoch, rows []drift.Row) proto.In
 		sample.Append(r.Sample)
 	}
 	in := proto.Input{
-		{Name: "pipeline", Data: pipelines}, {Name: "epoch", Data: epochs}, {Name: "kind", Data: kind}, {Name: "path", Data: path},
+		{Name: "pipeline", Data: pipelines}, {Name: "target", Data: target}, {Name: "epoch", Data: epochs}, {Name: "kind", Data: kind}, {Name: "path", Data: path},
 		{Name: "column", Data: column}, {Name: "day", Data: day}, {Name: "count", Data: count},
 		{Name: "first", Data: first.column}, {Name: "last", Data: last.column},
 		{Name: "type", Data: typ}, {Name: "mode", Data: mode}, {Name: "reason", Data: reason}, {Name: "sample", Data: sample},
@@ -105,16 +106,16 @@ func DriftBlock(pipeline string, epoch waybill.Epoch, rows []drift.Row) proto.In
 	return in
 }
 
-// Drift is what all workers of a pipeline have counted since a day, by key: kinds in alphabetical order, the most frequent
-// first. Day is the first day of each, within that time.
+// Drift is what all workers of a pipeline have counted since a day, by table and key: kinds in alphabetical order, the most
+// frequent first. Day is the first day of each, within that time.
 func (s *Store) Drift(ctx context.Context, pipeline string, epoch waybill.Epoch, since time.Time) ([]drift.Row, error) {
 	var out []drift.Row
-	var kind, path, column, typ, mode, reason, sample proto.ColStr
+	var target, kind, path, column, typ, mode, reason, sample proto.ColStr
 	var day proto.ColDate
 	var count proto.ColInt64
 	first, last, kinds := newPlaceColumn(), newPlaceColumn(), new(kindColumns)
 	result := proto.Results{
-		{Name: "k", Data: &kind}, {Name: "pa", Data: &path}, {Name: "col", Data: &column}, {Name: "d", Data: &day}, {Name: "n", Data: &count},
+		{Name: "t", Data: &target}, {Name: "k", Data: &kind}, {Name: "pa", Data: &path}, {Name: "col", Data: &column}, {Name: "d", Data: &day}, {Name: "n", Data: &count},
 		{Name: "ty", Data: &typ}, {Name: "mo", Data: &mode}, {Name: "re", Data: &reason}, {Name: "sa", Data: &sample},
 	}
 	result = append(append(result, first.results("f")...), last.results("l")...)
@@ -124,14 +125,14 @@ func (s *Store) Drift(ctx context.Context, pipeline string, epoch waybill.Epoch,
 		sums += fmt.Sprintf(", sum(%s) AS kind_%[1]s", name)
 	}
 	err := s.ch.Query(ctx, fmt.Sprintf(`
-SELECT kind AS k, path AS pa, column AS col, min(day) AS d, sum(count) AS n,
+SELECT toString(target) AS t, kind AS k, path AS pa, column AS col, min(day) AS d, sum(count) AS n,
        toString(argMax(type, last)) AS ty, toString(argMax(mode, last)) AS mo, toString(argMax(reason, last)) AS re, toString(argMin(sample, first)) AS sa, %s, %s%s
-FROM %s WHERE %s AND day >= toDate(%d) GROUP BY k, pa, col ORDER BY k, n DESC, pa, col`,
+FROM %s WHERE %s AND day >= toDate(%d) GROUP BY t, k, pa, col ORDER BY t, k, n DESC, pa, col`,
 		placeOf("f", "min(first)"), placeOf("l", "max(last)"), sums, s.table(TableDrift), scope(pipeline, epoch), max(0, since.Unix())/86400),
 		result, func(rows int) error {
 			for i := range rows {
 				out = append(out, drift.Row{
-					Key: drift.Key{Kind: drift.Kind(kind.Row(i)), Path: path.Row(i), Column: column.Row(i)}, Day: day.Row(i), Count: count.Row(i),
+					Key: drift.Key{Kind: drift.Kind(kind.Row(i)), Path: path.Row(i), Column: column.Row(i)}, Target: target.Row(i), Day: day.Row(i), Count: count.Row(i),
 					First: first.row(i), Last: last.row(i), Kinds: kinds.row(i),
 					Type: typ.Row(i), Mode: contract.Mode(mode.Row(i)), Reason: reason.Row(i), Sample: sample.Row(i),
 				})

@@ -50,19 +50,22 @@ func TestDrift_AddsUp(t *testing.T) {
 	w.insert(TableDrift, DriftBlock("p", 1, []drift.Row{late, conflict}))
 	w.insert(TableDrift, DriftBlock("p", 1, []drift.Row{early}))
 	w.insert(TableDrift, DriftBlock("p", 2, []drift.Row{early}))
+	other := conflict // in another table of the pipeline
+	other.Target = "ai.t"
+	w.insert(TableDrift, DriftBlock("p", 1, []drift.Row{other}))
 	sum := drift.Row{
 		Key: key, Day: early.Day, Count: 7, First: early.First, Last: late.Last, Kinds: contract.Kinds{Integer: 4, Decimal: 2, Null: 1},
 		Type: "Float64", Mode: contract.ModeDiscard, Sample: "1",
 	}
 	for _, merged := range []bool{false, true} {
 		got, err := w.s.Drift(t.Context(), "p", 1, time.Time{})
-		if err != nil || !reflect.DeepEqual(got, []drift.Row{sum, conflict}) {
+		if err != nil || !reflect.DeepEqual(got, []drift.Row{sum, conflict, other}) {
 			t.Errorf("merged %v: got %+v\nwant %+v, error %v", merged, got, sum, err)
 		}
 		w.exec("OPTIMIZE TABLE " + w.s.db + ".drift FINAL")
 	}
 	got, err := w.s.Drift(t.Context(), "p", 1, now)
-	if err != nil || !reflect.DeepEqual(got, []drift.Row{late, conflict}) {
+	if err != nil || !reflect.DeepEqual(got, []drift.Row{late, conflict, other}) {
 		t.Errorf("since today: %+v, error %v", got, err)
 	}
 }

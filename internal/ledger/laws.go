@@ -14,7 +14,7 @@ import (
 const (
 	KindGap        = "ledger_gap"        // L1: offsets that no row accounts for
 	KindOverlap    = "ledger_overlap"    // L1: offsets that two rows account for
-	KindUnbalanced = "ledger_unbalanced" // L2: records read that are not accounted for
+	KindUnbalanced = "ledger_unbalanced" // L2: records read that are not accounted for, or rows of no table
 )
 
 // Violation is a broken law, with the offsets concerned.
@@ -111,19 +111,26 @@ func (s *Store) conservation(ctx context.Context, pipeline string, epoch waybill
 	var out []Violation
 	var topic proto.ColStr
 	var partition proto.ColInt32
-	var first, next, read, accounted proto.ColInt64
+	var first, next, read, accounted, written, routed proto.ColInt64
 	err := s.ch.Query(ctx, fmt.Sprintf(`
 SELECT topic AS t, partition AS p, first AS f, next AS n, read AS r,
-       written + filtered + dead_lettered + tombstones + lost + deduplicated AS a
-FROM %s WHERE %s AND r != a ORDER BY t, p, f`, s.table(TableLedger), scope(pipeline, epoch)),
+       written + filtered + dead_lettered + tombstones + lost + deduplicated AS a, written AS w, arraySum(mapValues(routed)) AS o
+FROM %s WHERE %s AND (r != a OR w != o) ORDER BY t, p, f`, s.table(TableLedger), scope(pipeline, epoch)),
 		proto.Results{
 			{Name: "t", Data: &topic}, {Name: "p", Data: &partition}, {Name: "f", Data: &first}, {Name: "n", Data: &next},
 			{Name: "r", Data: &read}, {Name: "a", Data: &accounted},
+			{Name: "w", Data: &written}, {Name: "o", Data: &routed},
 		}, func(rows int) error {
 			for i := range rows {
 				tp, sp := waybill.TopicPartition{Topic: topic.Row(i), Partition: partition.Row(i)}, waybill.Span{First: first.Row(i), Next: next.Row(i)}
-				out = append(out, Violation{KindUnbalanced, tp, sp,
-					fmt.Sprintf("%d records of %s %s were read, %d are accounted for", read.Row(i), tp, sp, accounted.Row(i))})
+				if read.Row(i) != accounted.Row(i) {
+					out = append(out, Violation{KindUnbalanced, tp, sp,
+						fmt.Sprintf("%d records of %s %s were read, %d are accounted for", read.Row(i), tp, sp, accounted.Row(i))})
+				}
+				if written.Row(i) != routed.Row(i) {
+					out = append(out, Violation{KindUnbalanced, tp, sp,
+						fmt.Sprintf("%d records of %s %s were written, and the tables have %d of them", written.Row(i), tp, sp, routed.Row(i))})
+				}
 			}
 			return nil
 		})

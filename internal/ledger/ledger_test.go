@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -94,8 +95,8 @@ func TestMigrate_WorkersRaceAndRepeat(t *testing.T) {
 			t.Errorf("worker %d: %v", i, err)
 		}
 	}
-	if got := testenv.QueryValue(t, srv.HTTPAddr(), "SELECT (count(), max(version)) FROM "+db+".meta"); got != "(2,2)" {
-		t.Errorf("(rows, version) in meta %s, want (2,2)", got)
+	if got := testenv.QueryValue(t, srv.HTTPAddr(), "SELECT (count(), max(version)) FROM "+db+".meta"); got != "(3,3)" {
+		t.Errorf("(rows, version) in meta %s, want (3,3)", got)
 	}
 	if err := New(connect(t, srv), db).Migrate(t.Context(), now); err != nil {
 		t.Errorf("again: %v", err)
@@ -146,18 +147,35 @@ func TestMigrate_NewerSchemaIsRefused(t *testing.T) {
 	}
 }
 
+// Conservation holds for each table of a pipeline that has several.
+func TestLaws_ByTable(t *testing.T) {
+	w := newWorld(t)
+	good, bad, one := row(0, 0, 10, now), row(0, 10, 20, now), row(0, 20, 30, now)
+	good.Routed = map[string]int64{"ai.t": good.Written - 1, "ai.u": 1}
+	bad.Routed = map[string]int64{"ai.t": bad.Written - 1}
+	w.insert(TableLedger, Block([]Row{good, bad, one}))
+	found, err := w.s.Laws(t.Context(), "p", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(found) != 1 || found[0].Kind != KindUnbalanced || found[0].Span != bad.Span || !strings.Contains(found[0].Message, "were written, and the tables have") {
+		t.Errorf("%+v", found)
+	}
+}
+
 func TestRow_RoundTrip(t *testing.T) {
 	w := newWorld(t)
 	r := row(3, 10, 20, now)
 	r.Counts = Counts{Read: 9, Written: 3, Filtered: 2, DeadLettered: 1, Tombstones: 1, Lost: 1, Deduplicated: 1, Rescued: 2, Redacted: 4}
 	r.Checksum = 1<<63 + 5
+	r.Routed = map[string]int64{"ai.t": 2, "ai.u": 1}
 	if !r.Balanced() {
 		t.Fatal("not balanced")
 	}
 	w.insert(TableLedger, Block([]Row{r}))
-	got := testenv.QueryRows(t, w.srv.HTTPAddr(), "SELECT pipeline, epoch, topic, partition, first, next, offsets, batches, read, written, filtered, dead_lettered, tombstones, lost, deduplicated, rescued, redacted, plan_firsts, checksum, hex(batch), batch_time, plan, decoder, target, topic_id, format FROM "+w.s.db+".ledger")
+	got := testenv.QueryRows(t, w.srv.HTTPAddr(), "SELECT pipeline, epoch, topic, partition, first, next, offsets, batches, read, written, filtered, dead_lettered, tombstones, lost, deduplicated, rescued, redacted, plan_firsts, checksum, hex(batch), batch_time, plan, decoder, target, mapSort(routed), topic_id, format FROM "+w.s.db+".ledger")
 	want := [][]string{{"p", "1", "t", "3", "10", "20", "10", "1", "9", "3", "2", "1", "1", "1", "1", "2", "4", "{7:10}", "9223372036854775813",
-		"0A000000000000000000000000000000", "2026-11-22 12:00:00.000", "7", "1", "ai.t", "01000000-0000-0000-0000-000000000000", "2"}}
+		"0A000000000000000000000000000000", "2026-11-22 12:00:00.000", "7", "1", "ai.t", "{'ai.t':2,'ai.u':1}", "01000000-0000-0000-0000-000000000000", "3"}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
@@ -342,6 +360,7 @@ func TestRollUp_KeepsTheAccount(t *testing.T) {
 			first := int64(i) * 1000
 			rows = append(rows, row(0, first, first+1000, old), row(1, first, first+1000, old))
 			rows[len(rows)-1].Rescued, rows[len(rows)-1].Redacted = 2, 3
+			rows[len(rows)-1].Routed = map[string]int64{"ai.t": 600, fmt.Sprintf("ai.u%d", i%2): 400}
 			if i%40 == 0 {
 				spans = append(spans, span(0, first, first+1000))
 			}
@@ -352,6 +371,9 @@ func TestRollUp_KeepsTheAccount(t *testing.T) {
 	w.exec("OPTIMIZE TABLE " + w.s.db + ".ledger FINAL")
 	if n := w.value("SELECT (count(), sum(batches), sum(read), sum(checksum), sum(rescued), sum(redacted)) FROM " + w.s.db + ".ledger WHERE first < 4000000"); n != "(8,8000,8000000,8000000,8000,12000)" {
 		t.Errorf("(rows, batches, read, checksum, rescued, redacted) after the roll-up %s", n)
+	}
+	if n := w.value("SELECT mapSort(sumMap(routed)) FROM " + w.s.db + ".ledger WHERE first < 4000000"); n != "{'ai.t':2400000,'ai.u0':800000,'ai.u1':800000}" {
+		t.Errorf("rows by table after the roll-up %s", n)
 	}
 	present, err := w.s.Present(t.Context(), "p", 1, spans)
 	if err != nil {

@@ -35,6 +35,11 @@ func PlanOf(pipeline string, p *contract.Plan, c contract.Contract, t contract.T
 	}
 }
 
+// RoutesOf is a plan of several tables. What each was compiled from is on record with the plan of its route.
+func RoutesOf(pipeline string, p *contract.Plan, now time.Time) Plan {
+	return Plan{ID: p.ID(), Pipeline: pipeline, Decoder: p.DecoderVersion(), Text: string(p.Canonical()), FirstSeen: now}
+}
+
 // Token is the same for all workers that put this plan on record.
 func (p Plan) Token() waybill.Token { return waybill.Token("plan-" + p.ID.String() + "-" + p.Pipeline) }
 
@@ -54,6 +59,25 @@ func PlanBlock(p Plan) proto.Input {
 		{Name: "table", Data: table}, {Name: "decoder", Data: proto.ColUInt16{p.Decoder}}, {Name: "text", Data: text},
 		{Name: "contract", Data: contractText}, {Name: "schema", Data: schema}, {Name: "first_seen", Data: at},
 	}
+}
+
+// LastPlan is the last of a pipeline's plans, in the order of Plans, that it wrote rows under: not one that is on record as a route
+// of another. A plan that cannot be read any more is of no routes.
+func LastPlan(plans []Plan) (last Plan, found bool) {
+	routes := map[waybill.PlanID]bool{}
+	for _, p := range plans {
+		if plan, err := contract.ParsePlan([]byte(p.Text)); err == nil && plan.Routed() {
+			for _, r := range plan.Routes() {
+				routes[r.Plan.ID()] = true
+			}
+		}
+	}
+	for i := len(plans) - 1; i >= 0; i-- {
+		if !routes[plans[i].ID] {
+			return plans[i], true
+		}
+	}
+	return Plan{}, false
 }
 
 // Plan is a plan on record, as a pipeline first put it there; an empty pipeline means any. found is false if there is none.

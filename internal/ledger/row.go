@@ -8,7 +8,7 @@ import (
 )
 
 // rowFormat is the version of what a ledger row means.
-const rowFormat = 2
+const rowFormat = 3
 
 // Row says what became of one batch's part of one partition. Its content is deterministic: whoever carries out the batch
 // writes the same row, so there is no worker, attempt or clock of its own in it.
@@ -21,8 +21,10 @@ type Row struct {
 	BatchTime int64 // waybill.Batch.Time: milliseconds since the Unix epoch
 	Plan      waybill.PlanID
 	Decoder   uint16
-	Target    string    // database.table
-	TopicID   uuid.UUID // Kafka's topic id
+	Target    string // database.table; of a pipeline with routes, all of them
+	// Routed is how many of the written are in each table, by database.table; nil: all are in Target.
+	Routed  map[string]int64
+	TopicID uuid.UUID // Kafka's topic id
 	Counts
 	Checksum uint64 // order-free sum over the records read
 }
@@ -56,6 +58,7 @@ func Block(rows []Row) proto.Input {
 		topicID                                                       proto.ColUUID
 		batch                                                         = proto.ColFixedStr{Size: 16}
 		batchTime                                                     = millisColumn()
+		routed                                                        = proto.NewMap(proto.ColumnOf[string](lowCardinality()), proto.ColumnOf[int64](new(proto.ColInt64)))
 	)
 	for i := range rows {
 		r := &rows[i]
@@ -82,6 +85,11 @@ func Block(rows []Row) proto.Input {
 		plan.Append(uint64(r.Plan))
 		decoder.Append(r.Decoder)
 		target.Append(r.Target)
+		if r.Routed == nil {
+			routed.Append(map[string]int64{r.Target: r.Written})
+		} else {
+			routed.Append(r.Routed)
+		}
 		topicID.Append(r.TopicID)
 		format.Append(rowFormat)
 	}
@@ -94,7 +102,7 @@ func Block(rows []Row) proto.Input {
 		{Name: "rescued", Data: rescued}, {Name: "redacted", Data: redacted},
 		{Name: "checksum", Data: checksum}, {Name: "batch", Data: batch}, {Name: "batch_time", Data: batchTime},
 		{Name: "plan", Data: plan}, {Name: "decoder", Data: decoder}, {Name: "target", Data: target},
-		{Name: "topic_id", Data: topicID}, {Name: "format", Data: format},
+		{Name: "routed", Data: routed}, {Name: "topic_id", Data: topicID}, {Name: "format", Data: format},
 	}
 }
 

@@ -43,6 +43,7 @@ type migration struct {
 var migrations = []migration{
 	{1, []string{createMeta, createLedger, createDeadLetters, createPlans, createDecisions, createFindings, createPipelines}},
 	{2, []string{widenLedger, rollUpLedger, widenPlans, createChanges, createDrift}},
+	{3, []string{routeLedger, rollUpRouted, routeDrift}},
 }
 
 // Version of the schema that this binary needs.

@@ -12,7 +12,7 @@ import (
 )
 
 // AppendOutcome appends what became of the record that was taken last, as JSON text on one line: {"row":{...}}, {"dead_letter":{...}},
-// {"filtered":true} or {"tombstone":true}. A row has the values of the INSERT's columns, as column.Column's AppendValue writes them;
+// {"filtered":true} or {"tombstone":true}. Of a pipeline with routes, a row is {"route":"...","row":{...}}. A row has the values of the INSERT's columns, as column.Column's AppendValue writes them;
 // without lineage unless it is asked for. The rescue column is there if it holds something, as the object that it holds without the
 // plan's id, which changes with every change of the pipeline file.
 func (t *Trial) AppendOutcome(dst []byte, out engine.Processed, lineage bool) []byte {
@@ -24,13 +24,18 @@ func (t *Trial) AppendOutcome(dst []byte, out engine.Processed, lineage bool) []
 	case engine.FateDead:
 		return appendDead(dst, out)
 	}
-	dst = append(dst, `{"row":{`...)
+	dst = append(dst, '{')
+	route := t.routes[out.Route]
+	if route.Name != "" {
+		dst = append(appendString(append(dst, `"route":`...), route.Name), ',')
+	}
+	dst = append(dst, `"row":{`...)
 	first := true
-	for i, c := range t.proc.Plan().Columns() {
+	for i, c := range route.Plan.Columns() {
 		if c.Lineage && !lineage {
 			continue
 		}
-		value := t.block.Columns[i].AppendValue(nil, 0)
+		value := t.blocks[out.Route].Columns[i].AppendValue(nil, 0)
 		if c.Source == contract.SourceRescued {
 			if value = rescued(value); value == nil {
 				continue

@@ -7,25 +7,39 @@ import (
 
 	"github.com/waybill-data/waybill/internal/contract"
 	"github.com/waybill-data/waybill/internal/decode/json"
+	"github.com/waybill-data/waybill/internal/engine"
 )
 
 // Summary counts what would become of the records. Records is the sum of Rows, Filtered, Tombstones and DeadLettered.
 type Summary struct {
-	Records      int64 `json:"records"`
-	Rows         int64 `json:"rows"`
-	RescuedRows  int64 `json:"rescued_rows"` // of Rows, those with something in the rescue column
+	Records int64 `json:"records"`
+	RowCounts
 	Filtered     int64 `json:"filtered"`
 	Tombstones   int64 `json:"tombstones"`
 	DeadLettered int64 `json:"dead_lettered"`
-	Blank        int64 `json:"blank"`    // of Rows, those of which no column was filled from the event
 	Redacted     int64 `json:"redacted"` // records with a value that redaction changed
 	Upcast       int64 `json:"upcast"`   // records that were brought to the current version
 
 	DeadLetters []DeadLetters `json:"dead_letters"` // most frequent first
-	Columns     []Column      `json:"columns"`      // as the plan has them, without lineage and rescue column
-	Drift       []Drift       `json:"drift"`        // most frequent first
-	Changes     []Change      `json:"changes"`      // of the table, that evolve would carry out for these records
-	Held        []Held        `json:"held"`         // what evolve would leave to the rescue column
+	Tables      []Table       `json:"tables"`       // in the order of the pipeline's; its RowCounts are the sums of theirs
+}
+
+// RowCounts counts rows.
+type RowCounts struct {
+	Rows        int64 `json:"rows"`
+	RescuedRows int64 `json:"rescued_rows"` // of Rows, those with something in the rescue column
+	Blank       int64 `json:"blank"`        // of Rows, those of which no column was filled from the event
+}
+
+// Table says what the rows of one table would be.
+type Table struct {
+	Route string `json:"route,omitempty"`
+	Table string `json:"table"` // database.table
+	RowCounts
+	Columns []Column `json:"columns"` // as the plan has them, without lineage and rescue column
+	Drift   []Drift  `json:"drift"`   // most frequent first
+	Changes []Change `json:"changes"` // of the table, that evolve would carry out for these records
+	Held    []Held   `json:"held"`    // what evolve would leave to the rescue column
 }
 
 // DeadLetters are dead letters with one reason.
@@ -88,17 +102,25 @@ type Held struct {
 	Why  string `json:"why"`
 }
 
-// Target is the table that Summary asks evolution about.
+// Target is a table that Summary asks evolution about.
 type Target struct {
 	Contract contract.Contract
 	Schema   contract.TableSchema
 	Cluster  string
 }
 
-// Summary of all records that were taken. It ends the trial: what the decoder has noted is handed out once.
-func (t *Trial) Summary(to Target) Summary {
-	s, notes := t.sum, t.proc.Notes()
+// Summary of all records that were taken, into these tables. It ends the trial: what the decoder has noted is handed out once.
+func (t *Trial) Summary(to []Target) Summary {
+	s := t.sum
 	slices.SortStableFunc(s.DeadLetters, func(a, b DeadLetters) int { return cmp.Compare(b.Count, a.Count) })
+	for i, notes := range t.proc.Notes() {
+		t.sumTable(i, &s.Tables[i], notes, to[i])
+	}
+	return s
+}
+
+func (t *Trial) sumTable(route int, s *Table, notes engine.Notes, to Target) {
+	plan := t.routes[route].Plan
 	slices.SortStableFunc(notes.Drift, func(a, b contract.FieldDrift) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Path, b.Path))
 	})
@@ -111,19 +133,18 @@ func (t *Trial) Summary(to Target) Summary {
 			conflicts[d.Column] += d.Count
 		}
 	}
-	for i, c := range t.proc.Plan().Columns() {
+	for i, c := range plan.Columns() {
 		if !c.Lineage && c.Source != contract.SourceRescued {
-			s.Columns = append(s.Columns, columnOf(c, s.Rows, t.nulls[i], notes.Defaulted[c.Name], conflicts[c.Name], notes.Rounded[c.Name]))
+			s.Columns = append(s.Columns, columnOf(c, s.Rows, t.nulls[route][i], notes.Defaulted[c.Name], conflicts[c.Name], notes.Rounded[c.Name]))
 		}
 	}
-	e := contract.Evolve(to.Contract, t.proc.Plan(), to.Schema, notes.Drift)
+	e := contract.Evolve(to.Contract, plan, to.Schema, notes.Drift)
 	for _, c := range e.Changes {
 		s.Changes = append(s.Changes, Change{c.Path, c.SQL(to.Schema.Database, to.Schema.Table, to.Cluster), c.Why})
 	}
 	for _, h := range e.Held {
 		s.Held = append(s.Held, Held{h.Path, h.Why})
 	}
-	return s
 }
 
 func driftOf(d *contract.FieldDrift) Drift {

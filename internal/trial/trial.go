@@ -4,19 +4,19 @@ package trial
 
 import (
 	"github.com/waybill-data/waybill"
-	"github.com/waybill-data/waybill/internal/column"
 	"github.com/waybill-data/waybill/internal/contract"
 	"github.com/waybill-data/waybill/internal/engine"
 )
 
 // Trial takes records one after the other. It belongs to one goroutine.
 type Trial struct {
-	proc  *engine.Processor
-	epoch waybill.Epoch
-	block *column.Block // the row of the record that was taken last, or empty
-	sum   Summary
-	dead  map[deadKey]int // indexes into sum.DeadLetters
-	nulls []int64         // rows that are NULL, by column of the plan
+	proc   *engine.Processor
+	epoch  waybill.Epoch
+	routes []contract.Route
+	blocks engine.Blocks   // the row of the record that was taken last, or empty
+	sum    Summary         // its Tables in the order of the routes
+	dead   map[deadKey]int // indexes into sum.DeadLetters
+	nulls  [][]int64       // rows that are NULL, by route and column of its plan
 }
 
 // deadKey is what dead letters are grouped by.
@@ -31,23 +31,31 @@ func New(plan *contract.Plan, secret []byte, epoch waybill.Epoch) (*Trial, error
 	if err != nil {
 		return nil, err
 	}
-	return &Trial{proc: proc, epoch: epoch, block: proc.NewBlock(), nulls: make([]int64, len(plan.Columns())), dead: map[deadKey]int{}, sum: Summary{DeadLetters: []DeadLetters{}}}, nil
+	t := &Trial{proc: proc, epoch: epoch, routes: plan.Routes(), blocks: proc.NewBlocks(), dead: map[deadKey]int{}, sum: Summary{DeadLetters: []DeadLetters{}}}
+	for _, r := range t.routes {
+		t.nulls = append(t.nulls, make([]int64, len(r.Plan.Columns())))
+		t.sum.Tables = append(t.sum.Tables, Table{Route: r.Name, Table: r.Plan.Database() + "." + r.Plan.Table()})
+	}
+	return t, nil
 }
 
 // Take says what would become of a record that is no control record.
 func (t *Trial) Take(r *waybill.Record) engine.Processed {
-	t.block.Reset()
-	out := t.proc.Process(r, t.epoch, t.block)
+	t.blocks.Reset()
+	out := t.proc.Process(r, t.epoch, t.blocks)
 	s := &t.sum
 	s.Records++
 	s.Redacted += b2i(out.Redacted > 0)
 	s.Upcast += b2i(out.Upcast)
 	switch out.Fate {
 	case engine.FateRow:
-		s.Rows++
-		t.countNulls()
-		s.RescuedRows += b2i(out.Rescued > 0)
-		s.Blank += b2i(out.Blank)
+		to := &s.Tables[out.Route]
+		for _, n := range []*RowCounts{&s.RowCounts, &to.RowCounts} {
+			n.Rows++
+			n.RescuedRows += b2i(out.Rescued > 0)
+			n.Blank += b2i(out.Blank)
+		}
+		t.countNulls(out.Route)
 	case engine.FateFiltered:
 		s.Filtered++
 	case engine.FateTombstone:
@@ -58,10 +66,10 @@ func (t *Trial) Take(r *waybill.Record) engine.Processed {
 	return out
 }
 
-func (t *Trial) countNulls() {
-	for i, c := range t.block.Columns {
+func (t *Trial) countNulls(route int) {
+	for i, c := range t.blocks[route].Columns {
 		if n, ok := c.(interface{ IsNull(row int) bool }); ok {
-			t.nulls[i] += b2i(n.IsNull(0))
+			t.nulls[route][i] += b2i(n.IsNull(0))
 		}
 	}
 }

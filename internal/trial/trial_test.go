@@ -35,7 +35,7 @@ sink: {clickhouse: {url: "clickhouse://localhost/ai", table: calls}}`), nil)
 	for {
 		r, err := events.Next()
 		if errors.Is(err, io.EOF) {
-			return out, trial.Summary(Target{p.Contract, p.PromisedTable(), ""})
+			return out, trial.Summary([]Target{{p.Contract, p.PromisedTable(), ""}})
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -54,7 +54,7 @@ func TestSummary_CountsByColumn(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	got := ""
-	for _, c := range s.Columns {
+	for _, c := range s.Tables[0].Columns {
 		filled := int64(-1)
 		if c.Filled != nil {
 			filled = *c.Filled

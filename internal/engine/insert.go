@@ -1,0 +1,158 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/google/uuid"
+
+	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/clickhouse"
+	"github.com/waybill-data/waybill/internal/deadletter"
+	"github.com/waybill-data/waybill/internal/delivery"
+	"github.com/waybill-data/waybill/internal/failpoint"
+	"github.com/waybill-data/waybill/internal/ledger"
+)
+
+// request is one INSERT of a Send: of its rows in one table, if they are for the target.
+type request struct {
+	in   clickhouse.Insert // without token and deadline
+	rows delivery.RowSet
+	// route is part of the token: each table has a chain of its own.
+	route string
+}
+
+// insertsOf are the INSERTs that a Send asks for, and what to count of the rows that turn out to be there. d is nil if there was
+// nothing to rebuild the batch from.
+func (t *target) insertsOf(l *life, e delivery.Send, d *data) (reqs []request, count func(delivery.RowSet), err error) {
+	count = func(delivery.RowSet) {}
+	switch e.Store {
+	case waybill.StoreDeadLetters:
+		envelopes, err := t.envelopes(l, e, d)
+		return []request{{in: clickhouse.Insert{Database: t.ledger.Database(), Table: ledger.TableDeadLetters, Input: deadletter.Block(envelopes)}, rows: e.Rows}},
+			func(there delivery.RowSet) { l.p.countDead(envelopes, there) }, err
+	case waybill.StoreLedger:
+		rows, err := t.ledgerRows(l, e, d)
+		return []request{{in: clickhouse.Insert{Database: t.ledger.Database(), Table: ledger.TableLedger, Input: ledger.Block(rows)}, rows: e.Rows}},
+			func(there delivery.RowSet) { l.p.count(e.Ledger, there) }, err
+	}
+	reqs, err = t.targetInserts(l, e, d)
+	return reqs, count, err
+}
+
+// targetInserts are the INSERTs of a batch's rows into the tables as they are now.
+func (t *target) targetInserts(l *life, e delivery.Send, d *data) ([]request, error) {
+	if d == nil {
+		return nil, t.irretrievable(e)
+	}
+	parts := d.pick(e.Rows)
+	if parts == nil {
+		return nil, t.irretrievable(e)
+	}
+	p, err := t.plan(l.ctx, e.Batch.Plan)
+	if err != nil {
+		return nil, err
+	}
+	s, routes := t.now(), p.Routes()
+	var out []request
+	for _, part := range parts {
+		one, plan := t.tables[part.table], routes[part.table].Plan
+		in, gone, err := one.insert(l.ctx, s.tables[part.table], plan, part.block)
+		if err != nil {
+			return nil, err
+		}
+		if len(gone) > 0 {
+			l.p.found(waybill.Finding{Kind: "column_dropped", Severity: waybill.SeverityWarning, Batch: e.Batch.ID.String(),
+				Message: fmt.Sprintf("columns %s are gone from %s; batch %s, which was gathered before, is written without them, as if it had come just before the DROP", strings.Join(gone, ", "), one.name(), e.Batch.ID.Short()),
+				Action:  "the values are in the topic: take the columns out of the contract, or add them again and read the span anew"})
+		}
+		out = append(out, request{in, part.rows, routes[part.table].Name})
+	}
+	return out, nil
+}
+
+// irretrievable: rows that had been seen in a store are gone from it, and so are the records they came from.
+func (t *target) irretrievable(e delivery.Send) error {
+	tp := e.Rows.Partitions()[0]
+	return &waybill.Error{Op: "engine.send", Pipeline: t.cfg.Name, Class: waybill.ClassSchema,
+		Position: waybill.Position{Topic: tp.Topic, Partition: tp.Partition, Offset: e.Rows[tp].Bounds().First},
+		Err:      fmt.Errorf("rows of batch %s are gone from the %s, and so are the records to make them from: %s", e.Batch.ID.Short(), e.Store, e.Rows),
+		Hint:     "find out what removes rows from the table, and bring them back"}
+}
+
+// sendAll sends what a Send asks for, tables side by side, and sums up what came of it: for delivery they are one store, of which
+// the rows of one request are as good as those of another. clean: nobody holds on to the blocks.
+func (l *life) sendAll(e delivery.Send, reqs []request) (answer delivery.Answer, err error, clean bool) {
+	answers, errs := make([]delivery.Answer, len(reqs)), make([]error, len(reqs))
+	cleans := make([]bool, len(reqs))
+	var wg sync.WaitGroup
+	for i := range reqs {
+		wg.Go(func() { answers[i], errs[i], cleans[i] = l.sendOne(e, &reqs[i]) })
+	}
+	wg.Wait()
+	for _, one := range errs {
+		if one != nil {
+			err = one
+			break
+		}
+	}
+	return together(answers), err, !slices.Contains(cleans, false)
+}
+
+// together is the answer to requests that were sent side by side, under tokens with the same number in their chains. It says no
+// more than is known of each: Landed and Deduplicated, that all of them were; Refused, that all were answered, and one so; and
+// NotSent, that none was.
+func together(answers []delivery.Answer) delivery.Answer {
+	have := func(a delivery.Answer) bool { return slices.Contains(answers, a) }
+	for _, a := range []delivery.Answer{delivery.Impossible, delivery.NoAnswer, delivery.NotSent, delivery.Refused, delivery.Deduplicated} {
+		switch {
+		case !have(a):
+		case a == delivery.NotSent && slices.ContainsFunc(answers, func(o delivery.Answer) bool { return o != a }):
+			return delivery.NoAnswer
+		default:
+			return a
+		}
+	}
+	return delivery.Landed
+}
+
+func (l *life) sendOne(e delivery.Send, r *request) (answer delivery.Answer, err error, clean bool) {
+	// Right before the send, and nowhere earlier: a worker whose group has given it up must not send.
+	deadline, ok := l.deadline()
+	if !ok {
+		l.p.log.Warn("the lease ran out before a send", "batch", e.Batch.ID.Short(), "store", e.Store)
+		return delivery.NotSent, nil, true
+	}
+	r.in.Token, r.in.Deadline = l.p.tokenOf(e, r.route), deadline
+	if e.Store == waybill.StoreTarget {
+		failpoint.During(failpoint.DuringTarget)
+	}
+	a := l.p.target.client.Insert(l.ctx, r.in)
+	if a.Changed {
+		l.outdated()
+	}
+	answer = l.p.answerOf(a)
+	l.p.metrics.Insert(e.Store, insertOutcome(a), a.Wall)
+	l.p.log.Debug("insert", "batch", e.Batch.ID.Short(), "store", e.Store, "table", r.in.Table, "k", e.K, "rows", a.Rows, "answer", answer.String(), "took", a.Wall)
+	if answer == delivery.Refused {
+		l.refused(e.Work, r.rows, a.Err)
+	}
+	if a.Err != nil {
+		err = a.Err
+	}
+	return answer, err, a.Outcome == clickhouse.Landed || e.Store != waybill.StoreTarget
+}
+
+// tokenOf is the token of a request. Where it would not be told that a token was known, each request has one of its own.
+func (p *Pipeline) tokenOf(e delivery.Send, route string) waybill.Token {
+	token := e.Token
+	if route != "" {
+		token += waybill.Token("-" + route)
+	}
+	if p.unsaid() {
+		token += waybill.Token("-" + uuid.NewString())
+	}
+	return token
+}

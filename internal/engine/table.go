@@ -1,0 +1,257 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"sync"
+
+	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/clickhouse"
+	"github.com/waybill-data/waybill/internal/column"
+	"github.com/waybill-data/waybill/internal/config"
+	"github.com/waybill-data/waybill/internal/contract"
+	"github.com/waybill-data/waybill/internal/decode/json"
+)
+
+// table is one of a pipeline's tables.
+type table struct {
+	cfg     config.Table
+	client  *clickhouse.Client
+	lineage contract.Lineage
+	evolver evolver // the gatherer's
+}
+
+func newTable(cfg config.Table, client *clickhouse.Client) *table {
+	return &table{cfg: cfg, client: client, lineage: cfg.Sink.ClickHouse.Lineage, evolver: evolver{map[string]bool{}, map[string]bool{}, map[string]bool{}}}
+}
+
+// name is the table's full name, as tokens and ledger rows carry it.
+func (t *table) name() string {
+	return t.cfg.Sink.ClickHouse.Database + "." + t.cfg.Sink.ClickHouse.Table
+}
+
+// tableShape is a table as it was last read, and the plan compiled against it. It is immutable but for types.
+type tableShape struct {
+	schema contract.TableSchema
+	info   clickhouse.TableInfo
+	plan   *contract.Plan
+
+	mu sync.Mutex
+	// types are what the server is told to compare, by column list: see clickhouse.Insert.Types.
+	types map[string]string
+}
+
+// prepare makes the table if it is to be made, and says what it found that is worth knowing.
+func (t *table) prepare(ctx context.Context) ([]waybill.Finding, error) {
+	c := t.cfg.Sink.ClickHouse
+	schema, info, err := t.client.Describe(ctx, c.Database, c.Table, t.lineage)
+	if t.cfg.Contract.Tables == contract.ModeEvolve && waybill.ClassOf(err) == waybill.ClassSchema {
+		if err = t.create(ctx); err == nil {
+			schema, info, err = t.client.Describe(ctx, c.Database, c.Table, t.lineage)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := t.epochColumn(schema); err != nil {
+		return nil, err
+	}
+	notes, err := preflight(t.cfg.Pipeline, info)
+	if err != nil {
+		return nil, err
+	}
+	more, err := t.rowPolicies(ctx)
+	return append(notes, more...), err
+}
+
+// create makes the table as the contract says. Any number of workers may do so at once.
+func (t *table) create(ctx context.Context) error {
+	c := t.cfg.Sink.ClickHouse
+	sql, err := contract.CreateTable(t.cfg.Contract, t.lineage, c.Database, c.Table, c.Cluster)
+	if err != nil {
+		return err
+	}
+	return t.client.Exec(ctx, sql)
+}
+
+// rowPolicies: a policy that hides rows from the reading user makes rows look absent, and they would be
+// inserted again.
+func (t *table) rowPolicies(ctx context.Context) ([]waybill.Finding, error) {
+	if t.cfg.Delivery == config.AtLeastOnce {
+		return nil, nil
+	}
+	c := t.cfg.Sink.ClickHouse
+	names, err := t.client.RowPolicies(ctx, c.Database, c.Table)
+	switch {
+	case err != nil && waybill.ClassOf(err) == waybill.ClassConfig:
+		return []waybill.Finding{{Kind: "row_policies_unknown", Severity: waybill.SeverityInfo,
+			Message: fmt.Sprintf("the user may not see row policies, so it is not known whether one hides rows of %s from it", t.name()),
+			Action:  "GRANT SHOW ROW POLICIES ON *.* to the user, or make sure that no policy applies to it"}}, nil
+	case err != nil:
+		return nil, err
+	case len(names) > 0:
+		return nil, &waybill.Error{Op: "preflight", Pipeline: t.cfg.Name, Class: waybill.ClassConfig,
+			Err:  fmt.Errorf("row policies apply to the user on %s: %s; rows that they hide would be taken for absent and inserted again", t.name(), strings.Join(names, ", ")),
+			Hint: "exempt the user from them, or set `delivery: at-least-once`"}
+	}
+	return nil, nil
+}
+
+// epochColumn: a table may do without the epoch column as long as there is only one epoch.
+func (t *table) epochColumn(schema contract.TableSchema) error {
+	for _, c := range schema.Columns {
+		if c.Name == t.lineage.Epoch {
+			return nil
+		}
+	}
+	if t.cfg.Epoch > 0 {
+		return &waybill.Error{Op: "preflight", Pipeline: t.cfg.Name, Class: waybill.ClassConfig,
+			Err:  fmt.Errorf("epoch is %d, but table %s has no column %s to tell its rows from those of earlier epochs", t.cfg.Epoch, t.name(), t.lineage.Epoch),
+			Hint: fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s UInt32 DEFAULT 0, then drop and add the projection %s with it", t.name(), t.lineage.Epoch, clickhouse.ProjectionName)}
+	}
+	t.lineage.Epoch = ""
+	return nil
+}
+
+// look reads the table and compiles the plan against it. It changes nothing.
+func (t *table) look(ctx context.Context) (*tableShape, error) {
+	c := t.cfg.Sink.ClickHouse
+	schema, info, err := t.client.Describe(ctx, c.Database, c.Table, t.lineage)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := contract.Compile(t.cfg.Contract, schema, t.lineage, json.Version)
+	if err != nil {
+		return nil, planError(t.cfg.Pipeline, err)
+	}
+	return &tableShape{schema: schema, info: info, plan: plan, types: map[string]string{}}, nil
+}
+
+// planError shows what does not fit the table at its place in the pipeline file.
+func planError(cfg *config.Pipeline, err error) error {
+	problems := cfg.ContractProblems(err)
+	if len(problems) == 0 {
+		return err
+	}
+	return problems
+}
+
+// typesOf are the types that the server is to compare for a block with these columns: those of the shape, and no newer ones.
+// Empty: the user may not read them, and the pipeline does not need the proof.
+func (t *table) typesOf(ctx context.Context, s *tableShape, columns []string) (string, error) {
+	key := strings.Join(columns, "\x00")
+	s.mu.Lock()
+	types, known := s.types[key]
+	s.mu.Unlock()
+	if known {
+		return types, nil
+	}
+	c := t.cfg.Sink.ClickHouse
+	types, err := t.client.ColumnTypes(ctx, c.Database, c.Table, columns)
+	switch {
+	case err != nil && t.cfg.Delivery == config.AtLeastOnce && waybill.ClassOf(err) == waybill.ClassConfig:
+		types = ""
+	case err != nil:
+		return "", err
+	default:
+		// Read after the types: if nothing has changed since the shape was read, they are the shape's.
+		schema, _, err := t.client.Describe(ctx, c.Database, c.Table, t.lineage)
+		if err != nil {
+			return "", err
+		}
+		if !reflect.DeepEqual(schema, s.schema) {
+			return "", &waybill.Error{Op: "clickhouse.insert", Pipeline: t.cfg.Name, Class: waybill.ClassRetryable, Err: errShapeMoves}
+		}
+	}
+	s.mu.Lock()
+	s.types[key] = types
+	s.mu.Unlock()
+	return types, nil
+}
+
+// errShapeMoves: the table changed while it was being read.
+var errShapeMoves = errors.New("the table is changing")
+
+// changed compares the table with what it was.
+func (t *table) changed(ctx context.Context, was *tableShape) (change, error) {
+	c := t.cfg.Sink.ClickHouse
+	schema, info, err := t.client.Describe(ctx, c.Database, c.Table, t.lineage)
+	if err != nil {
+		if waybill.ClassOf(err) == waybill.ClassSchema {
+			return tableChanged, err
+		}
+		return unchanged, err
+	}
+	switch {
+	case schema.UUID != was.schema.UUID || !reflect.DeepEqual(info, was.info):
+		return tableChanged, nil
+	case !reflect.DeepEqual(schema, was.schema):
+		return columnsChanged, nil
+	}
+	return unchanged, nil
+}
+
+// fit is which columns of a batch's plan the table still takes: all of them, but for those that are gone. A column whose type can no
+// longer take what the plan made is an error.
+func (t *table) fit(s *tableShape, p *contract.Plan) (columns, gone []string, err error) {
+	types := map[string]string{}
+	for _, c := range s.schema.Columns {
+		types[c.Name] = c.Type
+	}
+	for _, c := range p.Columns() {
+		now, there := types[c.Name]
+		switch {
+		case !there && c.Lineage:
+			return nil, nil, t.misfit(p, c, "is gone")
+		case !there:
+			gone = append(gone, c.Name)
+			continue
+		case now != c.Type && !widens(c.Type, now):
+			return nil, nil, t.misfit(p, c, "is now "+now)
+		}
+		columns = append(columns, c.Name)
+	}
+	return columns, gone, nil
+}
+
+func (t *table) misfit(p *contract.Plan, c contract.PlanColumn, now string) error {
+	return &waybill.Error{Op: "clickhouse.insert", Pipeline: t.cfg.Name, Class: waybill.ClassSchema,
+		Err:  fmt.Errorf("a pending batch was gathered under plan %s, in which column %s is %s; in table %s it %s", p.ID(), c.Name, c.Type, t.name(), now),
+		Hint: "change the column back until the batch has settled"}
+}
+
+// widens reports whether the server keeps every value of the type from in a column of the type to.
+func widens(from, to string) bool {
+	old, err := column.ParseType(from)
+	if err != nil {
+		return false
+	}
+	wide, err := column.ParseType(to)
+	return err == nil && wide.Widens(old)
+}
+
+// insert is the INSERT of a block that was made under p into the table as it is now, and the columns that are gone from there.
+// The server compares: it would cast the types of a block that was made for another shape of the table without a word.
+func (t *table) insert(ctx context.Context, s *tableShape, p *contract.Plan, block *column.Block) (in clickhouse.Insert, gone []string, err error) {
+	columns, gone, err := t.fit(s, p)
+	if err != nil {
+		return in, nil, err
+	}
+	types, err := t.typesOf(ctx, s, columns)
+	if err != nil {
+		return in, nil, err
+	}
+	if len(gone) > 0 {
+		block = block.Without(gone)
+	}
+	c := t.cfg.Sink.ClickHouse
+	return clickhouse.Insert{Database: c.Database, Table: c.Table, Input: block.Input(), Types: types}, gone, nil
+}
+
+func (t *table) presence(s *tableShape, epoch waybill.Epoch, spans []clickhouse.PartitionSpan) clickhouse.Presence {
+	return clickhouse.Presence{Database: t.cfg.Sink.ClickHouse.Database, Table: t.cfg.Sink.ClickHouse.Table, Lineage: t.lineage, Epoch: epoch,
+		HasProjection: s.info.OffsetProjection, Replicated: s.info.Replicated, Spans: spans}
+}
