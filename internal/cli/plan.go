@@ -58,24 +58,32 @@ not is shown with the line in the file, where there is one.`,
 
 // planReport is what `plan -o json` prints.
 type planReport struct {
-	OK       bool      `json:"ok"` // it would run
-	Pipeline string    `json:"pipeline"`
-	Topic    string    `json:"topic"`
-	Table    string    `json:"table"` // database.table
-	Refusals []refusal `json:"refusals"`
+	OK       bool        `json:"ok"` // it would run
+	Pipeline string      `json:"pipeline"`
+	Topic    string      `json:"topic"`
+	Tables   []planTable `json:"tables"` // in the order in which events are offered to them
+	Unrouted string      `json:"unrouted,omitempty"`
+	Refusals []refusal   `json:"refusals"`
 
-	Create   string   `json:"create,omitempty"` // the statement, if the table does not exist
-	SortedBy []string `json:"sorted_by,omitempty"`
-	SortWhy  string   `json:"sorted_why,omitempty"`
-
-	Plan         string       `json:"plan,omitempty"`        // id of the one that would run
-	InUse        string       `json:"plan_in_use,omitempty"` // id of the one on record last
-	Differences  []difference `json:"differences"`           // from the one in use
-	LeftToServer []string     `json:"left_to_server"`        // columns of the table that the plan does not fill
-	Notes        []note       `json:"notes"`
+	Plan        string       `json:"plan,omitempty"`        // id of the one that would run
+	InUse       string       `json:"plan_in_use,omitempty"` // id of the one on record last
+	Differences []difference `json:"differences"`           // from the one in use
+	Notes       []note       `json:"notes"`
 
 	Sample *planSample    `json:"sample,omitempty"`
 	Trial  *trial.Summary `json:"trial,omitempty"`
+}
+
+// planTable is one of the pipeline's tables.
+type planTable struct {
+	Route    string   `json:"route,omitempty"`
+	When     string   `json:"when,omitempty"`
+	Table    string   `json:"table"`            // database.table
+	Create   string   `json:"create,omitempty"` // the statement, if the table does not exist
+	SortedBy []string `json:"sorted_by,omitempty"`
+	SortWhy  string   `json:"sorted_why,omitempty"`
+	// LeftToServer are columns of the table that the plan does not fill.
+	LeftToServer []string `json:"left_to_server"`
 }
 
 // refusal is why the pipeline would not start.
@@ -145,11 +153,10 @@ func plan(ctx context.Context, s Streams, o output, file string, opts planOption
 }
 
 func newPlanReport(cfg *config.Pipeline, found *engine.Survey) *planReport {
-	c := cfg.Sink.ClickHouse
-	r := &planReport{Pipeline: cfg.Name, Topic: cfg.Source.Kafka.Topic, Table: c.Database + "." + c.Table, Create: found.Create,
-		Refusals: []refusal{}, Differences: []difference{}, LeftToServer: []string{}, Notes: []note{}}
-	if !found.Exists {
-		r.SortedBy, r.SortWhy = contract.SortingKey(cfg.Contract, c.Lineage)
+	r := &planReport{Pipeline: cfg.Name, Topic: cfg.Source.Kafka.Topic, Unrouted: string(cfg.Unrouted),
+		Refusals: []refusal{}, Differences: []difference{}, Notes: []note{}}
+	for i := range found.Tables {
+		r.Tables = append(r.Tables, newPlanTable(&found.Tables[i]))
 	}
 	for _, err := range found.Refusals {
 		r.refuse(err)
@@ -161,7 +168,6 @@ func newPlanReport(cfg *config.Pipeline, found *engine.Survey) *planReport {
 		return r
 	}
 	r.Plan = found.Plan.ID().String()
-	r.LeftToServer = append(r.LeftToServer, found.Plan.LeftToServer()...)
 	if found.InUse != nil {
 		r.InUse = found.InUse.ID().String()
 		for _, d := range contract.Diff(found.InUse, found.Plan) {
@@ -169,6 +175,18 @@ func newPlanReport(cfg *config.Pipeline, found *engine.Survey) *planReport {
 		}
 	}
 	return r
+}
+
+func newPlanTable(found *engine.TableSurvey) planTable {
+	c := found.Sink.ClickHouse
+	t := planTable{Route: found.Route, When: found.When, Table: c.Database + "." + c.Table, Create: found.Create, LeftToServer: []string{}}
+	if !found.Exists {
+		t.SortedBy, t.SortWhy = contract.SortingKey(found.Contract, c.Lineage)
+	}
+	if found.Plan != nil {
+		t.LeftToServer = append(t.LeftToServer, found.Plan.LeftToServer()...)
+	}
+	return t
 }
 
 // refuse adds why the pipeline would not start.
@@ -208,7 +226,11 @@ func (r *planReport) try(ctx context.Context, s Streams, cfg *config.Pipeline, f
 		return err
 	}
 	r.Sample = &planSample{From: opts.from, InTopic: read.InTopic, Spans: spansOf(read)}
-	sum := t.Summary(trial.Target{Contract: cfg.Contract, Schema: found.Schema, Cluster: cfg.Sink.ClickHouse.Cluster})
+	var tables []trial.Target
+	for _, of := range found.Tables {
+		tables = append(tables, trial.Target{Contract: of.Contract, Schema: of.Schema, Cluster: cfg.Sink.ClickHouse.Cluster})
+	}
+	sum := t.Summary(tables)
 	r.Trial = &sum
 	r.judgeBlank(cfg)
 	return nil
@@ -225,11 +247,19 @@ func spansOf(read engine.Sampled) []planSpan {
 
 // judgeBlank: a pipeline stops if its events have none of the contract's fields.
 func (r *planReport) judgeBlank(cfg *config.Pipeline) {
-	t := r.Trial
+	for i := range r.Trial.Tables {
+		r.judgeTable(cfg, &r.Trial.Tables[i])
+	}
+}
+
+func (r *planReport) judgeTable(cfg *config.Pipeline, t *trial.Table) {
 	if t.Rows == 0 || t.Blank < t.Rows {
 		return
 	}
 	message := fmt.Sprintf("none of the %s events that would be rows has any field of the contract", count(t.Rows))
+	if t.Route != "" {
+		message = "route " + t.Route + ": " + message
+	}
 	if cfg.OnBlank == config.BlankContinue || t.Rows < engine.BlankLimit {
 		r.Notes = append(r.Notes, note{"blank_events", string(waybill.SeverityWarning), message, "correct `from` in the contract"})
 		return

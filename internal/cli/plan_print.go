@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -35,16 +36,29 @@ func (r *planReport) head(b *strings.Builder) {
 	if !r.OK {
 		verdict = "would not start, see below"
 	}
-	wrap(b, "", fmt.Sprintf("%s: %s; topic %s into table %s", r.Pipeline, verdict, r.Topic, r.Table))
+	if len(r.Tables) == 1 && r.Tables[0].Route == "" {
+		wrap(b, "", fmt.Sprintf("%s: %s; topic %s into table %s", r.Pipeline, verdict, r.Topic, r.Tables[0].Table))
+		return
+	}
+	wrap(b, "", fmt.Sprintf("%s: %s; topic %s into %d tables", r.Pipeline, verdict, r.Topic, len(r.Tables)))
+	for _, t := range r.Tables {
+		wrap(b, "  ", fmt.Sprintf("route %s into table %s: %s", t.Route, t.Table, cmp.Or(t.When, "all that is left")))
+	}
+	if r.Unrouted != "" {
+		wrap(b, "  ", "events that no route takes: "+r.Unrouted)
+	}
 }
 
 // change is what would be different.
 func (r *planReport) change(b *strings.Builder) {
-	if r.Create != "" {
-		wrap(b, "", "the table does not exist; this would make it:")
-		b.WriteString("\n" + r.Create + "\n\n") // whole, to be copied
+	for _, t := range r.Tables {
+		if t.Create == "" {
+			continue
+		}
+		wrap(b, "", fmt.Sprintf("table %s does not exist; this would make it:", t.Table))
+		b.WriteString("\n" + t.Create + "\n\n") // whole, to be copied
 		wrap(b, "", fmt.Sprintf("rows would be sorted by %s: %s. Choose another key now, by creating the table yourself: it cannot be changed later.",
-			strings.Join(r.SortedBy, ", "), r.SortWhy))
+			strings.Join(t.SortedBy, ", "), t.SortWhy))
 	}
 	switch {
 	case r.Plan == "":
@@ -58,8 +72,10 @@ func (r *planReport) change(b *strings.Builder) {
 			wrap(b, "  ", d.Text)
 		}
 	}
-	if len(r.LeftToServer) > 0 {
-		wrap(b, "", "columns that are left to the server: "+strings.Join(r.LeftToServer, ", "))
+	for _, t := range r.Tables {
+		if len(t.LeftToServer) > 0 {
+			wrap(b, "", fmt.Sprintf("columns of table %s that are left to the server: %s", t.Table, strings.Join(t.LeftToServer, ", ")))
+		}
 	}
 }
 
@@ -71,13 +87,18 @@ func (r *planReport) sample(b *strings.Builder) {
 	ends := map[string]string{"latest": "end", "earliest": "beginning"}[r.Sample.From]
 	wrap(b, "", fmt.Sprintf("of %s offsets in the topic, those at the %s of each of %d partitions were read:", count(r.Sample.InTopic), ends, len(r.Sample.Spans)))
 	printTrial(b, r.Trial)
-	if r.Trial.Rows > 0 {
-		printColumns(b, r.Trial)
+	for i := range r.Trial.Tables {
+		if t := &r.Trial.Tables[i]; t.Rows > 0 {
+			printColumns(b, t)
+		}
 	}
 }
 
 // printColumns shows how the rows' columns are filled.
-func printColumns(b *strings.Builder, t *trial.Summary) {
+func printColumns(b *strings.Builder, t *trial.Table) {
+	if t.Route != "" {
+		wrap(b, "", fmt.Sprintf("route %s, %s rows:", t.Route, count(t.Rows)))
+	}
 	rows := [][]string{{"column", "from", "filled", "missing", "null", "misfit", "rounded"}}
 	for _, c := range t.Columns {
 		filled := "by element"

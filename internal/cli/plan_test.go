@@ -140,17 +140,17 @@ const planContract = `  new_fields: rescue
 func planCreatesWhatItSays(w *planWorld) {
 	w.contract(planContract)
 	r := w.report(ExitFindings)
-	if r.OK || len(r.Refusals) != 1 || !strings.Contains(r.Refusals[0].Message, "does not exist") || r.Create == "" {
+	if r.OK || len(r.Refusals) != 1 || !strings.Contains(r.Refusals[0].Message, "does not exist") || r.Tables[0].Create == "" {
 		w.Errorf("%+v", r)
 	}
 	w.contract("  tables: evolve\n" + planContract)
 	r = w.report(ExitOK)
-	if !r.OK || len(r.Refusals) != 0 || r.InUse != "" || fmt.Sprint(r.SortedBy) != "[at]" {
+	if !r.OK || len(r.Refusals) != 0 || r.InUse != "" || fmt.Sprint(r.Tables[0].SortedBy) != "[at]" {
 		w.Errorf("%+v", r)
 	}
-	w.exec(r.Create)
+	w.exec(r.Tables[0].Create)
 	again := w.report(ExitOK)
-	if again.Create != "" || again.Plan != r.Plan || len(again.LeftToServer) != 0 {
+	if again.Tables[0].Create != "" || again.Plan != r.Plan || len(again.Tables[0].LeftToServer) != 0 {
 		w.Errorf("%+v", again)
 	}
 	for _, n := range again.Notes {
@@ -176,7 +176,7 @@ func planRefusesWithThePlace(w *planWorld) {
 
 func planSaysWhatWouldBecome(w *planWorld) {
 	w.contract("  tables: evolve\n" + planContract)
-	w.exec(w.report(ExitOK).Create)
+	w.exec(w.report(ExitOK).Tables[0].Create)
 	w.produce(0, `{"id":1,"at":"2026-11-22T14:44:47Z","usage":{"tokens":1}}`, `{"id":2,"at":"2026-11-22T14:44:47Z","usage":{"tokens":2}}`)
 	w.produce(1, `{"id":3,"at":"2026-11-22T14:44:47Z","cost":0.5}`, `{"id":4,"at":"2026-11-22T14:44:47Z","usage":{"tokens":"x"}}`, `{"id":5}`)
 	w.produce(2, "", `{`)
@@ -189,11 +189,11 @@ func planSaysWhatWouldBecome(w *planWorld) {
 		s.DeadLetters[0].Example.String() != "calls/1@2" || s.DeadLetters[1].Code != "truncated" || s.DeadLetters[1].Example.String() != "calls/2@1" {
 		w.Errorf("%+v", s.DeadLetters)
 	}
-	if c := s.Columns[2]; c.Name != "tokens" || *c.Filled != 2 || c.Missing != 1 || c.Conflicts != 1 {
+	if c := s.Tables[0].Columns[2]; c.Name != "tokens" || *c.Filled != 2 || c.Missing != 1 || c.Conflicts != 1 {
 		w.Errorf("%+v", c)
 	}
-	if len(s.Drift) != 2 || s.Drift[0].Path != "cost" || s.Drift[0].Type != "Nullable(Float64)" || s.Drift[0].Sample != "0.5" || s.Drift[0].First.Offset != 0 {
-		w.Errorf("%+v", s.Drift)
+	if len(s.Tables[0].Drift) != 2 || s.Tables[0].Drift[0].Path != "cost" || s.Tables[0].Drift[0].Type != "Nullable(Float64)" || s.Tables[0].Drift[0].Sample != "0.5" || s.Tables[0].Drift[0].First.Offset != 0 {
+		w.Errorf("%+v", s.Tables[0].Drift)
 	}
 	if got := w.report(ExitOK, "--records", "3", "--from", "earliest").Trial; got.Records != 3 || got.Tombstones != 1 || got.DeadLettered != 0 {
 		w.Errorf("the first of each partition: %+v", got)
@@ -216,18 +216,18 @@ func planSaysWhatWouldBecome(w *planWorld) {
 
 func planShowsWhatEvolveWouldDo(w *planWorld) {
 	w.contract("  tables: evolve\n" + planContract)
-	w.exec(w.report(ExitOK).Create)
+	w.exec(w.report(ExitOK).Tables[0].Create)
 	w.contract(strings.ReplaceAll(planContract, "rescue", "evolve"))
 	w.produce(0, `{"id":1,"at":"2026-11-22T14:44:47Z","cost":0.5}`, `{"id":1,"at":"2026-11-22T14:44:47Z","usage":{"tokens":-1}}`, `{"id":1,"at":"2026-11-22T14:44:47Z","usage":{"tokens":"x"},"list":[{"a":1}]}`)
-	changes := w.report(ExitOK).Trial.Changes
+	changes := w.report(ExitOK).Trial.Tables[0].Changes
 	if len(changes) < 1 || !strings.Contains(changes[0].SQL, "ADD COLUMN IF NOT EXISTS `cost` Nullable(Float64)") {
 		w.Fatalf("%+v", changes)
 	}
 	for _, c := range changes {
 		w.exec(c.SQL)
 	}
-	if again := w.report(ExitOK).Trial; len(again.Changes) != 0 {
-		w.Errorf("after the changes: %+v", again.Changes)
+	if again := w.report(ExitOK).Trial; len(again.Tables[0].Changes) != 0 {
+		w.Errorf("after the changes: %+v", again.Tables[0].Changes)
 	}
 }
 
@@ -270,7 +270,7 @@ func planNobodyThere(w *planWorld) {
 func planShowsWhatIsDifferent(w *planWorld) {
 	w.contract("  tables: evolve\n" + planContract)
 	first := w.report(ExitOK)
-	w.exec(first.Create)
+	w.exec(first.Tables[0].Create)
 	client, err := clickhouse.Open(w.Context(), clickhouse.Config{Addr: w.srv.TCPAddr()}, clickhouse.Deps{})
 	if err != nil {
 		w.Fatal(err)
@@ -287,7 +287,7 @@ func planShowsWhatIsDifferent(w *planWorld) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	row := ledger.PlanOf(w.name(), found.Plan, cfg.Contract, found.Schema, time.Now())
+	row := ledger.PlanOf(w.name(), found.Plan, cfg.Contract, found.Tables[0].Schema, time.Now())
 	if a := client.Insert(w.Context(), clickhouse.Insert{Database: ledger.DefaultDatabase, Table: ledger.TablePlans, Token: row.Token(), Input: ledger.PlanBlock(row)}); a.Err != nil {
 		w.Fatal(a.Err)
 	}
@@ -298,7 +298,7 @@ func planShowsWhatIsDifferent(w *planWorld) {
 	w.exec("ALTER TABLE " + w.db + ".calls ADD COLUMN model String, ADD COLUMN extra String DEFAULT 'x'")
 	r := w.report(ExitOK)
 	if r.InUse != first.Plan || r.Plan == first.Plan || len(r.Differences) != 2 || r.Differences[0].Kind != "column_added" || r.Differences[0].Column != "model" ||
-		fmt.Sprint(r.LeftToServer) != "[extra]" {
+		fmt.Sprint(r.Tables[0].LeftToServer) != "[extra]" {
 		w.Errorf("%+v", r)
 	}
 }

@@ -85,25 +85,24 @@ func unreached(err error) error {
 
 func (d *desk) close() { d.client.Close() }
 
-// lineage is that of the table, without an epoch column if it has none.
-func (d *desk) lineage(t contract.TableSchema) contract.Lineage {
-	l := d.cfg.Sink.ClickHouse.Lineage
-	if !slices.ContainsFunc(t.Columns, func(c contract.TableColumn) bool { return c.Name == l.Epoch }) {
-		l.Epoch = ""
+// current is the plan that a worker would run under now, and the tables as they are.
+func (d *desk) current(ctx context.Context) (*contract.Plan, []contract.TableSchema, error) {
+	var tables []contract.TableSchema
+	var routes []contract.Route
+	for _, of := range d.cfg.Tables() {
+		c := of.Sink.ClickHouse
+		t, _, err := d.client.Describe(ctx, c.Database, c.Table, c.Lineage)
+		if err != nil {
+			return nil, nil, unreached(err)
+		}
+		p, err := contract.Compile(of.Contract, t, c.Lineage.In(t), json.Version)
+		if err != nil {
+			return nil, nil, err
+		}
+		tables, routes = append(tables, t), append(routes, contract.Route{Name: of.Route, When: of.When, Plan: p})
 	}
-	return l
-}
-
-// table is the target table as it is now.
-func (d *desk) table(ctx context.Context) (contract.TableSchema, error) {
-	c := d.cfg.Sink.ClickHouse
-	t, _, err := d.client.Describe(ctx, c.Database, c.Table, c.Lineage)
-	return t, unreached(err)
-}
-
-// current is the plan that a worker would run under now.
-func (d *desk) current(t contract.TableSchema) (*contract.Plan, error) {
-	return contract.Compile(d.cfg.Contract, t, d.lineage(t), json.Version)
+	p, err := d.cfg.Join(routes)
+	return p, tables, err
 }
 
 // recorded makes sure that there is something on record.

@@ -58,10 +58,7 @@ func schemaDiff(ctx context.Context, s Streams, o output, d *desk, plans []strin
 	if len(plans) > 1 {
 		to, _, err = d.plan(ctx, plans[1])
 	} else {
-		var t contract.TableSchema
-		if t, err = d.table(ctx); err == nil {
-			to, err = d.current(t)
-		}
+		to, _, err = d.current(ctx)
 	}
 	if err != nil {
 		return err

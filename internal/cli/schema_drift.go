@@ -48,16 +48,17 @@ type drifted struct {
 	Pipeline string       `json:"pipeline"`
 	Epoch    uint32       `json:"epoch"`
 	Since    *time.Time   `json:"since,omitempty"`
-	Written  int64        `json:"written"` // events
+	Written  int64        `json:"written"` // events, in all tables
 	Drift    []driftEntry `json:"drift"`
 }
 
 type driftEntry struct {
+	Table  string           `json:"table,omitempty"` // database.table, of a pipeline with routes
 	Kind   drift.Kind       `json:"kind"`
 	Path   string           `json:"path,omitempty"`
 	Column string           `json:"column,omitempty"`
 	Count  int64            `json:"count"`
-	Share  *float64         `json:"share,omitempty"` // of the written events; none written: unknown
+	Share  *float64         `json:"share,omitempty"` // of the events written to the table; none written: unknown
 	Mode   contract.Mode    `json:"mode,omitempty"`
 	Reason string           `json:"reason,omitempty"`
 	Type   string           `json:"type,omitempty"`
@@ -88,17 +89,19 @@ func schemaDrift(ctx context.Context, s Streams, o output, d *desk, since time.D
 	if err != nil {
 		return unreached(err)
 	}
-	out.take(rows)
+	out.take(rows, len(d.cfg.Routes) > 0)
 	if o == outputJSON {
 		return printJSON(s.Out, out)
 	}
 	return out.print(s.Out)
 }
 
-func (x *drifted) take(rows []drift.Row) {
+func (x *drifted) take(rows []drift.Row, routed bool) {
+	written := map[string]int64{} // by table
 	for i := range rows {
 		if rows[i].Kind == drift.KindWritten {
 			x.Written += rows[i].Count
+			written[rows[i].Target] += rows[i].Count
 		}
 	}
 	for i := range rows {
@@ -110,8 +113,11 @@ func (x *drifted) take(rows []drift.Row) {
 			Kind: r.Kind, Path: r.Path, Column: r.Column, Count: r.Count, Mode: r.Mode, Reason: r.Reason, Type: r.Type,
 			Kinds: kindsOf(r.Kinds), Sample: r.Sample, First: placeOf(r.First), Last: placeOf(r.Last),
 		}
-		if x.Written > 0 {
-			share := float64(r.Count) / float64(x.Written)
+		if routed {
+			e.Table = r.Target
+		}
+		if of := written[r.Target]; of > 0 {
+			share := float64(r.Count) / float64(of)
 			e.Share = &share
 		}
 		x.Drift = append(x.Drift, e)
@@ -147,6 +153,9 @@ func (x *drifted) print(w io.Writer) error {
 		rows := [][]string{{"PATH", "KIND", "MODE", "TYPE", "COUNT", "SHARE"}}
 		for i := range x.Drift {
 			e := &x.Drift[i]
+			if e.Table != "" && (i == 0 || e.Table != x.Drift[i-1].Table) {
+				rows = append(rows, []string{"table " + e.Table, "", "", "", "", ""})
+			}
 			rows = append(rows, []string{cmp.Or(e.Path, e.Column, "-"), string(e.Kind), cmp.Or(string(e.Mode), "-"), cmp.Or(e.Type, "-"), count(e.Count), e.share()})
 		}
 		b.WriteByte('\n')

@@ -117,7 +117,7 @@ func (d *desk) history(ctx context.Context) (*history, error) {
 
 // order puts the plans in the order of their first use.
 func (h *history) order(plans []ledger.Plan, uses []ledger.PlanUse) error {
-	for _, p := range plans {
+	for _, p := range ledger.OwnPlans(plans) {
 		parsed, err := contract.ParsePlan([]byte(p.Text))
 		if err != nil {
 			return err
@@ -165,13 +165,18 @@ func (h *history) place(made []ledger.Change) {
 			At: c.At, Kind: string(c.Kind), Column: c.Column, Path: c.Path, FromType: c.From, ToType: c.Type, Why: c.Why, Statement: c.Statement, Error: c.Error,
 			Topic: c.First.Topic, Partition: c.First.Partition, Offset: c.First.Offset,
 		}
-		i := slices.IndexFunc(h.Plans, func(p planUsed) bool { return c.After != 0 && p.Plan == waybill.PlanID.String(c.After) })
+		i := slices.IndexFunc(h.Plans, func(p planUsed) bool { return c.After != 0 && p.is(c.After) })
 		if c.Outcome == ledger.OutcomeRefused {
 			h.Refused = append(h.Refused, change)
 		} else if i >= 0 {
 			h.Plans[i].Changes = append(h.Plans[i].Changes, change)
 		}
 	}
+}
+
+// is reports whether the plan, or that of one of its routes, has the id.
+func (p *planUsed) is(id waybill.PlanID) bool {
+	return p.plan.ID() == id || slices.ContainsFunc(p.plan.Routes(), func(r contract.Route) bool { return r.Plan.ID() == id })
 }
 
 func (h *history) print(w io.Writer) error {

@@ -18,7 +18,8 @@ import (
 // promoteOptions are the flags of `waybill schema promote`.
 type promoteOptions struct {
 	promote.Options
-	yes bool
+	route string
+	yes   bool
 }
 
 func newSchemaPromote(s Streams) *cobra.Command {
@@ -45,6 +46,7 @@ before it knows of the column are filled by running the command once more.`,
 		Args: args(cobra.ExactArgs(2)),
 	}
 	f := cmd.Flags()
+	f.StringVar(&o.route, "route", "", "the `ROUTE` whose table it is, of a pipeline with several")
 	f.StringVar(&o.Type, "type", "", "the column's `TYPE` (default: what takes all values)")
 	f.StringVar(&o.Column, "column", "", "the column's `NAME` (default: made of the path)")
 	f.BoolVar(&o.Partial, "partial", false, "leave values that do not fit in the rescue column")
@@ -77,7 +79,11 @@ func schemaPromote(ctx context.Context, s Streams, o output, d *desk, path strin
 		host = "unknown"
 	}
 	deps := promote.Deps{Client: d.client, Ledger: d.ledger, Getenv: os.LookupEnv, Worker: "schema promote on " + host}
-	job, err := promote.Prepare(ctx, deps, d.cfg, path, opts.Options)
+	of, err := d.cfg.Table(opts.route)
+	if err != nil {
+		return usage(fmt.Errorf("--route: %w", err))
+	}
+	job, err := promote.Prepare(ctx, deps, of, path, opts.Options)
 	if err != nil {
 		return unreached(err)
 	}

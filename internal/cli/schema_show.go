@@ -37,17 +37,25 @@ added are marked; the table's own, that no event fills, are listed at the end.`,
 
 // shownPlan is what `schema show -o json` prints.
 type shownPlan struct {
-	Pipeline       string                `json:"pipeline"`
-	Plan           string                `json:"plan"`
-	OnRecord       bool                  `json:"on_record"`
-	FirstSeen      string                `json:"first_seen,omitempty"` // RFC 3339
-	Database       string                `json:"database"`
-	Table          string                `json:"table"`
-	DecoderVersion uint16                `json:"decoder_version"`
-	NewFields      contract.Modes        `json:"new_fields"`
-	Transform      *contract.Transform   `json:"transform,omitempty"`
-	Columns        []contract.PlanColumn `json:"columns"`
-	LeftToServer   []string              `json:"left_to_server"`
+	Pipeline       string              `json:"pipeline"`
+	Plan           string              `json:"plan"`
+	OnRecord       bool                `json:"on_record"`
+	FirstSeen      string              `json:"first_seen,omitempty"` // RFC 3339
+	DecoderVersion uint16              `json:"decoder_version"`
+	Transform      *contract.Transform `json:"transform,omitempty"`
+	Tables         []shownTable        `json:"tables"`
+	Unrouted       contract.Unrouted   `json:"unrouted,omitempty"`
+}
+
+// shownTable is what a plan says of one table.
+type shownTable struct {
+	Route        string                `json:"route,omitempty"`
+	When         string                `json:"when,omitempty"`
+	Database     string                `json:"database"`
+	Table        string                `json:"table"`
+	NewFields    contract.Modes        `json:"new_fields"`
+	Columns      []contract.PlanColumn `json:"columns"`
+	LeftToServer []string              `json:"left_to_server"`
 
 	left []ledger.SchemaColumn
 }
@@ -69,20 +77,20 @@ func (d *desk) shown(ctx context.Context, plans []string) (*shownPlan, error) {
 		if err != nil {
 			return nil, err
 		}
-		columns, err := ledger.ParseSchema(stored.Schema)
+		columns, err := d.schemas(ctx, p, stored)
 		return d.showing(p, &stored, columns), err
 	}
-	t, err := d.table(ctx)
+	p, tables, err := d.current(ctx)
 	if err != nil {
 		return nil, err
 	}
-	p, err := d.current(t)
-	if err != nil {
-		return nil, err
-	}
-	columns, err := ledger.ParseSchema(ledger.SchemaText(t))
-	if err != nil {
-		return nil, err
+	var columns [][]ledger.SchemaColumn
+	for _, t := range tables {
+		of, err := ledger.ParseSchema(ledger.SchemaText(t))
+		if err != nil {
+			return nil, err
+		}
+		columns = append(columns, of)
 	}
 	have, err := d.ledger.Version(ctx)
 	if err != nil || have < ledger.Version() {
@@ -95,19 +103,41 @@ func (d *desk) shown(ctx context.Context, plans []string) (*shownPlan, error) {
 	return d.showing(p, &stored, columns), nil
 }
 
-func (d *desk) showing(p *contract.Plan, stored *ledger.Plan, columns []ledger.SchemaColumn) *shownPlan {
-	shown := &shownPlan{
-		Pipeline: d.cfg.Name, Plan: p.ID().String(), Database: p.Database(), Table: p.Table(), DecoderVersion: p.DecoderVersion(),
-		NewFields: p.NewFields(), Transform: p.Transform(), Columns: p.Columns(), LeftToServer: append([]string{}, p.LeftToServer()...),
+// schemas are the tables as they were when a plan was put on record.
+func (d *desk) schemas(ctx context.Context, p *contract.Plan, stored ledger.Plan) ([][]ledger.SchemaColumn, error) {
+	var out [][]ledger.SchemaColumn
+	for _, r := range p.Routes() {
+		of := stored
+		if p.Routed() {
+			var err error
+			if of, _, err = d.ledger.Plan(ctx, d.cfg.Name, r.Plan.ID()); err != nil {
+				return nil, unreached(err)
+			}
+		}
+		columns, err := ledger.ParseSchema(of.Schema)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, columns)
 	}
+	return out, nil
+}
+
+// showing puts together what is shown. columns are those of the plan's tables.
+func (d *desk) showing(p *contract.Plan, stored *ledger.Plan, columns [][]ledger.SchemaColumn) *shownPlan {
+	shown := &shownPlan{Pipeline: d.cfg.Name, Plan: p.ID().String(), DecoderVersion: p.DecoderVersion(), Transform: p.Transform(), Unrouted: p.Unrouted()}
 	if stored != nil {
 		shown.OnRecord, shown.FirstSeen = true, stored.FirstSeen.UTC().Format("2006-01-02T15:04:05.000Z07:00")
 	}
-	for _, name := range shown.LeftToServer {
-		i := slices.IndexFunc(columns, func(c ledger.SchemaColumn) bool { return c.Name == name })
-		if i >= 0 {
-			shown.left = append(shown.left, columns[i])
+	for i, r := range p.Routes() {
+		t := shownTable{
+			Route: r.Name, When: r.When, Database: r.Plan.Database(), Table: r.Plan.Table(), NewFields: r.Plan.NewFields(), Columns: r.Plan.Columns(),
+			LeftToServer: append([]string{}, r.Plan.LeftToServer()...),
 		}
+		if len(columns) > 0 {
+			t.left = slices.DeleteFunc(slices.Clone(columns[i]), func(c ledger.SchemaColumn) bool { return !slices.Contains(t.LeftToServer, c.Name) })
+		}
+		shown.Tables = append(shown.Tables, t)
 	}
 	return shown
 }
@@ -118,30 +148,48 @@ func (p *shownPlan) print(w io.Writer) error {
 	if p.OnRecord {
 		since = ", since " + strings.Replace(p.FirstSeen[:19], "T", " ", 1)
 	}
-	wrap(&b, "", fmt.Sprintf("plan %s of %s into %s.%s%s", p.Plan, p.Pipeline, p.Database, p.Table, since))
-	wrap(&b, "  ", "fields that no column takes: "+modesText(p.NewFields))
+	into := fmt.Sprintf("%d tables", len(p.Tables))
+	if t := p.Tables[0]; t.Route == "" {
+		into = t.Database + "." + t.Table
+	}
+	wrap(&b, "", fmt.Sprintf("plan %s of %s into %s%s", p.Plan, p.Pipeline, into, since))
 	for _, line := range transformText(p.Transform) {
 		wrap(&b, "  ", line)
 	}
+	for i := range p.Tables {
+		p.Tables[i].print(&b)
+	}
+	if p.Unrouted != "" {
+		b.WriteByte('\n')
+		wrap(&b, "", "events that no route takes: "+string(p.Unrouted))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (p *shownTable) print(b *strings.Builder) {
+	if p.Route != "" {
+		b.WriteByte('\n')
+		wrap(b, "", fmt.Sprintf("route %s into %s.%s: %s", p.Route, p.Database, p.Table, cmp.Or(p.When, "all that is left")))
+	}
+	wrap(b, "  ", "fields that no column takes: "+modesText(p.NewFields))
 	rows := [][]string{{"COLUMN", "TYPE", "FROM", "ELSE", "MISFIT"}}
 	for _, c := range p.Columns {
 		rows = append(rows, []string{c.Name + addedMark(c), c.Type, originOf(c), elseOf(c), misfitOf(c)})
 	}
 	b.WriteByte('\n')
-	table(&b, narrow(rows), len(rows[0]))
+	table(b, narrow(rows), len(rows[0]))
 	if slices.ContainsFunc(p.Columns, func(c contract.PlanColumn) bool { return c.Added }) {
 		b.WriteString("\n")
-		wrap(&b, "  ", "+ Waybill added the column; the table's comment on it says where it comes from")
+		wrap(b, "  ", "+ Waybill added the column; the table's comment on it says where it comes from")
 	}
 	if len(p.left) > 0 {
 		b.WriteString("\n")
-		wrap(&b, "", "left to the server:")
+		wrap(b, "", "left to the server:")
 		for _, c := range p.left {
-			wrap(&b, "  ", strings.TrimSpace(fmt.Sprintf("%s %s %s %s", c.Name, c.Type, c.DefaultKind, c.DefaultExpr)))
+			wrap(b, "  ", strings.TrimSpace(fmt.Sprintf("%s %s %s %s", c.Name, c.Type, c.DefaultKind, c.DefaultExpr)))
 		}
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
 }
 
 func addedMark(c contract.PlanColumn) string {

@@ -139,15 +139,11 @@ func (w *schemaWorld) record(at time.Time) *contract.Plan {
 		w.Fatal(err)
 	}
 	d := &desk{cfg: cfg, client: w.client, ledger: w.store}
-	t, err := d.table(w.Context())
+	p, tables, err := d.current(w.Context())
 	if err != nil {
 		w.Fatal(err)
 	}
-	p, err := d.current(t)
-	if err != nil {
-		w.Fatal(err)
-	}
-	w.insert(clickhouse.Insert{Table: ledger.TablePlans, Input: ledger.PlanBlock(ledger.PlanOf(w.name, p, cfg.Contract, t, at))})
+	w.insert(clickhouse.Insert{Table: ledger.TablePlans, Input: ledger.PlanBlock(ledger.PlanOf(w.name, p, cfg.Contract, tables[0], at))})
 	return p
 }
 
@@ -168,7 +164,7 @@ func TestSchemaShow(t *testing.T) {
 	p := w.record(schemaNow)
 	var shown shownPlan
 	w.json(&shown, "show", w.file)
-	if !shown.OnRecord || shown.Plan != p.ID().String() || len(shown.Columns) != 9 || fmt.Sprint(shown.LeftToServer) != "[note]" || !shown.Columns[3].Added {
+	if !shown.OnRecord || shown.Plan != p.ID().String() || len(shown.Tables[0].Columns) != 9 || fmt.Sprint(shown.Tables[0].LeftToServer) != "[note]" || !shown.Tables[0].Columns[3].Added {
 		t.Errorf("shown %+v", shown)
 	}
 	testenv.Exec(t, w.http, "ALTER TABLE "+w.db+".calls DROP COLUMN note, DROP COLUMN usage_cost")

@@ -112,8 +112,7 @@ func tryFile(stdin io.Reader, cfg *config.Pipeline, opts testOptions) (*testResu
 		defer func() { _ = f.Close() }() // it was only read
 		in = f
 	}
-	table := cfg.PromisedTable()
-	plan, err := contract.Compile(cfg.Contract, table, cfg.Sink.ClickHouse.Lineage, decode.Version)
+	plan, tables, err := promised(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -136,8 +135,25 @@ func tryFile(stdin io.Reader, cfg *config.Pipeline, opts testOptions) (*testResu
 		return nil, usage(fmt.Errorf("%s: %w", opts.events, err))
 	}
 	result.Empty = events.Empty
-	result.Summary = t.Summary(trial.Target{Contract: cfg.Contract, Schema: table, Cluster: cfg.Sink.ClickHouse.Cluster})
+	result.Summary = t.Summary(tables)
 	return result, nil
+}
+
+// promised is the plan for tables exactly as the contract says.
+func promised(cfg *config.Pipeline) (*contract.Plan, []trial.Target, error) {
+	var routes []contract.Route
+	var tables []trial.Target
+	for _, of := range cfg.Tables() {
+		schema := of.PromisedTable()
+		p, err := contract.Compile(of.Contract, schema, of.Sink.ClickHouse.Lineage, decode.Version)
+		if err != nil {
+			return nil, nil, err
+		}
+		routes = append(routes, contract.Route{Name: of.Route, When: of.When, Plan: p})
+		tables = append(tables, trial.Target{Contract: of.Contract, Schema: schema, Cluster: of.Sink.ClickHouse.Cluster})
+	}
+	p, err := cfg.Join(routes)
+	return p, tables, err
 }
 
 // against compares with the golden file, or writes it.

@@ -73,14 +73,23 @@ func printTrial(b *strings.Builder, s *trial.Summary) {
 		wrap(b, "  ", fmt.Sprintf("dead letters, %s: %s (%s), first %s: %s", strings.TrimSpace(d.Code+" "+d.Column), count(d.Count),
 			share(d.Count, s.Records), d.Example, d.Message))
 	}
-	for _, d := range s.Drift {
+	for i := range s.Tables {
+		printTrialTable(b, &s.Tables[i], s.Records)
+	}
+}
+
+func printTrialTable(b *strings.Builder, t *trial.Table, records int64) {
+	if t.Route != "" {
+		wrap(b, "  ", fmt.Sprintf("route %s, table %s: %s rows (%s)", t.Route, t.Table, count(t.Rows), share(t.Rows, records)))
+	}
+	for _, d := range t.Drift {
 		wrap(b, "  ", driftLine(d))
 	}
-	for _, c := range s.Changes {
+	for _, c := range t.Changes {
 		wrap(b, "  ", fmt.Sprintf("evolve would change the table for %s: %s", c.Path, c.Why))
 		b.WriteString("    " + c.SQL + "\n") // whole, to be copied
 	}
-	for _, h := range s.Held {
+	for _, h := range t.Held {
 		wrap(b, "  ", fmt.Sprintf("evolve would leave %s to the rescue column: %s", h.Path, h.Why))
 	}
 }

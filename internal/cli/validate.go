@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -44,21 +45,26 @@ type fileValidation struct {
 }
 
 type pipelineSummary struct {
-	Name     string `json:"name"`
-	Epoch    uint32 `json:"epoch"`
-	Topic    string `json:"topic"`
-	Group    string `json:"group"`
-	Table    string `json:"table"` // database.table
-	Columns  int    `json:"columns"`
-	Delivery string `json:"delivery"`
+	Name     string         `json:"name"`
+	Epoch    uint32         `json:"epoch"`
+	Topic    string         `json:"topic"`
+	Group    string         `json:"group"`
+	Tables   []tableSummary `json:"tables"`
+	Delivery string         `json:"delivery"`
+}
+
+type tableSummary struct {
+	Route   string `json:"route,omitempty"`
+	Table   string `json:"table"` // database.table
+	Columns int    `json:"columns"`
 }
 
 func summarize(p *config.Pipeline) *pipelineSummary {
-	return &pipelineSummary{
-		Name: p.Name, Epoch: uint32(p.Epoch), Topic: p.Source.Kafka.Topic, Group: p.Source.Kafka.Group,
-		Table:   p.Sink.ClickHouse.Database + "." + p.Sink.ClickHouse.Table,
-		Columns: len(p.Contract.Columns), Delivery: string(p.Delivery),
+	sum := &pipelineSummary{Name: p.Name, Epoch: uint32(p.Epoch), Topic: p.Source.Kafka.Topic, Group: p.Source.Kafka.Group, Delivery: string(p.Delivery)}
+	for _, t := range p.Tables() {
+		sum.Tables = append(sum.Tables, tableSummary{t.Route, t.Sink.ClickHouse.Database + "." + t.Sink.ClickHouse.Table, len(t.Contract.Columns)})
 	}
+	return sum
 }
 
 func validate(s Streams, o output, files []string) error {
@@ -86,8 +92,11 @@ func validate(s Streams, o output, files []string) error {
 
 func printSummary(s Streams, p *config.Pipeline) error {
 	sum := summarize(p)
-	_, err := fmt.Fprintf(s.Out, "%s: ok: %s reads %s into %s, %d columns, %s\n",
-		p.File, sum.Name, sum.Topic, sum.Table, sum.Columns, sum.Delivery)
+	var tables []string
+	for _, t := range sum.Tables {
+		tables = append(tables, fmt.Sprintf("%s, %d columns", t.Table, t.Columns))
+	}
+	_, err := fmt.Fprintf(s.Out, "%s: ok: %s reads %s into %s, %s\n", p.File, sum.Name, sum.Topic, strings.Join(tables, "; "), sum.Delivery)
 	return err
 }
 

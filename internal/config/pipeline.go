@@ -1,6 +1,8 @@
 package config
 
 import (
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/waybill-data/waybill"
@@ -73,6 +75,32 @@ func (p *Pipeline) Tables() []Table {
 		out[i] = Table{r.Name, r.When, &of}
 	}
 	return out
+}
+
+// Table is the table of a route. A pipeline of one table needs no name.
+func (p *Pipeline) Table(route string) (Table, error) {
+	var names []string
+	for _, t := range p.Tables() {
+		if t.Route == route {
+			return t, nil
+		}
+		names = append(names, t.Route)
+	}
+	switch {
+	case len(p.Routes) == 0:
+		return Table{}, fmt.Errorf("pipeline %s has no routes", p.Name)
+	case route == "":
+		return Table{}, fmt.Errorf("pipeline %s has several tables: name a route, one of %s", p.Name, strings.Join(names, ", "))
+	}
+	return Table{}, fmt.Errorf("pipeline %s has no route %s, but %s", p.Name, route, strings.Join(names, ", "))
+}
+
+// Join is the plan of a pipeline whose tables have these, in their order.
+func (p *Pipeline) Join(routes []contract.Route) (*contract.Plan, error) {
+	if len(p.Routes) == 0 {
+		return routes[0].Plan, nil
+	}
+	return contract.Join(routes, p.Unrouted)
 }
 
 // tablePath is where the file names the table.

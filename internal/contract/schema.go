@@ -1,5 +1,7 @@
 package contract
 
+import "slices"
+
 // TableSchema is a table as ClickHouse describes it now.
 type TableSchema struct {
 	Database, Table string
@@ -41,6 +43,14 @@ type Lineage struct {
 	Partition string `json:"partition"` // UInt16, UInt32 or Int32
 	Offset    string `json:"offset"`    // UInt64 or Int64
 	Epoch     string `json:"epoch"`     // UInt32; empty if the table has no such column
+}
+
+// In is the lineage columns that the table has: it may do without the epoch.
+func (l Lineage) In(t TableSchema) Lineage {
+	if !slices.ContainsFunc(t.Columns, func(c TableColumn) bool { return c.Name == l.Epoch }) {
+		l.Epoch = ""
+	}
+	return l
 }
 
 // DefaultLineage is the lineage columns' usual names.

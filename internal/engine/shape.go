@@ -8,7 +8,6 @@ import (
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/clickhouse"
-	"github.com/waybill-data/waybill/internal/config"
 	"github.com/waybill-data/waybill/internal/contract"
 	"github.com/waybill-data/waybill/internal/ledger"
 )
@@ -35,16 +34,8 @@ func (t *target) look(ctx context.Context) (*shape, error) {
 		routes = append(routes, contract.Route{Name: one.cfg.Route, When: one.cfg.When, Plan: ts.plan})
 	}
 	var err error
-	s.plan, err = planOf(t.cfg, routes)
+	s.plan, err = t.cfg.Join(routes)
 	return s, err
-}
-
-// planOf is the plan of a pipeline whose tables have these.
-func planOf(cfg *config.Pipeline, routes []contract.Route) (*contract.Plan, error) {
-	if len(cfg.Routes) == 0 {
-		return routes[0].Plan, nil
-	}
-	return contract.Join(routes, cfg.Unrouted)
 }
 
 // adopt makes s what batches are gathered under from now on. Its plan is put on record first.

@@ -60,7 +60,7 @@ func Look(ctx context.Context, cfg *config.Pipeline, log *slog.Logger) (*Survey,
 		routes = append(routes, contract.Route{Name: of.Route, When: of.When, Plan: one.Plan})
 	}
 	if !slices.ContainsFunc(routes, func(r contract.Route) bool { return r.Plan == nil }) {
-		if s.Plan, err = planOf(cfg, routes); err != nil {
+		if s.Plan, err = cfg.Join(routes); err != nil {
 			return nil, err
 		}
 	}
@@ -151,10 +151,10 @@ func (t *target) surveyRecord(ctx context.Context, s *Survey) error {
 	if err != nil {
 		return s.refuse(err)
 	}
-	last, found := ledger.LastPlan(plans)
-	if !found {
+	if plans = ledger.OwnPlans(plans); len(plans) == 0 {
 		return nil
 	}
+	last := plans[len(plans)-1]
 	if s.InUse, err = contract.ParsePlan([]byte(last.Text)); err != nil {
 		t.note("plan_unknown", "plan %s, which is on record last, cannot be compared: %v", last.ID, err)
 	}

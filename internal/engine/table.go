@@ -102,17 +102,13 @@ func (t *table) rowPolicies(ctx context.Context) ([]waybill.Finding, error) {
 
 // epochColumn: a table may do without the epoch column as long as there is only one epoch.
 func (t *table) epochColumn(schema contract.TableSchema) error {
-	for _, c := range schema.Columns {
-		if c.Name == t.lineage.Epoch {
-			return nil
-		}
-	}
-	if t.cfg.Epoch > 0 {
+	has := t.lineage.In(schema)
+	if has.Epoch == "" && t.cfg.Epoch > 0 {
 		return &waybill.Error{Op: "preflight", Pipeline: t.cfg.Name, Class: waybill.ClassConfig,
 			Err:  fmt.Errorf("epoch is %d, but table %s has no column %s to tell its rows from those of earlier epochs", t.cfg.Epoch, t.name(), t.lineage.Epoch),
 			Hint: fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s UInt32 DEFAULT 0, then drop and add the projection %s with it", t.name(), t.lineage.Epoch, clickhouse.ProjectionName)}
 	}
-	t.lineage.Epoch = ""
+	t.lineage = has
 	return nil
 }
 

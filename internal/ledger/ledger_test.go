@@ -372,7 +372,7 @@ func TestRollUp_KeepsTheAccount(t *testing.T) {
 	if n := w.value("SELECT (count(), sum(batches), sum(read), sum(checksum), sum(rescued), sum(redacted)) FROM " + w.s.db + ".ledger WHERE first < 4000000"); n != "(8,8000,8000000,8000000,8000,12000)" {
 		t.Errorf("(rows, batches, read, checksum, rescued, redacted) after the roll-up %s", n)
 	}
-	if n := w.value("SELECT mapSort(sumMap(routed)) FROM " + w.s.db + ".ledger WHERE first < 4000000"); n != "{'ai.t':2400000,'ai.u0':800000,'ai.u1':800000}" {
+	if n := w.value("SELECT mapSort(sumMap(routed)) FROM " + w.s.db + ".ledger WHERE first < 4000000"); n != "{'ai.t':6400000,'ai.u0':800000,'ai.u1':800000}" {
 		t.Errorf("rows by table after the roll-up %s", n)
 	}
 	present, err := w.s.Present(t.Context(), "p", 1, spans)

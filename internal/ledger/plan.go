@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -61,9 +62,9 @@ func PlanBlock(p Plan) proto.Input {
 	}
 }
 
-// LastPlan is the last of a pipeline's plans, in the order of Plans, that it wrote rows under: not one that is on record as a route
-// of another. A plan that cannot be read any more is of no routes.
-func LastPlan(plans []Plan) (last Plan, found bool) {
+// OwnPlans are those of a pipeline's plans that are not on record as a route of another alone. A plan that cannot be read any more
+// has no routes.
+func OwnPlans(plans []Plan) []Plan {
 	routes := map[waybill.PlanID]bool{}
 	for _, p := range plans {
 		if plan, err := contract.ParsePlan([]byte(p.Text)); err == nil && plan.Routed() {
@@ -72,12 +73,7 @@ func LastPlan(plans []Plan) (last Plan, found bool) {
 			}
 		}
 	}
-	for i := len(plans) - 1; i >= 0; i-- {
-		if !routes[plans[i].ID] {
-			return plans[i], true
-		}
-	}
-	return Plan{}, false
+	return slices.DeleteFunc(slices.Clone(plans), func(p Plan) bool { return routes[p.ID] })
 }
 
 // Plan is a plan on record, as a pipeline first put it there; an empty pipeline means any. found is false if there is none.

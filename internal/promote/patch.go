@@ -54,16 +54,20 @@ func jsonQuoted(s string) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// Patch adds the column to the contract in a pipeline file's text, and changes nothing else of it: comments and layout stay. An error
-// means that a person must add the line; it says which.
-func Patch(file string, text []byte, c contract.Column, getenv func(string) (string, bool)) ([]byte, error) {
+// Patch adds the column to the contract in a pipeline file's text, of a route if it is not empty, and changes nothing else of it:
+// comments and layout stay. An error means that a person must add the line; it says which.
+func Patch(file string, text []byte, route string, c contract.Column, getenv func(string) (string, bool)) ([]byte, error) {
 	refuse := func(err error) ([]byte, error) {
+		of := "contract.columns"
+		if route != "" {
+			of += " of route " + route
+		}
 		return nil, &waybill.Error{
 			Op: "promote.patch", Class: waybill.ClassConfig, Err: fmt.Errorf("%s: %w", file, err),
-			Hint: "add this line under contract.columns by hand, and run it again: " + Line(c),
+			Hint: "add this line under " + of + " by hand, and run it again: " + Line(c),
 		}
 	}
-	columns, err := columnsNode(text)
+	columns, err := columnsNode(text, route)
 	if err != nil {
 		return refuse(err)
 	}
@@ -71,14 +75,14 @@ func Patch(file string, text []byte, c contract.Column, getenv func(string) (str
 	if err != nil {
 		return refuse(err)
 	}
-	if err := onlyAdds(file, text, out, c, getenv); err != nil {
+	if err := onlyAdds(file, text, out, route, c, getenv); err != nil {
 		return refuse(err)
 	}
 	return out, nil
 }
 
-// columnsNode finds contract.columns.
-func columnsNode(text []byte) (*ast.MappingNode, error) {
+// columnsNode finds contract.columns, of a route if it is not empty.
+func columnsNode(text []byte, route string) (*ast.MappingNode, error) {
 	f, err := parser.ParseBytes(text, 0)
 	if err != nil {
 		return nil, err
@@ -86,23 +90,52 @@ func columnsNode(text []byte) (*ast.MappingNode, error) {
 	if len(f.Docs) == 0 {
 		return nil, errors.New("the file is empty")
 	}
-	node := f.Docs[0].Body
+	node := ast.Node(f.Docs[0].Body)
+	if route != "" {
+		if node, err = routeNode(node, route); err != nil {
+			return nil, err
+		}
+	}
 	for _, key := range []string{"contract", "columns"} {
-		m, ok := node.(*ast.MappingNode)
-		if !ok {
-			return nil, fmt.Errorf("%s is not where it is looked for", key)
+		if node, err = member(node, key); err != nil {
+			return nil, err
 		}
-		i := slices.IndexFunc(m.Values, func(v *ast.MappingValueNode) bool { return v.Key.String() == key })
-		if i < 0 {
-			return nil, fmt.Errorf("there is no %s", key)
-		}
-		node = m.Values[i].Value
 	}
 	m, ok := node.(*ast.MappingNode)
 	if !ok || len(m.Values) == 0 {
 		return nil, errors.New("contract.columns is not a list of columns as one writes it")
 	}
 	return m, nil
+}
+
+// routeNode finds a route.
+func routeNode(node ast.Node, name string) (ast.Node, error) {
+	node, err := member(node, "routes")
+	if err != nil {
+		return nil, err
+	}
+	list, ok := node.(*ast.SequenceNode)
+	if !ok {
+		return nil, errors.New("routes is not a list")
+	}
+	for _, route := range list.Values {
+		if is, err := member(route, "name"); err == nil && is.GetToken().Value == name {
+			return route, nil
+		}
+	}
+	return nil, fmt.Errorf("there is no route %s", name)
+}
+
+func member(node ast.Node, key string) (ast.Node, error) {
+	m, ok := node.(*ast.MappingNode)
+	if !ok {
+		return nil, fmt.Errorf("%s is not where it is looked for", key)
+	}
+	i := slices.IndexFunc(m.Values, func(v *ast.MappingValueNode) bool { return v.Key.String() == key })
+	if i < 0 {
+		return nil, fmt.Errorf("there is no %s", key)
+	}
+	return m.Values[i].Value, nil
 }
 
 func insert(text []byte, columns *ast.MappingNode, line string) ([]byte, error) {
@@ -167,7 +200,7 @@ func offset(text []byte, line, col int) (int, error) {
 }
 
 // onlyAdds compares what the file said with what it says now.
-func onlyAdds(file string, before, after []byte, c contract.Column, getenv func(string) (string, bool)) error {
+func onlyAdds(file string, before, after []byte, route string, c contract.Column, getenv func(string) (string, bool)) error {
 	was, err := config.Parse(file, before, getenv)
 	if err != nil {
 		return err
@@ -176,15 +209,23 @@ func onlyAdds(file string, before, after []byte, c contract.Column, getenv func(
 	if err != nil {
 		return fmt.Errorf("with the line added it cannot be read: %w", err)
 	}
-	added := is.Contract
+	old, err := was.Table(route)
+	if err != nil {
+		return err
+	}
+	now, err := is.Table(route)
+	if err != nil {
+		return err
+	}
+	added := now.Contract
 	n := len(added.Columns)
-	if n != len(was.Contract.Columns)+1 {
+	if n != len(old.Contract.Columns)+1 {
 		return errors.New("the line did not add one column")
 	}
 	last := added.Columns[n-1]
 	added.Columns = unplaced(added.Columns[:n-1])
 	last.Line, last.Col, c.Line, c.Col, c.Added = 0, 0, 0, 0, false
-	want := was.Contract
+	want := old.Contract
 	want.Columns = unplaced(want.Columns)
 	if !reflect.DeepEqual(last, c) || !reflect.DeepEqual(added.Columns, want.Columns) {
 		return errors.New("the line did not add the column as it is meant")

@@ -48,7 +48,7 @@ func TestPatch_AddsOneLineAndLeavesTheRest(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := Patch("f", []byte(head+tt.before), cost, env)
+			got, err := Patch("f", []byte(head+tt.before), "", cost, env)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -61,7 +61,7 @@ func TestPatch_AddsOneLineAndLeavesTheRest(t *testing.T) {
 
 func TestPatch_QuotesWhatNeedsIt(t *testing.T) {
 	c := contract.Column{Name: "no", Type: "Nullable(DateTime64(3, 'UTC'))", From: "a.`b c`", As: "", Format: "unix_ms"}
-	got, err := Patch("f", []byte(head+"contract:\n  columns:\n    a: {type: String}\n"), c, env)
+	got, err := Patch("f", []byte(head+"contract:\n  columns:\n    a: {type: String}\n"), "", c, env)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func TestPatch_RefusesWithTheLineToAdd(t *testing.T) {
 		"not a good file":  "contract:\n  columns:\n    a: {typ: String}\n",
 		"another document": "contract: {columns: {a: {type: String}}}\n---\nx: 1\n",
 	} {
-		_, err := Patch("f", []byte(head+text), cost, env)
+		_, err := Patch("f", []byte(head+text), "", cost, env)
 		if waybill.ClassOf(err) != waybill.ClassConfig || !strings.Contains(err.Error(), Line(cost)) {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -49,7 +49,7 @@ type Job struct {
 	NoFill        bool
 
 	deps   Deps
-	cfg    *config.Pipeline
+	cfg    config.Table
 	table  contract.TableSchema // with the column
 	old    *contract.Plan
 	change contract.Change
@@ -58,7 +58,7 @@ type Job struct {
 
 // Prepare looks at the table, the file and the values, and says what is to be done. What cannot be done is an error with its
 // reason.
-func Prepare(ctx context.Context, deps Deps, cfg *config.Pipeline, text string, o Options) (*Job, error) {
+func Prepare(ctx context.Context, deps Deps, cfg config.Table, text string, o Options) (*Job, error) {
 	if deps.Page <= 0 {
 		deps.Page = DefaultPage
 	}
@@ -101,10 +101,7 @@ func (j *Job) look(ctx context.Context) (clickhouse.TableInfo, error) {
 	if err != nil {
 		return info, err
 	}
-	l := c.Lineage
-	if !slices.ContainsFunc(t.Columns, func(c contract.TableColumn) bool { return c.Name == l.Epoch }) {
-		l.Epoch = ""
-	}
+	l := c.Lineage.In(t)
 	j.table, j.source = t, source{client: j.deps.Client, table: t, lineage: l}
 	j.old, err = contract.Compile(j.cfg.Contract, t, l, json.Version)
 	return info, err
@@ -201,7 +198,7 @@ func (j *Job) plan() error {
 		if j.Before, err = os.ReadFile(j.cfg.File); err != nil {
 			return err
 		}
-		if j.After, err = Patch(j.cfg.File, j.Before, j.Column, j.deps.Getenv); err != nil {
+		if j.After, err = Patch(j.cfg.File, j.Before, j.cfg.Route, j.Column, j.deps.Getenv); err != nil {
 			return err
 		}
 		c.Columns = append(slices.Clone(c.Columns), j.Column)

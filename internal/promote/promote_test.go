@@ -65,7 +65,7 @@ func (w *world) prepare() *Job {
 	if err != nil {
 		w.Fatal(err)
 	}
-	j, err := Prepare(w.Context(), w.deps, cfg, "n", Options{})
+	j, err := Prepare(w.Context(), w.deps, cfg.Tables()[0], "n", Options{})
 	if err != nil {
 		w.Fatal(err)
 	}
