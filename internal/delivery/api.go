@@ -104,6 +104,9 @@ type (
 	SendAnswered struct {
 		Op     Op
 		Answer Answer
+		// Landed are the rows that have, of a Send to several tables that did not land as a whole. Where nothing is read back they
+		// are not sent again.
+		Landed RowSet
 		Err    error // the server's words, unless Landed or Deduplicated
 	}
 	// Claimed answers Claim with every refusal on record for the batch.

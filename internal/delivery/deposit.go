@@ -325,6 +325,10 @@ func (m *Machine) token(w *work, store waybill.Store, k int) waybill.Token {
 func (m *Machine) sent(w *work, p *piece, rows RowSet, e SendAnswered) {
 	d := w.deposit
 	answer := e.Answer
+	whole := rows.Equal(p.rows)
+	if m.cfg.Mode == AtLeastOnce {
+		p.rows = p.rows.Minus(e.Landed)
+	}
 	switch {
 	case answer == Deduplicated && m.mutant(MutantTrustDeduplicated):
 		answer = Landed
@@ -355,7 +359,7 @@ func (m *Machine) sent(w *work, p *piece, rows RowSet, e SendAnswered) {
 		d.doubt = true
 		p.hopeless = p.hopeless || p.heal
 		// Of a request with more rows than are left, another row may be to blame.
-		p.heal, p.sent, p.refused = false, p.sent.Union(rows), rows.Equal(p.rows)
+		p.heal, p.sent, p.refused = false, p.sent.Union(rows), whole
 		if d.refusesSingly(p) {
 			d.attempt = 0
 		}

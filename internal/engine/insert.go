@@ -84,38 +84,23 @@ func (t *target) irretrievable(e delivery.Send) error {
 
 // sendAll sends what a Send asks for, tables side by side, and sums up what came of it: for delivery they are one store, of which
 // the rows of one request are as good as those of another. clean: nobody holds on to the blocks.
-func (l *life) sendAll(e delivery.Send, reqs []request) (answer delivery.Answer, err error, clean bool) {
-	answers, errs := make([]delivery.Answer, len(reqs)), make([]error, len(reqs))
-	cleans := make([]bool, len(reqs))
+func (l *life) sendAll(e delivery.Send, reqs []request) (ev delivery.SendAnswered, clean bool) {
+	answers, errs, cleans := make([]delivery.Answer, len(reqs)), make([]error, len(reqs)), make([]bool, len(reqs))
 	var wg sync.WaitGroup
 	for i := range reqs {
 		wg.Go(func() { answers[i], errs[i], cleans[i] = l.sendOne(e, &reqs[i]) })
 	}
 	wg.Wait()
-	for _, one := range errs {
-		if one != nil {
-			err = one
-			break
+	ev = delivery.SendAnswered{Op: e.Op, Answer: delivery.Together(answers), Landed: delivery.RowSet{}}
+	for i, a := range answers {
+		if ev.Err == nil {
+			ev.Err = errs[i]
+		}
+		if a == delivery.Landed {
+			ev.Landed = ev.Landed.Union(reqs[i].rows)
 		}
 	}
-	return together(answers), err, !slices.Contains(cleans, false)
-}
-
-// together is the answer to requests that were sent side by side, under tokens with the same number in their chains. It says no
-// more than is known of each: Landed and Deduplicated, that all of them were; Refused, that all were answered, and one so; and
-// NotSent, that none was.
-func together(answers []delivery.Answer) delivery.Answer {
-	have := func(a delivery.Answer) bool { return slices.Contains(answers, a) }
-	for _, a := range []delivery.Answer{delivery.Impossible, delivery.NoAnswer, delivery.NotSent, delivery.Refused, delivery.Deduplicated} {
-		switch {
-		case !have(a):
-		case a == delivery.NotSent && slices.ContainsFunc(answers, func(o delivery.Answer) bool { return o != a }):
-			return delivery.NoAnswer
-		default:
-			return a
-		}
-	}
-	return delivery.Landed
+	return ev, !slices.Contains(cleans, false)
 }
 
 func (l *life) sendOne(e delivery.Send, r *request) (answer delivery.Answer, err error, clean bool) {

@@ -141,7 +141,7 @@ func commitError(err error) error {
 
 func (l *life) send(e delivery.Send) {
 	d, alive := l.dataOf(e.Work)
-	clean := true // the block, see blocks
+	clean := true // the blocks, see blocks
 	defer func() { l.doneWith(d, clean) }()
 	if !alive {
 		return // dropped meanwhile; nobody waits for the answer
@@ -162,27 +162,27 @@ func (l *life) send(e delivery.Send) {
 	}
 	before, after := hits(e.Store)
 	failpoint.Hit(before)
-	answer, err, landed := l.sendAll(e, reqs)
-	clean = landed
-	if answer != delivery.NotSent {
+	var ev delivery.SendAnswered
+	ev, clean = l.sendAll(e, reqs)
+	if ev.Answer != delivery.NotSent {
 		failpoint.Hit(after)
 	}
-	if answer == delivery.Impossible && e.Store == waybill.StoreTarget && l.outdatedSince(shape) {
-		answer = delivery.NoAnswer // it was made for tables that are no longer so
+	if ev.Answer == delivery.Impossible && e.Store == waybill.StoreTarget && l.outdatedSince(shape) {
+		ev.Answer = delivery.NoAnswer // it was made for tables that are no longer so
 	}
-	if err != nil {
-		l.batchTrouble(e.Work, err, e.Attempt)
-	} else if answer != delivery.NotSent {
+	if ev.Err != nil {
+		l.batchTrouble(e.Work, ev.Err, e.Attempt)
+	} else if ev.Answer != delivery.NotSent {
 		l.p.cleared(aboutBatch(e.Work))
 	}
-	switch answer {
+	switch ev.Answer {
 	case delivery.NotSent:
 	case delivery.Landed:
 		count(e.Rows)
 	default:
 		l.doubt(e.Work, count)
 	}
-	l.step(delivery.SendAnswered{Op: e.Op, Answer: answer, Err: err})
+	l.step(ev)
 }
 
 func hits(s waybill.Store) (before, after failpoint.Name) {

@@ -10,10 +10,21 @@ import (
 	"github.com/waybill-data/waybill/internal/sim/chmodel"
 )
 
+// sending is a Send that is being carried out: an INSERT for each table that it has rows of.
+type sending struct {
+	left    int // that are not answered
+	answers []delivery.Answer
+	landed  delivery.RowSet
+	err     error
+}
+
 // request is an INSERT from the moment it leaves the worker to the moment the server is done with it.
 type request struct {
 	from  *proc
+	of    *sending
 	send  delivery.Send
+	table string
+	token string
 	rows  []chmodel.Row
 	o     chmodel.InsertOptions
 	in    *chmodel.Insert
@@ -36,9 +47,31 @@ func (p *proc) send(e delivery.Send) {
 		w.fail("%s: batch %s: asked to send rows of %s whose records are not at hand: %s", p.name, e.Batch.ID.Short(), e.Store, e.Rows)
 		return
 	}
-	r := &request{from: p, send: e, rows: rows, o: w.options()}
-	p.after(w.gap(), func() { p.dispatch(r) })
+	of := &sending{landed: delivery.RowSet{}}
+	for i, table := range w.tablesOf(e.Store) {
+		part := rows
+		if e.Store == waybill.StoreTarget && len(w.targets) > 1 {
+			part = slices.DeleteFunc(slices.Clone(rows), func(r chmodel.Row) bool { return w.route(r.Content) != i })
+		}
+		if len(part) == 0 && len(rows) > 0 {
+			continue
+		}
+		r := &request{from: p, of: of, send: e, table: table, token: tokenIn(e.Token, table), rows: part, o: w.options()}
+		of.left++
+		p.after(w.gap(), func() { p.dispatch(r) })
+	}
 	p.point("decided " + string(e.Store))
+}
+
+func rowsOf(rows []chmodel.Row) delivery.RowSet {
+	out := delivery.RowSet{}
+	for _, r := range rows {
+		tp := partitionOf(r.Partition)
+		set := out[tp]
+		set.Add(r.Offset)
+		out[tp] = set
+	}
+	return out
 }
 
 // works reports whether the machine still has this work.
@@ -111,7 +144,7 @@ func (w *world) arrive(r *request) {
 		w.end(r, true)
 		return
 	}
-	table, token := tableOf[r.send.Store], string(r.send.Token)
+	table, token := r.table, r.token
 	if r.from.strikes(RefuseInsert, r.send.Store, r.send.Batch) {
 		w.ch.RefuseNext(table, chmodel.CodeTooManyParts, "too many parts")
 	}
@@ -130,9 +163,9 @@ func (w *world) slice(r *request) {
 		w.end(r, false)
 		return
 	}
-	before, swallows := w.ch.Commits(), w.ch.Swallows(tableOf[r.send.Store])
+	before, swallows := w.ch.Commits(), w.ch.Swallows(r.table)
 	done := r.in.Step(w.now)
-	if w.ch.Swallows(tableOf[r.send.Store]) < swallows {
+	if w.ch.Swallows(r.table) < swallows {
 		w.hit(&armed{Fault: Fault{Kind: Swallow, Partition: -1, Store: r.send.Store}}, r.from.asking(r.send.Batch, stageOf[r.send.Store]))
 	}
 	w.touch(r)
@@ -157,11 +190,11 @@ func (w *world) slowInserts(r *request) bool {
 
 // touch notes which tokens an insert may have planted by now.
 func (w *world) touch(r *request) {
-	for _, table := range []string{tableOf[r.send.Store], tableView} {
-		if table == tableView && (!w.opt.views || r.send.Store != waybill.StoreTarget) {
+	for _, table := range []string{r.table, tableView} {
+		if table == tableView && (!w.opt.views || r.table != tableTarget) {
 			continue
 		}
-		key := table + " " + string(r.send.Token)
+		key := table + " " + r.token
 		t := w.tokens[key]
 		if t == nil {
 			t = &tokenState{first: w.now}
@@ -216,6 +249,22 @@ func (p *proc) insertAnswered(r *request, a delivery.Answer, err error) {
 	if a == delivery.NoAnswer {
 		p.w.faulty = true // slow enough to be given up counts as a fault
 	}
-	p.step(delivery.SendAnswered{Op: r.send.Op, Answer: a, Err: err})
+	of := r.of
+	of.left--
+	of.answers = append(of.answers, a)
+	if err != nil {
+		of.err = err
+	}
+	if a == delivery.Landed {
+		of.landed = of.landed.Union(rowsOf(r.rows))
+	}
+	if of.left > 0 {
+		return
+	}
+	a = delivery.Together(of.answers)
+	if p.w.mutant == MutantOneAnswerForAll {
+		a = of.answers[0]
+	}
+	p.step(delivery.SendAnswered{Op: r.send.Op, Answer: a, Landed: of.landed, Err: of.err})
 	p.point("answered " + string(r.send.Store))
 }

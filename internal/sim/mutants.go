@@ -17,9 +17,11 @@ const (
 	MutantNoLease delivery.Mutant = "no-lease-no-deadline"
 	// MutantTwoBlocks lets the server cut the block in two under one token.
 	MutantTwoBlocks delivery.Mutant = "two-blocks-under-one-token"
+	// MutantOneAnswerForAll takes the first answer of several tables for that of all.
+	MutantOneAnswerForAll delivery.Mutant = "one-answer-for-all-tables"
 )
 
-var performerMutants = []delivery.Mutant{MutantLaggingReadBack, MutantLedgerByNow, MutantNoLease, MutantTwoBlocks}
+var performerMutants = []delivery.Mutant{MutantLaggingReadBack, MutantLedgerByNow, MutantNoLease, MutantTwoBlocks, MutantOneAnswerForAll}
 
 // Control is a negative control: a mutant, and the faults and the shape of the pipeline under which it
 // does harm. The real rules stay clean under the same.
@@ -50,10 +52,13 @@ func Controls() []Control {
 		{MutantLedgerByNow, Mix{script: lateLedger}},
 		{MutantNoLease, Mix{script: zombieAndEviction}},
 		{MutantTwoBlocks, Mix{script: slowAndMove, shape: wide}},
+		{MutantOneAnswerForAll, Mix{Kinds: []FaultKind{DropInsertReply, DropInsertRequest, DelayInsert, Move}, shape: routed}},
 	}
 }
 
 func wide(l *layout) { l.workers, l.partitions, l.tablePartitions, l.inFlight = 2, 4, 3, 4 }
+
+func routed(l *layout) { l.tables = 3 }
 
 func deep(l *layout) { l.inFlight, l.poison = 4, 4 }
 

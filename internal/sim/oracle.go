@@ -18,7 +18,7 @@ type place struct {
 
 // judge compares what the tables hold with what was produced, and fails the run for every difference.
 func (w *world) judge() {
-	o := oracle{w: w, target: w.count(tableTarget), dead: w.count(tableDead), ledger: w.count(tableLedger), lost: map[place]bool{}}
+	o := oracle{w: w, target: w.count(w.targets...), viewed: w.count(tableTarget), dead: w.count(tableDead), ledger: w.count(tableLedger), lost: map[place]bool{}}
 	if w.opt.views {
 		o.view = w.count(tableView)
 	}
@@ -29,7 +29,10 @@ func (w *world) judge() {
 			o.records(life, n)
 		}
 	}
-	o.strangers(tableTarget)
+	for i, table := range w.targets {
+		o.strangers(table)
+		o.routed(i, table)
+	}
 	o.strangers(tableDead)
 	if w.opt.mode == delivery.ExactlyOnce {
 		o.committed()
@@ -40,15 +43,27 @@ func (w *world) judge() {
 type oracle struct {
 	w                          *world
 	target, dead, ledger, view map[place]int
+	viewed                     map[place]int  // of target, what the view should hold
 	lost                       map[place]bool // covered by a span of the ledger that counts losses
 }
 
-func (w *world) count(table string) map[place]int {
+func (w *world) count(tables ...string) map[place]int {
 	out := map[place]int{}
-	for _, r := range w.ch.Rows(table) {
-		out[place{waybill.Epoch(r.Epoch), r.Partition, r.Offset}]++
+	for _, table := range tables {
+		for _, r := range w.ch.Rows(table) {
+			out[place{waybill.Epoch(r.Epoch), r.Partition, r.Offset}]++
+		}
 	}
 	return out
+}
+
+// routed: each table holds what is routed to it.
+func (o *oracle) routed(i int, table string) {
+	for _, r := range o.w.ch.Rows(table) {
+		if o.w.route(r.Content) != i {
+			o.w.fail("%s holds partition %d epoch %d offset %d, which is routed to another table", table, r.Partition, r.Epoch, r.Offset)
+		}
+	}
 }
 
 // ledgerRows: once per key.
@@ -184,7 +199,7 @@ func (o *oracle) records(life int, n int32) {
 			w.fail("partition %d epoch %d offset %d (%s, removed=%v): %d in target, %d in dead letters", n, epoch, off, f.kind, f.removed, target, dead)
 		}
 		if o.view != nil && !(o.over(life) && int64(off) >= w.tip(n, epoch)) {
-			o.inView(p, target)
+			o.inView(p, min(target, o.viewed[p]))
 		}
 	}
 }

@@ -270,7 +270,7 @@ func (p *proc) readBack(e delivery.ReadBack) {
 		return
 	}
 	for tp, s := range e.Spans {
-		found := p.present(tableOf[e.Store], tp.Partition, e.Batch.Epoch, s.First, s.Next)
+		found := p.present(w.tablesOf(e.Store), tp.Partition, e.Batch.Epoch, s.First, s.Next)
 		if !found.Empty() {
 			ev.Present[tp] = found
 		}
@@ -279,11 +279,15 @@ func (p *proc) readBack(e delivery.ReadBack) {
 }
 
 // present is the linearizable read, unless a mutant makes it lag behind.
-func (p *proc) present(table string, n int32, epoch waybill.Epoch, first, next int64) waybill.OffsetSet {
-	if p.w.mutant == MutantLaggingReadBack {
-		return p.w.ch.PresentLagged(table, topic, n, uint32(epoch), first, next, p.w.lagged()).Set()
+func (p *proc) present(tables []string, n int32, epoch waybill.Epoch, first, next int64) (out waybill.OffsetSet) {
+	for _, table := range tables {
+		if p.w.mutant == MutantLaggingReadBack {
+			out = out.Union(p.w.ch.PresentLagged(table, topic, n, uint32(epoch), first, next, p.w.lagged()).Set())
+			continue
+		}
+		out = out.Union(p.w.ch.Present(table, topic, n, uint32(epoch), first, next).Set())
 	}
-	return p.w.ch.Present(table, topic, n, uint32(epoch), first, next).Set()
+	return out
 }
 
 func (p *proc) checkTail(e delivery.CheckTail) {
@@ -292,7 +296,7 @@ func (p *proc) checkTail(e delivery.CheckTail) {
 		return
 	}
 	n := e.Part.Partition
-	set := p.present(tableTarget, n, p.epoch, e.From, math.MaxInt64).Union(p.present(tableDead, n, p.epoch, e.From, math.MaxInt64))
+	set := p.present(append([]string{tableDead}, p.w.targets...), n, p.epoch, e.From, math.MaxInt64)
 	p.answer("checked", delivery.TailChecked{Op: e.Op, Present: set})
 }
 
@@ -352,17 +356,19 @@ func (p *proc) probe(e delivery.Probe) {
 // can before a send that follows this answer has come and gone.
 func (p *proc) proveWindow(e delivery.ProveWindow) {
 	w := p.w
-	token := string(waybill.ChainToken(pipelineName, clusterName, e.Batch.ID, e.Batch.Epoch, tableTarget, 0))
-	inside := true
-	for _, table := range []string{tableTarget, tableView} {
-		t := w.tokens[table+" "+token]
+	token := waybill.ChainToken(pipelineName, clusterName, e.Batch.ID, e.Batch.Epoch, tableTarget, 0)
+	inside, planted := true, false
+	for _, table := range append([]string{tableView}, w.targets...) {
+		t := w.tokens[table+" "+tokenIn(token, table)]
 		switch {
-		case t == nil:
-			inside = inside && table == tableView // planted nowhere yet: nothing to forget
+		case t == nil: // planted nowhere yet: nothing to forget
 		case t.evicted || w.now-t.first > tokenAge-2*stragglers:
 			inside = false
+		default:
+			planted = planted || table != tableView
 		}
 	}
+	inside = inside && planted
 	p.answer("window", delivery.WindowProved{Op: e.Op, Inside: inside})
 }
 

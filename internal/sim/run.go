@@ -19,6 +19,8 @@ type Options struct {
 	Mutant delivery.Mutant
 	// AtLeastOnce runs that mode; without it the seed decides, with Mutant it is exactly-once.
 	AtLeastOnce bool
+	// Routed gives the pipeline two or three tables.
+	Routed bool
 	// Transcript keeps a line for everything that happens.
 	Transcript bool
 }
@@ -48,6 +50,9 @@ func Run(seed uint64, o Options) Result {
 		l.mode = delivery.AtLeastOnce
 	case o.Mutant != "" || o.Mix.Kinds != nil || o.Mix.script != nil:
 		l.mode = delivery.ExactlyOnce
+	}
+	if o.Routed {
+		l.tables = 2 + int(seed%2)
 	}
 	if o.Mix.shape != nil {
 		o.Mix.shape(&l)

@@ -60,6 +60,20 @@ func TestSeeds_AtLeastOnceLosesNothing(t *testing.T) {
 	}
 }
 
+// A pipeline of several tables keeps the laws for each of them.
+func TestSeeds_RoutedToSeveralTables(t *testing.T) {
+	t.Parallel()
+	for seed := range seeds(150, 500) {
+		for _, alo := range []bool{false, seed%10 == 0} {
+			if r := sim.Run(seed, sim.Options{Routed: true, AtLeastOnce: alo}); r.Failed() {
+				t.Error("with -routed:")
+				report(t, r)
+				return
+			}
+		}
+	}
+}
+
 // A seed replays exactly, faults and transcript.
 func TestRun_ReplaysExactly(t *testing.T) {
 	t.Parallel()

@@ -156,7 +156,7 @@ func (w *world) strike(f *armed, p *proc) {
 		w.broker.Rebalance(w.now)
 	case Swallow:
 		f.struck = true // the matrix counts it when it is consumed
-		w.ch.SwallowNext(tableOf[f.Store], int(n), false)
+		w.ch.SwallowNext(w.tableFor(f), int(n), false)
 	case Evict:
 		w.evict(f)
 	case KillServer:
@@ -205,9 +205,9 @@ func (w *world) pause(f *armed, p *proc) {
 // evict forgets what is old enough, and never a token that a request on its way carries: the window is
 // sized so (rule 15).
 func (w *world) evict(f *armed) {
-	table := tableOf[f.Store]
+	table, name := w.tableFor(f), tableOf[f.Store]
 	if f.Store == storeView {
-		table = tableView
+		table, name = tableView, tableView
 	}
 	evicted := map[string]bool{}
 	for _, key := range sortedKeys(w.tokens) {
@@ -226,7 +226,7 @@ func (w *world) evict(f *armed) {
 	}
 	var works []delivery.WorkStatus
 	for _, s := range w.worksIn(-1) {
-		if evicted[string(waybill.ChainToken(pipelineName, clusterName, s.Batch.ID, s.Batch.Epoch, table, 0))] {
+		if evicted[tokenIn(waybill.ChainToken(pipelineName, clusterName, s.Batch.ID, s.Batch.Epoch, name, 0), table)] {
 			works = append(works, s)
 		}
 	}
@@ -235,7 +235,7 @@ func (w *world) evict(f *armed) {
 
 func (w *world) carried(token string) bool {
 	for _, r := range w.inserts {
-		if string(r.send.Token) == token && w.mutant != MutantNoLease {
+		if r.token == token && w.mutant != MutantNoLease {
 			return true
 		}
 	}

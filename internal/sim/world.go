@@ -5,6 +5,8 @@ import (
 	"hash"
 	"hash/fnv"
 	"math/rand/v2"
+	"strconv"
+	"strings"
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/delivery"
@@ -56,6 +58,7 @@ type layout struct {
 	mode            delivery.Mode
 	producing       int64 // ms: until then records are produced
 	kind            chmodel.Kind
+	tables          int // that records are routed to; 0 is one
 }
 
 // world is one run.
@@ -70,6 +73,8 @@ type world struct {
 	broker *groupmodel.Broker
 	ch     *chmodel.Server
 	truth  truth
+	// targets are the tables that records are routed to. The view is on the first.
+	targets []string
 
 	procs  []*proc // by worker; the current life of each
 	lives  int
@@ -126,7 +131,14 @@ func newWorld(seed uint64, opt layout, mutant delivery.Mutant, verbose bool) *wo
 	}
 	w.truth.logs = []map[int32][]fact{{}}
 	w.truth.epoch = []waybill.Epoch{1}
-	w.ch.AddTable(tableTarget, chmodel.TableOptions{Kind: opt.kind, Window: 100_000, PoisonRefused: true})
+	for i := range max(1, opt.tables) {
+		name := tableTarget
+		if i > 0 {
+			name += strconv.Itoa(i)
+		}
+		w.targets = append(w.targets, name)
+		w.ch.AddTable(name, chmodel.TableOptions{Kind: opt.kind, Window: 100_000, PoisonRefused: true})
+	}
 	w.ch.AddTable(tableDead, chmodel.TableOptions{Kind: opt.kind, Window: 100_000})
 	w.ch.AddTable(tableLedger, chmodel.TableOptions{Kind: opt.kind, Window: 100_000})
 	if opt.views {
@@ -137,6 +149,33 @@ func newWorld(seed uint64, opt layout, mutant delivery.Mutant, verbose bool) *wo
 		w.broker.Trace, w.ch.Trace = w.line, w.line
 	}
 	return w
+}
+
+// route is the table that a record goes to.
+func (w *world) route(value uint64) int { return int(value>>9) % len(w.targets) } //nolint:gosec // 55 bits
+
+// tableFor is the table that a fault of a store is about.
+func (w *world) tableFor(f *armed) string {
+	if f.Store == waybill.StoreTarget {
+		return w.targets[f.At%int64(len(w.targets))]
+	}
+	return tableOf[f.Store]
+}
+
+// tablesOf are the tables that make up a store.
+func (w *world) tablesOf(s waybill.Store) []string {
+	if s == waybill.StoreTarget {
+		return w.targets
+	}
+	return []string{tableOf[s]}
+}
+
+// tokenIn is the token of a request for a table: each has a chain of its own.
+func tokenIn(token waybill.Token, table string) string {
+	if strings.HasPrefix(table, tableTarget) && table != tableTarget {
+		return string(token) + "-" + table
+	}
+	return string(token)
 }
 
 // line adds to the transcript.

@@ -32,6 +32,7 @@ type flags struct {
 	mutant      string
 	script      string
 	alo         bool
+	routed      bool
 }
 
 func main() {
@@ -45,6 +46,7 @@ func main() {
 	flag.StringVar(&f.mutant, "mutant", "", "run with this mutant and its mix of faults")
 	flag.StringVar(&f.script, "script", "", "faults in place of those that the seed draws; \"none\" is none")
 	flag.BoolVar(&f.alo, "at-least-once", false, "run all seeds in at-least-once mode")
+	flag.BoolVar(&f.routed, "routed", false, "run all seeds with two or three tables")
 	out := flag.String("o", "text", "output: text or json")
 	flag.Parse()
 	f.json = *out == "json"
@@ -67,7 +69,7 @@ func run(f flags) int {
 }
 
 func (f flags) options() (sim.Options, error) {
-	o := sim.Options{AtLeastOnce: f.alo}
+	o := sim.Options{AtLeastOnce: f.alo, Routed: f.routed}
 	if f.mutant != "" {
 		c, ok := sim.ControlOf(delivery.Mutant(f.mutant))
 		if !ok {
