@@ -35,8 +35,8 @@ func compareKeys(a, b Key) int {
 // Row is what was counted between two flushes.
 type Row struct {
 	Key
-	Target string    // database.table whose contract it is about; not the monitor's to know
-	Day            time.Time // midnight UTC of the day of the flush
+	Target      string    // database.table whose contract it is about; not the monitor's to know
+	Day         time.Time // midnight UTC of the day of the flush
 	Count       int64     // values; events for the kinds that count those
 	First, Last contract.At
 	Kinds       contract.Kinds // of the values that the decoder looked at

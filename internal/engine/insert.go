@@ -2,7 +2,6 @@ package engine
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 
@@ -85,30 +84,40 @@ func (t *target) irretrievable(e delivery.Send) error {
 // sendAll sends what a Send asks for, tables side by side, and sums up what came of it: for delivery they are one store, of which
 // the rows of one request are as good as those of another. clean: nobody holds on to the blocks.
 func (l *life) sendAll(e delivery.Send, reqs []request) (ev delivery.SendAnswered, clean bool) {
-	answers, errs, cleans := make([]delivery.Answer, len(reqs)), make([]error, len(reqs)), make([]bool, len(reqs))
+	replies := make([]reply, len(reqs))
 	var wg sync.WaitGroup
 	for i := range reqs {
-		wg.Go(func() { answers[i], errs[i], cleans[i] = l.sendOne(e, &reqs[i]) })
+		wg.Go(func() { replies[i] = l.sendOne(e, &reqs[i]) })
 	}
 	wg.Wait()
-	ev = delivery.SendAnswered{Op: e.Op, Answer: delivery.Together(answers), Landed: delivery.RowSet{}}
-	for i, a := range answers {
-		if ev.Err == nil {
-			ev.Err = errs[i]
-		}
-		if a == delivery.Landed {
+	answers := make([]delivery.Answer, len(reqs))
+	ev, clean = delivery.SendAnswered{Op: e.Op, Landed: delivery.RowSet{}}, true
+	for i, r := range replies {
+		if answers[i] = r.answer; r.answer == delivery.Landed {
 			ev.Landed = ev.Landed.Union(reqs[i].rows)
 		}
+		if ev.Err == nil {
+			ev.Err = r.err
+		}
+		clean = clean && r.clean
 	}
-	return ev, !slices.Contains(cleans, false)
+	ev.Answer = delivery.Together(answers)
+	return ev, clean
 }
 
-func (l *life) sendOne(e delivery.Send, r *request) (answer delivery.Answer, err error, clean bool) {
+// reply is what came of one request.
+type reply struct {
+	answer delivery.Answer
+	err    error
+	clean  bool // nobody holds on to its block
+}
+
+func (l *life) sendOne(e delivery.Send, r *request) reply {
 	// Right before the send, and nowhere earlier: a worker whose group has given it up must not send.
 	deadline, ok := l.deadline()
 	if !ok {
 		l.p.log.Warn("the lease ran out before a send", "batch", e.Batch.ID.Short(), "store", e.Store)
-		return delivery.NotSent, nil, true
+		return reply{delivery.NotSent, nil, true}
 	}
 	r.in.Token, r.in.Deadline = l.p.tokenOf(e, r.route), deadline
 	if e.Store == waybill.StoreTarget {
@@ -118,16 +127,16 @@ func (l *life) sendOne(e delivery.Send, r *request) (answer delivery.Answer, err
 	if a.Changed {
 		l.outdated()
 	}
-	answer = l.p.answerOf(a)
+	out := reply{answer: l.p.answerOf(a), clean: a.Outcome == clickhouse.Landed || e.Store != waybill.StoreTarget}
 	l.p.metrics.Insert(e.Store, insertOutcome(a), a.Wall)
-	l.p.log.Debug("insert", "batch", e.Batch.ID.Short(), "store", e.Store, "table", r.in.Table, "k", e.K, "rows", a.Rows, "answer", answer.String(), "took", a.Wall)
-	if answer == delivery.Refused {
+	l.p.log.Debug("insert", "batch", e.Batch.ID.Short(), "store", e.Store, "table", r.in.Table, "k", e.K, "rows", a.Rows, "answer", out.answer.String(), "took", a.Wall)
+	if out.answer == delivery.Refused {
 		l.refused(e.Work, r.rows, a.Err)
 	}
 	if a.Err != nil {
-		err = a.Err
+		out.err = a.Err
 	}
-	return answer, err, a.Outcome == clickhouse.Landed || e.Store != waybill.StoreTarget
+	return out
 }
 
 // tokenOf is the token of a request. Where it would not be told that a token was known, each request has one of its own.
