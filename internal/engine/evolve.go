@@ -12,13 +12,17 @@ import (
 )
 
 // evolve changes the table for what the open batch carries, if the contract says so and the table can be changed. It is true if it was:
-// the batch has been dropped then, and its records are gathered again under the new plan. Nothing of it has been promised yet.
+// the batch has been dropped then, and its records are gathered again under the new plan, or will be. Nothing of it has been promised yet.
 func (g *gatherer) evolve() bool {
 	t := g.l.p.target
 	s := t.now()
 	todo := t.evolution(g.l.p, s, g.open.notes.Drift)
 	if len(todo) == 0 {
 		return false
+	}
+	// Somebody may have changed the table since it was read. What we would widen may be wider by now than what we would make of it.
+	if g.l.lookAgain() != unchanged {
+		return true
 	}
 	applied := 0
 	for _, c := range todo {
