@@ -11,7 +11,7 @@
 //	```console                    commands after "$ ", each followed by all that it prints; exit=1 if one ends with 1
 //	```yaml illustration          not run
 //
-// Commands are those of waybill, and cat, diff, sed, and export NAME=value. `waybill run FILE` followed by ^C ends when the topic
+// Commands are those of waybill, and cat, diff, sed, sleep, and export NAME=value. `waybill run FILE` followed by ^C ends when the topic
 // has been read to its end, without it when it stops by itself; with & it runs on, until fg brings it back. What it logs is left
 // out of what it prints.
 // Anything else is a fault of the page, and so is a code block that is indented instead of fenced.

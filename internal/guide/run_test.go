@@ -77,7 +77,7 @@ func (r *runner) records(b *block) error {
 func (r *runner) statements(b, answer *block) error {
 	if r.worker != nil {
 		if err := r.settled(r.worker); err != nil {
-			return err
+			return r.failed(r.worker, err)
 		}
 	}
 	all := strings.Split(strings.TrimSuffix(strings.TrimSpace(strings.Join(b.lines, "\n")), ";"), ";\n")
@@ -149,7 +149,7 @@ func (r *runner) console(b *block) error {
 func (r *runner) command(c *command) (got []string, code int, err error) {
 	args := fields(c.text)
 	switch {
-	case len(args) > 1 && (args[0] == "cat" || args[0] == "diff" || args[0] == "sed"):
+	case len(args) > 1 && (args[0] == "cat" || args[0] == "diff" || args[0] == "sed" || args[0] == "sleep"):
 		return r.shell(c.text)
 	case len(args) == 2 && args[0] == "export":
 		name, value, _ := strings.Cut(args[1], "=")

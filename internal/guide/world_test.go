@@ -70,7 +70,8 @@ func newWorld(t *testing.T) *world {
 // sql sends one statement and returns the answer as clickhouse-client shows it.
 func (w *world) sql(statement string) (string, error) {
 	settings := url.Values{"default_format": {"PrettyCompactMonoBlock"}, "output_format_pretty_row_numbers": {"0"}, "output_format_pretty_color": {"0"},
-		"output_format_pretty_named_tuples_as_json": {"0"}}
+		"output_format_pretty_single_large_number_tip_threshold": {"0"},
+		"output_format_pretty_named_tuples_as_json":              {"0"}}
 	client := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Post("http://"+w.http+"/?"+settings.Encode(), "text/plain", strings.NewReader(statement))
 	if err != nil {
