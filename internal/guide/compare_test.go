@@ -1,6 +1,7 @@
 package guide
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"strings"
@@ -71,6 +72,11 @@ func (n *names) stands(page, run string) bool {
 		n.ofRun[page], n.ofPage[run] = run, page
 	}
 	return len(page) == len(run) && n.ofRun[page] == run && n.ofPage[run] == page
+}
+
+// inRun is a text of the page with the ids of the run.
+func (n *names) inRun(text string) string {
+	return volatile.ReplaceAllStringFunc(text, func(id string) string { return cmp.Or(n.ofRun[id], id) })
 }
 
 func moment(text string) (time.Time, bool) {

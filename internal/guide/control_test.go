@@ -57,6 +57,17 @@ func TestCompare(t *testing.T) {
 	}
 }
 
+// What a page asks for by an id is asked for by the run's.
+func TestCompare_IDsInCommands(t *testing.T) {
+	n := newNames(time.Now())
+	if d := n.compare([]string{"plan 0123456789abcdef"}, []string{"plan fedcba9876543210"}); d != "" {
+		t.Error(d)
+	}
+	if got := n.inRun("show p.yaml 0123456789abcdef 0000456789abcdef"); got != "show p.yaml fedcba9876543210 0000456789abcdef" {
+		t.Error(got)
+	}
+}
+
 // A page that does not read as it runs fails, whatever is wrong with it.
 func TestRun_NoticesWhatIsNotAsItReads(t *testing.T) {
 	const file = "```yaml p.yaml\nname: p\nsource: {kafka: {brokers: [localhost:9092], topic: llm.calls}}\ncontract:\n  tables: evolve\n  columns:\n" +

@@ -80,7 +80,7 @@ func (r *runner) statements(b, answer *block) error {
 			return r.failed(r.worker, err)
 		}
 	}
-	all := strings.Split(strings.TrimSuffix(strings.TrimSpace(strings.Join(b.lines, "\n")), ";"), ";\n")
+	all := strings.Split(strings.TrimSuffix(strings.TrimSpace(r.names.inRun(strings.Join(b.lines, "\n"))), ";"), ";\n")
 	for _, s := range all[:len(all)-1] {
 		if _, err := r.sql(s); err != nil {
 			return err
@@ -147,7 +147,7 @@ func (r *runner) console(b *block) error {
 
 // command runs one command: what it prints, and its exit code.
 func (r *runner) command(c *command) (got []string, code int, err error) {
-	args := fields(c.text)
+	args := fields(r.names.inRun(c.text))
 	switch {
 	case len(args) > 1 && (args[0] == "cat" || args[0] == "diff" || args[0] == "sed" || args[0] == "sleep"):
 		return r.shell(c.text)
