@@ -37,6 +37,9 @@ func TestGuide(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if len(p.blocks) == 0 {
+				return
+			}
 			r := newRunner(t, p)
 			r.update = *update
 			if err := r.run(); err != nil {
