@@ -15,7 +15,7 @@ type codeRule struct {
 // Hints that several codes share.
 const (
 	hintRow      = "the row is found by halving the block and becomes a dead letter"
-	hintTable    = "compare the table with the pipeline's contract (waybill check)"
+	hintTable    = "compare the table with the pipeline's contract: `waybill plan` does"
 	hintGrant    = "grant the user what the message names"
 	hintPassword = "check user and password"
 	hintLimit    = "raise the limit in this user's settings profile; a partial answer would be no proof"

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -84,6 +85,26 @@ func TestParse_FillsEveryDefault(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, parse(t, minimal), cmpopts.IgnoreUnexported(config.Pipeline{})); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// A colon within a word is part of it, in braces too.
+func TestParse_AddressesInBraces(t *testing.T) {
+	brokers := func(list string) string {
+		return strings.Replace(minimal, `["k:9092"]`, list, 1)
+	}
+	p := parse(t, brokers(`[localhost:9092, 10.0.0.1:9093, "k-1.example.com:9094"]`)+
+		"version: {from: v, current: 2, upcast: [{from: 1, to: 2, steps: [{default: {path: tags, value: [a:b, c]}}]}]}\n")
+	if got, want := p.Source.Kafka.Brokers, []string{"localhost:9092", "10.0.0.1:9093", "k-1.example.com:9094"}; !slices.Equal(got, want) {
+		t.Errorf("brokers %q, want %q", got, want)
+	}
+	if got := p.Contract.Transform.Version.Upcast[0].Steps[0].Value; got != `["a:b","c"]` {
+		t.Errorf("the value of a step: %s", got)
+	}
+	for _, list := range []string{"[k: 9092]", "[{k: 9092}]", "[{k: 9092}, k:1]"} {
+		if _, err := config.Parse("p.yaml", []byte(brokers(list)), os.LookupEnv); err == nil || !strings.Contains(err.Error(), "not a mapping") {
+			t.Errorf("%s: %v", list, err)
+		}
 	}
 }
 

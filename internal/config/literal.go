@@ -60,7 +60,7 @@ func (v value) appendList(dst []byte, seq *ast.SequenceNode) []byte {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = value{v.r, n, v.path}.appendJSON(dst)
+		dst = value{v.r, unbroken(n), v.path}.appendJSON(dst)
 	}
 	return append(dst, ']')
 }

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/token"
 )
 
 // reader walks the YAML tree of one file and gathers every problem on its way.
@@ -416,6 +417,30 @@ func (v value) list(item func(value)) {
 		v.report(v.path+" is empty", "")
 	}
 	for i, n := range seq.Values {
-		item(value{v.r, n, fmt.Sprintf("%s[%d]", v.path, i)})
+		item(value{v.r, unbroken(n), fmt.Sprintf("%s[%d]", v.path, i)})
 	}
+}
+
+// unbroken is the text that a plain a:b is in YAML, which the parser takes for a mapping in a list within braces: {brokers: [host:9092]}.
+// A mapping has a blank behind its colon.
+func unbroken(n ast.Node) ast.Node {
+	if m, ok := n.(*ast.MappingNode); ok && len(m.Values) == 1 && !m.IsFlowStyle {
+		n = m.Values[0]
+	}
+	pair, ok := n.(*ast.MappingValueNode)
+	if !ok {
+		return n
+	}
+	key, isText := pair.Key.(*ast.StringNode)
+	value, isScalar := scalarText(pair.Value)
+	if !isText || !isScalar || key.Token.Type != token.StringType {
+		return n
+	}
+	line, col := position(key)
+	if l, c := position(pair.Value); l != line || c != col+utf8.RuneCountInString(key.Value)+1 {
+		return n
+	}
+	tk := *key.Token
+	tk.Value = key.Value + ":" + value
+	return ast.String(&tk)
 }

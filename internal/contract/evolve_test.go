@@ -286,7 +286,7 @@ func TestColumnComment_ReadsBack(t *testing.T) {
 	}
 }
 
-// The example of docs/guide/evolve.md.
+// Nested objects, free keys, times and a null, as in the example of docs/guide/evolve.md.
 func TestEvolve_GuideExample(t *testing.T) {
 	c := evolving(Column{Name: "id", Type: "String"})
 	s := table(TableColumn{Name: "id", Type: "String"})

@@ -11,14 +11,28 @@ import (
 	"github.com/waybill-data/waybill/internal/failpoint"
 )
 
-// evolve changes the tables for what the open batch carries, if the contract says so and the tables can be changed. It is true if they
-// were: the batch has been dropped then, and its records are gathered again under the new plan. Nothing of it has been promised yet.
+// evolve changes the tables for what the open batch carries, if the contract says so and the tables can be changed. It is true if the
+// batch has been dropped, and its records are gathered again under a new plan. Nothing of it has been promised yet.
 func (g *gatherer) evolve() bool {
 	t := g.l.p.target
 	s := t.now()
-	applied := 0
+	todo := make([][]contract.Change, len(t.tables))
+	some := false
 	for i, one := range t.tables {
-		for _, c := range one.evolution(g.l.p, s.tables[i], g.open.tables[i].notes.Drift) {
+		todo[i] = one.evolution(g.l.p, s.tables[i], g.open.tables[i].notes.Drift)
+		some = some || len(todo[i]) > 0
+	}
+	if !some {
+		return false
+	}
+	// Somebody may have changed the table since it was read. What we would widen may be wider by now than what we would make of it.
+	if g.l.lookAgain() != unchanged {
+		g.restart()
+		return true
+	}
+	applied := 0
+	for i, changes := range todo {
+		for _, c := range changes {
 			if t.alter(g.l, i, s, c) {
 				applied++
 			}
@@ -29,6 +43,13 @@ func (g *gatherer) evolve() bool {
 	}
 	_ = g.replan() // an error means that the life is over
 	return true
+}
+
+// restart drops the open batch, and gathers its records again.
+func (g *gatherer) restart() {
+	if at := g.abandon(); len(at) > 0 {
+		g.l.sess.Start(at...)
+	}
 }
 
 // replan compiles the plan anew from the table as it is now. If it is another one, the open batch is dropped and its records are

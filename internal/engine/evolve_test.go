@@ -119,6 +119,24 @@ func TestEvolve_DroppedColumnIsNotAddedAgain(t *testing.T) {
 	}
 }
 
+// Somebody widens a column by hand, and an event comes that needs it, before a worker has looked at the table again: what was made by hand stays.
+func TestEvolve_WidenedByHandIsNotUndone(t *testing.T) {
+	w := newWorld(t, 1)
+	w.produceAs(100, func(i int) string { return fmt.Sprintf(`{"id":%d,"model":"m","usage":{"tokens":1}}`, i) })
+	a := w.start(w.file(spec{modes: evolving}))
+	w.quiet(100)
+	w.alter("MODIFY COLUMN tokens UInt64")
+	w.produceAs(1, func(i int) string {
+		return fmt.Sprintf(`{"id":%d,"model":"m","usage":{"tokens":5000000000}}`, i)
+	})
+	w.quiet(101)
+	a.stop()
+	w.verify()
+	if got := w.query("SELECT concat(toTypeName(any(tokens)), ' ', toString(max(tokens))) FROM " + w.db + ".calls"); got != "UInt64 5000000000" {
+		t.Errorf("the column is %s", got)
+	}
+}
+
 // Events that have no field of the contract stop the pipeline before they are written.
 func TestBlank_StopsBeforeTheRowsAreWritten(t *testing.T) {
 	w := newWorld(t, 1)

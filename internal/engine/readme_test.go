@@ -20,7 +20,7 @@ func TestReadme_TableAndPipelineFileWork(t *testing.T) {
 	w := newWorld(t, 1)
 	table := strings.ReplaceAll(fenced(t, string(text), "sql", "CREATE TABLE"), "ai.llm_calls", w.db+".llm_calls")
 	w.exec(table)
-	file := strings.NewReplacer("localhost:9092", `"`+w.kafka.ListenAddrs()[0]+`"`, "topic: llm.calls", "topic: "+topic, "name: llm-calls", "name: "+w.name,
+	file := strings.NewReplacer("localhost:9092", w.kafka.ListenAddrs()[0], "topic: llm.calls", "topic: "+topic, "name: llm-calls", "name: "+w.name,
 		"ingest:${CH_PASSWORD}@localhost:9000/ai", "default@"+w.ch.TCPAddr()+"/"+w.db).Replace(fenced(t, string(text), "yaml", "name:"))
 	p, err := config.Parse("README.md", []byte(file), os.LookupEnv)
 	if err != nil {

@@ -83,6 +83,8 @@ func explain(message string) (string, string) {
 	switch {
 	case strings.HasPrefix(message, "undeclared reference"):
 		return message, variables
+	case strings.HasPrefix(message, "no viable alternative at input '."):
+		return message, "a name that is a word of CEL's own, or no word, is written in backticks: event.usage.`in`"
 	case strings.HasPrefix(message, "found no matching overload"):
 		return message, "convert one of them: int(), double(), string()"
 	}

@@ -133,6 +133,14 @@ func TestCompile_Problem(t *testing.T) {
 	}
 }
 
+func TestCompile_HintForWordsOfCEL(t *testing.T) {
+	_, err := expr.Compile("event.usage.in + 1")
+	var ps expr.Problems
+	if !errors.As(err, &ps) || !strings.Contains(ps[0].Hint, "event.usage.`in`") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestCompileBool(t *testing.T) {
 	for text, want := range map[string]string{
 		`event.n > 1`: "", `event.t`: "", `has(event.n)`: "", `event.?t.orValue(false)`: "",

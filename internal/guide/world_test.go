@@ -1,0 +1,214 @@
+package guide
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/waybill-data/waybill/internal/cli"
+	"github.com/waybill-data/waybill/internal/testenv"
+)
+
+const topic = "llm.calls"
+
+// patience is how long a page waits for what should come.
+const patience = 60 * time.Second
+
+// world is what a page runs in: a directory, a broker and a server.
+type world struct {
+	broker   *kfake.Cluster
+	producer *kgo.Client
+	http     string // of the server
+	outside  *strings.Replacer
+	inside   *strings.Replacer
+
+	pipeline string // the last one that ran, and its topic
+	topic    string
+	worker   *process
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	srv := testenv.SharedClickHouse(t)
+	broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, topic), kfake.AllowAutoTopicCreation(), kfake.DefaultNumPartitions(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(broker.Close)
+	at := broker.ListenAddrs()[0]
+	producer, err := kgo.NewClient(kgo.SeedBrokers(at), kgo.AllowAutoTopicCreation())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(producer.Close)
+	testenv.Exec(t, srv.HTTPAddr(), "DROP DATABASE IF EXISTS ai SYNC", "DROP DATABASE IF EXISTS waybill SYNC", "CREATE DATABASE ai ENGINE = Atomic")
+	w := &world{broker: broker, producer: producer, http: srv.HTTPAddr()}
+	w.inside = strings.NewReplacer("localhost:9092", local(at), "localhost:9000", local(srv.TCPAddr()), "localhost:8123", local(srv.HTTPAddr()))
+	w.outside = strings.NewReplacer(at, "localhost:9092", local(at), "localhost:9092", srv.TCPAddr(), "localhost:9000", local(srv.TCPAddr()), "localhost:9000")
+	t.Chdir(t.TempDir())
+	t.Cleanup(func() {
+		if w.worker != nil {
+			w.worker.interrupt()
+		}
+	})
+	return w
+}
+
+// sql sends one statement and returns the answer as clickhouse-client shows it.
+func (w *world) sql(statement string) (string, error) {
+	settings := url.Values{"default_format": {"PrettyCompactMonoBlock"}, "output_format_pretty_row_numbers": {"0"}, "output_format_pretty_color": {"0"},
+		"output_format_pretty_single_large_number_tip_threshold": {"0"},
+		"output_format_pretty_named_tuples_as_json":              {"0"}}
+	client := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Post("http://"+w.http+"/?"+settings.Encode(), "text/plain", strings.NewReader(statement))
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = errors.New(strings.TrimSpace(string(body)))
+	}
+	return string(body), err
+}
+
+// record is how `waybill test --records` writes one.
+type record struct {
+	Value     json.RawMessage
+	Key       json.RawMessage
+	Headers   map[string]json.RawMessage
+	Timestamp string
+}
+
+// produce puts a record into the topic.
+func (w *world) produce(topic, line string, whole bool) error {
+	r := &kgo.Record{Topic: topic, Value: []byte(line)}
+	if whole {
+		var in record
+		dec := json.NewDecoder(strings.NewReader(line))
+		dec.DisallowUnknownFields()
+		if err := dec.Decode(&in); err != nil {
+			return err
+		}
+		r.Value, r.Key = bytesOf(in.Value), bytesOf(in.Key)
+		for name, value := range in.Headers {
+			r.Headers = append(r.Headers, kgo.RecordHeader{Key: name, Value: bytesOf(value)})
+		}
+		if in.Timestamp != "" {
+			at, err := time.Parse(time.RFC3339, in.Timestamp)
+			if err != nil {
+				return err
+			}
+			r.Timestamp = at
+		}
+	}
+	return w.producer.ProduceSync(context.Background(), r).FirstErr()
+}
+
+// bytesOf is what a JSON text stands for: a string for its bytes, null for none, anything else for itself.
+func bytesOf(text json.RawMessage) []byte {
+	var s string
+	switch {
+	case text == nil || string(text) == "null":
+		return nil
+	case json.Unmarshal(text, &s) == nil:
+		return []byte(s)
+	}
+	return text
+}
+
+// settled waits until the ledger accounts for every record of the topic, or the worker has ended.
+func (w *world) settled(p *process) error {
+	ends, err := kadm.NewClient(w.producer).ListEndOffsets(context.Background(), w.topic)
+	if err != nil {
+		return err
+	}
+	end, _ := ends.Lookup(w.topic, 0)
+	if end.Offset == 0 {
+		return nil
+	}
+	query := "SELECT max(next) FROM waybill.ledger WHERE pipeline = '" + w.pipeline + "' AND topic = '" + w.topic + "' FORMAT TSV"
+	for deadline := time.Now().Add(patience); ; {
+		got, err := w.sql(query) // an error before there is a ledger
+		if err == nil && strings.TrimSpace(got) == fmt.Sprint(end.Offset) {
+			return nil
+		}
+		select {
+		case <-p.done:
+			return errors.New("the worker has ended by itself")
+		case <-time.After(20 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("after %s the ledger ends at %s, not at %d", patience, strings.TrimSpace(got), end.Offset)
+		}
+	}
+}
+
+// process is a command of waybill that runs.
+type process struct {
+	out  output
+	stop context.CancelFunc
+	done chan struct{}
+	code int
+}
+
+func start(args ...string) *process {
+	p := &process{done: make(chan struct{})}
+	var ctx context.Context
+	ctx, p.stop = context.WithCancel(context.Background())
+	go func() {
+		defer close(p.done)
+		p.code = cli.Main(ctx, args, cli.Streams{In: strings.NewReader(""), Out: &p.out, Err: &p.out})
+	}()
+	return p
+}
+
+func (p *process) interrupt() {
+	p.stop()
+	<-p.done
+}
+
+// output is what a command prints, to both of its streams.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(b)
+}
+
+// lines are what was printed, and apart from it what was logged.
+func (o *output) lines() (printed, logged []string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.text.Len() == 0 {
+		return nil, nil
+	}
+	for line := range strings.SplitSeq(strings.TrimSuffix(o.text.String(), "\n"), "\n") {
+		if strings.HasPrefix(line, `{"time":`) {
+			logged = append(logged, line)
+		} else {
+			printed = append(printed, line)
+		}
+	}
+	return printed, logged
+}
+
+// local is an address on this machine by name, as the pages have it.
+func local(addr string) string { return strings.Replace(addr, "127.0.0.1", "localhost", 1) }
