@@ -97,7 +97,7 @@ func (r *planReport) sample(b *strings.Builder) {
 // printColumns shows how the rows' columns are filled.
 func printColumns(b *strings.Builder, t *trial.Table) {
 	if t.Route != "" {
-		wrap(b, "", fmt.Sprintf("route %s, %s rows:", t.Route, count(t.Rows)))
+		wrap(b, "", "route "+t.Route+":")
 	}
 	rows := [][]string{{"column", "from", "filled", "missing", "null", "misfit", "rounded"}}
 	for _, c := range t.Columns {

@@ -79,18 +79,20 @@ func printTrial(b *strings.Builder, s *trial.Summary) {
 }
 
 func printTrialTable(b *strings.Builder, t *trial.Table, records int64) {
+	indent := "  "
 	if t.Route != "" {
-		wrap(b, "  ", fmt.Sprintf("route %s, table %s: %s rows (%s)", t.Route, t.Table, count(t.Rows), share(t.Rows, records)))
+		wrap(b, indent, fmt.Sprintf("route %s, rows in table %s: %s (%s)", t.Route, t.Table, count(t.Rows), share(t.Rows, records)))
+		indent += "  "
 	}
 	for _, d := range t.Drift {
-		wrap(b, "  ", driftLine(d))
+		wrap(b, indent, driftLine(d))
 	}
 	for _, c := range t.Changes {
-		wrap(b, "  ", fmt.Sprintf("evolve would change the table for %s: %s", c.Path, c.Why))
-		b.WriteString("    " + c.SQL + "\n") // whole, to be copied
+		wrap(b, indent, fmt.Sprintf("evolve would change the table for %s: %s", c.Path, c.Why))
+		b.WriteString(indent + "  " + c.SQL + "\n") // whole, to be copied
 	}
 	for _, h := range t.Held {
-		wrap(b, "  ", fmt.Sprintf("evolve would leave %s to the rescue column: %s", h.Path, h.Why))
+		wrap(b, indent, fmt.Sprintf("evolve would leave %s to the rescue column: %s", h.Path, h.Why))
 	}
 }
 

@@ -37,9 +37,10 @@ type Processed struct {
 // Processor makes rows of records under a plan: transform, then decode. What it makes is a function of the records, the plan and
 // the secret. It belongs to one goroutine at a time.
 type Processor struct {
-	plan *contract.Plan
-	tr   *transform.Transformer // nil: nothing to do
-	decs []*json.Decoder        // one for each of the plan's routes
+	plan   *contract.Plan
+	tr     *transform.Transformer // nil: nothing to do
+	routes []contract.Route
+	decs   []*json.Decoder // one for each route
 }
 
 // Blocks are rows for each of a plan's routes, in their order.
@@ -73,8 +74,8 @@ func NewProcessor(plan *contract.Plan, secret []byte) (*Processor, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Processor{plan: plan, tr: tr}
-	for _, r := range plan.Routes() {
+	p := &Processor{plan: plan, tr: tr, routes: plan.Routes()}
+	for _, r := range p.routes {
 		dec, err := json.New(r.Plan)
 		if err != nil {
 			return nil, err
@@ -111,6 +112,9 @@ func (p *Processor) Process(r *waybill.Record, epoch waybill.Epoch, b Blocks) Pr
 	case !t.Filtered:
 		out = decoded(p.decs[t.Route].DecodeEvent(t.Record, t.Text, t.Computed, epoch, b[t.Route]))
 		out.Route = t.Route
+		if name := p.routes[t.Route].Name; name != "" && out.Fate == FateDead {
+			out.Reason.Message = "route " + name + ", " + out.Reason.Message
+		}
 	}
 	out.Redacted, out.Upcast, out.Assumed = t.Redacted, t.Upcast, t.Assumed
 	return out
