@@ -68,10 +68,14 @@ func printTrial(b *strings.Builder, s *trial.Summary) {
 	add("of the rows: blank, no field of the contract in them", s.Blank)
 	add("redacted", s.Redacted)
 	add("brought to the current version", s.Upcast)
+	add("of an unknown version, taken for the current one", s.Assumed)
 	table(b, rows, 1)
 	for _, d := range s.DeadLetters {
 		wrap(b, "  ", fmt.Sprintf("dead letters, %s: %s (%s), first %s: %s", strings.TrimSpace(d.Code+" "+d.Column), count(d.Count),
 			share(d.Count, s.Records), d.Example, d.Message))
+	}
+	for _, r := range s.RedactedBy {
+		wrap(b, "  ", fmt.Sprintf("redaction, %s: %s", r.Rule, changed(r.Values)))
 	}
 	for _, d := range s.Drift {
 		wrap(b, "  ", driftLine(d))
@@ -83,6 +87,14 @@ func printTrial(b *strings.Builder, s *trial.Summary) {
 	for _, h := range s.Held {
 		wrap(b, "  ", fmt.Sprintf("evolve would leave %s to the rescue column: %s", h.Path, h.Why))
 	}
+}
+
+// changed says how many values a rule of redaction changed. A rule that changed none may be spelt wrong.
+func changed(values int64) string {
+	if values == 0 {
+		return "changed nothing"
+	}
+	return "values changed: " + count(values)
 }
 
 // fates are what becomes of values under the modes.

@@ -29,6 +29,7 @@ type data struct {
 	// foreseen: room has been made in the block, see gatherer.foresee.
 	foreseen bool
 	notes    Notes
+	upcast   int64 // records that were brought to the current version
 	assumed  int64 // records of an unknown version that were taken for the current one
 	blank    int64 // rows of which no column was filled from the event
 
@@ -103,6 +104,7 @@ func (d *data) add(proc *Processor, epoch waybill.Epoch, s *spanData, r *waybill
 	d.bytes += n
 	out := proc.Process(r, epoch, d.block)
 	s.tally.Rescued += b2i(out.Rescued > 0)
+	d.upcast += b2i(out.Upcast)
 	d.assumed += b2i(out.Assumed)
 	s.tally.Redacted += b2i(out.Redacted > 0)
 	switch out.Fate {

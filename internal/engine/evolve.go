@@ -155,6 +155,7 @@ func (t *target) alter(l *life, s *shape, c contract.Change) bool {
 	}
 	l.trouble(aboutTable, nil, 0)
 	t.noteChange(l.ctx, l.p, s, c, sql, err)
+	l.p.metrics.Alter(string(c.Kind), err == nil)
 	if err != nil {
 		l.p.found(waybill.Finding{Kind: "evolve_refused", Severity: waybill.SeverityWarning, TopicPartition: at(c.First), Span: spanAt(c.First),
 			Message: fmt.Sprintf("the server refused to change the table for %s: %v", c.Path, err),

@@ -12,7 +12,6 @@ import (
 	"github.com/waybill-data/waybill/internal/delivery"
 	"github.com/waybill-data/waybill/internal/failpoint"
 	"github.com/waybill-data/waybill/internal/kafka"
-	"github.com/waybill-data/waybill/internal/telemetry"
 )
 
 // pollRecords bounds what one poll hands over at most, see room. What a poll brings is converted and decoded
@@ -48,9 +47,8 @@ type gathering struct {
 	resume   bool  // start again at next once the open batch is closed
 	retry    int   // failures in a row
 	// in is the batch that span is of: the open one, or one of the past.
-	in      *data
-	span    *spanData
-	metrics *telemetry.PartitionMetrics
+	in   *data
+	span *spanData
 }
 
 func (l *life) gather() {
@@ -317,10 +315,6 @@ func (g *gatherer) take(f *kafka.PartitionRecords) (read, bytes int64, err error
 		part.retry = 0
 		g.l.p.cleared(aboutFetch(f.TopicPartition))
 	}
-	if part.metrics == nil {
-		part.metrics = g.l.p.metrics.ForPartition(f.TopicPartition)
-	}
-	part.metrics.Read(read)
 	return read, g.open.bytes - before, nil
 }
 

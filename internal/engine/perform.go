@@ -50,7 +50,7 @@ func (l *life) do(effects []delivery.Effect) {
 				l.p.metrics.Settled()
 			}
 			if d := l.data[e.Work]; d != nil && e.Settled {
-				l.p.noteDecoded(d.notes)
+				l.p.noteDecoded(d)
 				l.p.observe(d)
 			}
 			l.release(e.Work, e.Settled)

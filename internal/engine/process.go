@@ -7,6 +7,7 @@ import (
 	"github.com/waybill-data/waybill/internal/deadletter"
 	"github.com/waybill-data/waybill/internal/decode/json"
 	"github.com/waybill-data/waybill/internal/transform"
+	"github.com/waybill-data/waybill/internal/transform/redact"
 )
 
 // Fate is what becomes of a record before it is sent anywhere.
@@ -101,7 +102,11 @@ func (p *Processor) Keep(r *waybill.Record) waybill.Record {
 
 // Notes are what processing did beside making rows, since the last call.
 func (p *Processor) Notes() Notes {
-	return Notes{Drift: p.dec.Drift(), Defaulted: p.dec.Defaulted(), Rounded: p.dec.Rounded()}
+	n := Notes{Drift: p.dec.Drift(), Defaulted: p.dec.Defaulted(), Rounded: p.dec.Rounded(), Rescued: p.dec.Rescued()}
+	if p.tr != nil {
+		n.Redacted = p.tr.RedactedBy()
+	}
+	return n
 }
 
 // Notes are what processing did beside making rows.
@@ -109,4 +114,6 @@ type Notes struct {
 	Drift     []contract.FieldDrift
 	Defaulted map[string]json.Defaults // by column
 	Rounded   map[string]int64         // values that lost digits, by column
+	Rescued   map[string]int64         // values in the rescue column, by reason
+	Redacted  []redact.Count           // values by rule of redaction, dead letters' too; each rule is there
 }

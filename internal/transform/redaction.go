@@ -18,6 +18,8 @@ type redactor interface {
 	Event(text []byte) (out []byte, changed int)
 	// Record is a record whose key and headers are redacted, and how many of them were. Its value is left as it is.
 	Record(r waybill.Record) (out waybill.Record, changed int)
+	// Counts are the values that each rule changed since the last call, in the policy's order.
+	Counts() []redact.Count
 }
 
 // compileRedact refuses what cannot be applied: a record that is stored unredacted cannot be taken back.
@@ -52,6 +54,14 @@ func (t *Transformer) redactRecord(r *waybill.Record, out *Result) {
 		t.kept.record, out.Redacted = t.redact.Record(*r)
 		out.Record = &t.kept.record
 	}
+}
+
+// RedactedBy is how many values each rule of redaction changed since the last call, of all records that were applied; none without redaction.
+func (t *Transformer) RedactedBy() []redact.Count {
+	if t.redact == nil {
+		return nil
+	}
+	return t.redact.Counts()
 }
 
 // redactEvent redacts the event, which is of the current version.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/contract"
+	"github.com/waybill-data/waybill/internal/transform/redact"
 )
 
 // blackout is a policy without a compiler: it makes "secret" of anything into "gone".
@@ -23,6 +24,8 @@ func (b blackout) Record(r waybill.Record) (waybill.Record, int) {
 	r.Key = key
 	return r, n
 }
+
+func (blackout) Counts() []redact.Count { return nil }
 
 // redacting is a transformer under that policy.
 func redacting(t *testing.T, tr contract.Transform, keepRaw bool) *Transformer {

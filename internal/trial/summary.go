@@ -7,6 +7,7 @@ import (
 
 	"github.com/waybill-data/waybill/internal/contract"
 	"github.com/waybill-data/waybill/internal/decode/json"
+	"github.com/waybill-data/waybill/internal/transform/redact"
 )
 
 // Summary counts what would become of the records. Records is the sum of Rows, Filtered, Tombstones and DeadLettered.
@@ -20,12 +21,14 @@ type Summary struct {
 	Blank        int64 `json:"blank"`    // of Rows, those of which no column was filled from the event
 	Redacted     int64 `json:"redacted"` // records with a value that redaction changed
 	Upcast       int64 `json:"upcast"`   // records that were brought to the current version
+	Assumed      int64 `json:"assumed"`  // records of an unknown version, which were taken for the current one
 
-	DeadLetters []DeadLetters `json:"dead_letters"` // most frequent first
-	Columns     []Column      `json:"columns"`      // as the plan has them, without lineage and rescue column
-	Drift       []Drift       `json:"drift"`        // most frequent first
-	Changes     []Change      `json:"changes"`      // of the table, that evolve would carry out for these records
-	Held        []Held        `json:"held"`         // what evolve would leave to the rescue column
+	DeadLetters []DeadLetters  `json:"dead_letters"` // most frequent first
+	Columns     []Column       `json:"columns"`      // as the plan has them, without lineage and rescue column
+	Drift       []Drift        `json:"drift"`        // most frequent first
+	Changes     []Change       `json:"changes"`      // of the table, that evolve would carry out for these records
+	Held        []Held         `json:"held"`         // what evolve would leave to the rescue column
+	RedactedBy  []redact.Count `json:"redacted_by"`  // values that each rule changed, in the policy's order
 }
 
 // DeadLetters are dead letters with one reason.
@@ -103,6 +106,7 @@ func (t *Trial) Summary(to Target) Summary {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Path, b.Path))
 	})
 	s.Columns, s.Drift, s.Changes, s.Held = []Column{}, []Drift{}, []Change{}, []Held{}
+	s.RedactedBy = append([]redact.Count{}, notes.Redacted...)
 	conflicts := map[string]int64{}
 	for i := range notes.Drift {
 		d := &notes.Drift[i]

@@ -42,6 +42,7 @@ func (t *Trial) Take(r *waybill.Record) engine.Processed {
 	s.Records++
 	s.Redacted += b2i(out.Redacted > 0)
 	s.Upcast += b2i(out.Upcast)
+	s.Assumed += b2i(out.Assumed)
 	switch out.Fate {
 	case engine.FateRow:
 		s.Rows++
