@@ -35,8 +35,8 @@ func (m *Monitor) judge(now time.Time) []waybill.Finding {
 		if !c.elements {
 			add(m.vanished(&c.present, c.title(), now))
 			add(m.jumped(&c.defaulted, c.present.absent > 0, FindingDefaultRate, "without a value that "+c.name+" can take", now))
+			add(m.jumped(&c.nulls, false, FindingNullRate, "with null for "+c.name, now))
 		}
-		add(m.jumped(&c.nulls, false, FindingNullRate, "with null for "+c.name, now))
 		c.present.roll(&m.window, c.present.absent > 0, m.cfg)
 		c.defaulted.roll(&m.window, c.defaulted.open || c.present.absent > 0, m.cfg)
 		c.nulls.roll(&m.window, c.nulls.open, m.cfg)

@@ -25,10 +25,10 @@ type Batch struct {
 	Columns     map[string]Counts // by name, where there is anything to count
 }
 
-// Counts are the events whose value for a column was not in the event, or could not be taken.
+// Counts are the events whose value for a column was not in the event, was null, or could not be taken.
 type Counts struct {
 	Missing int64 // the event has no such field
-	Null    int64 // it says null, which the column does not take
+	Null    int64 // it says null, whether the column took it as NULL or got its default
 	Invalid int64 // the value does not fit, and the column got NULL or its default
 }
 

@@ -301,6 +301,10 @@ func TestElements_AreNotTakenForEvents(t *testing.T) {
 	f.run(10, list(perMinute))
 	f.run(10, list(5*perMinute))
 	f.want()
+	f.run(10, func(_ int, b *Batch) {
+		b.Columns = map[string]Counts{"list": {Null: 5 * perMinute, Invalid: 5 * perMinute}}
+	})
+	f.want()
 }
 
 func TestBlank(t *testing.T) {

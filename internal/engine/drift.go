@@ -51,6 +51,11 @@ func (p *Pipeline) observe(d *data) {
 	for name, n := range d.notes.Defaulted {
 		b.Columns[name] = drift.Counts{Missing: n.Missing, Null: n.Null, Invalid: n.Invalid}
 	}
+	for name, n := range d.notes.Nulls {
+		c := b.Columns[name]
+		c.Null += n
+		b.Columns[name] = c
+	}
 	p.drift.mu.Lock()
 	defer p.drift.mu.Unlock()
 	p.drift.monitor.Observe(b)

@@ -102,7 +102,7 @@ func (p *Processor) Keep(r *waybill.Record) waybill.Record {
 
 // Notes are what processing did beside making rows, since the last call.
 func (p *Processor) Notes() Notes {
-	n := Notes{Drift: p.dec.Drift(), Defaulted: p.dec.Defaulted(), Rounded: p.dec.Rounded(), Rescued: p.dec.Rescued()}
+	n := Notes{Drift: p.dec.Drift(), Defaulted: p.dec.Defaulted(), Rounded: p.dec.Rounded(), Nulls: p.dec.Nulls(), Rescued: p.dec.Rescued()}
 	if p.tr != nil {
 		n.Redacted = p.tr.RedactedBy()
 	}
@@ -114,6 +114,7 @@ type Notes struct {
 	Drift     []contract.FieldDrift
 	Defaulted map[string]json.Defaults // by column
 	Rounded   map[string]int64         // values that lost digits, by column
+	Nulls     map[string]int64         // nulls that became NULL, by column
 	Rescued   map[string]int64         // values in the rescue column, by reason
 	Redacted  []redact.Count           // values by rule of redaction, dead letters' too; each rule is there
 }

@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"github.com/waybill-data/waybill/internal/contract"
-	"github.com/waybill-data/waybill/internal/decode/json"
+	"github.com/waybill-data/waybill/internal/engine"
 	"github.com/waybill-data/waybill/internal/transform/redact"
 )
 
@@ -115,9 +115,9 @@ func (t *Trial) Summary(to Target) Summary {
 			conflicts[d.Column] += d.Count
 		}
 	}
-	for i, c := range t.proc.Plan().Columns() {
+	for _, c := range t.proc.Plan().Columns() {
 		if !c.Lineage && c.Source != contract.SourceRescued {
-			s.Columns = append(s.Columns, columnOf(c, s.Rows, t.nulls[i], notes.Defaulted[c.Name], conflicts[c.Name], notes.Rounded[c.Name]))
+			s.Columns = append(s.Columns, columnOf(c, s.Rows, conflicts[c.Name], &notes))
 		}
 	}
 	e := contract.Evolve(to.Contract, t.proc.Plan(), to.Schema, notes.Drift)
@@ -136,17 +136,10 @@ func driftOf(d *contract.FieldDrift) Drift {
 		Type: i.Type, Why: i.Why, Sample: d.Sample, First: Place{d.First.Topic, d.First.Partition, d.First.Offset}}
 }
 
-// columnOf puts together what the rows have in one column, of which nulls are NULL: by a policy, or as the event's own value.
-func columnOf(c contract.PlanColumn, rows, nulls int64, d json.Defaults, conflicts, rounded int64) Column {
-	for _, by := range []struct {
-		policy contract.Policy
-		rows   int64
-	}{{c.OnMissing, d.Missing}, {c.OnInvalid, d.Invalid}, {c.Instead, conflicts}} {
-		if by.policy == contract.Null {
-			nulls -= by.rows
-		}
-	}
-	out := Column{Name: c.Name, Type: c.Type, Source: sourceOf(c), Missing: d.Missing, Null: d.Null + max(0, nulls), Invalid: d.Invalid, Conflicts: conflicts, Rounded: rounded}
+// columnOf puts together what the rows have in one column.
+func columnOf(c contract.PlanColumn, rows, conflicts int64, notes *engine.Notes) Column {
+	d := notes.Defaulted[c.Name]
+	out := Column{Name: c.Name, Type: c.Type, Source: sourceOf(c), Missing: d.Missing, Null: d.Null + notes.Nulls[c.Name], Invalid: d.Invalid, Conflicts: conflicts, Rounded: notes.Rounded[c.Name]}
 	if path, err := contract.ParsePath(c.Path); err != nil || path.Each() < 0 {
 		filled := rows - out.Missing - out.Null - out.Invalid - out.Conflicts
 		out.Filled = &filled

@@ -16,7 +16,6 @@ type Trial struct {
 	block *column.Block // the row of the record that was taken last, or empty
 	sum   Summary
 	dead  map[deadKey]int // indexes into sum.DeadLetters
-	nulls []int64         // rows that are NULL, by column of the plan
 }
 
 // deadKey is what dead letters are grouped by.
@@ -31,7 +30,7 @@ func New(plan *contract.Plan, secret []byte, epoch waybill.Epoch) (*Trial, error
 	if err != nil {
 		return nil, err
 	}
-	return &Trial{proc: proc, epoch: epoch, block: proc.NewBlock(), nulls: make([]int64, len(plan.Columns())), dead: map[deadKey]int{}, sum: Summary{DeadLetters: []DeadLetters{}}}, nil
+	return &Trial{proc: proc, epoch: epoch, block: proc.NewBlock(), dead: map[deadKey]int{}, sum: Summary{DeadLetters: []DeadLetters{}}}, nil
 }
 
 // Take says what would become of a record that is no control record.
@@ -46,7 +45,6 @@ func (t *Trial) Take(r *waybill.Record) engine.Processed {
 	switch out.Fate {
 	case engine.FateRow:
 		s.Rows++
-		t.countNulls()
 		s.RescuedRows += b2i(out.Rescued > 0)
 		s.Blank += b2i(out.Blank)
 	case engine.FateFiltered:
@@ -57,14 +55,6 @@ func (t *Trial) Take(r *waybill.Record) engine.Processed {
 		t.buried(r, &out)
 	}
 	return out
-}
-
-func (t *Trial) countNulls() {
-	for i, c := range t.block.Columns {
-		if n, ok := c.(interface{ IsNull(row int) bool }); ok {
-			t.nulls[i] += b2i(n.IsNull(0))
-		}
-	}
 }
 
 // buried counts a dead letter.
