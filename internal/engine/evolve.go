@@ -2,10 +2,8 @@ package engine
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/waybill-data/waybill"
-	"github.com/waybill-data/waybill/internal/config"
 	"github.com/waybill-data/waybill/internal/contract"
 	"github.com/waybill-data/waybill/internal/delivery"
 	"github.com/waybill-data/waybill/internal/failpoint"
@@ -178,50 +176,3 @@ func at(a contract.At) waybill.TopicPartition {
 }
 
 func spanAt(a contract.At) waybill.Span { return waybill.Span{First: a.Offset, Next: a.Offset + 1} }
-
-// BlankLimit is how many blank events in a row are no accident.
-const BlankLimit = 100
-
-// isBlank stops the pipeline before a batch of events none of which has any field of the contract: whoever reads the table would see rows, and
-// nothing in them. It is false if the batch may go.
-func (g *gatherer) isBlank() bool {
-	d := g.open
-	if d.blank < d.count || d.count == 0 {
-		g.blank = 0
-		return false
-	}
-	first := g.blank == 0
-	g.blank += d.blank
-	p := g.l.p
-	f := waybill.Finding{Kind: "all_blank", Severity: waybill.SeverityError, TopicPartition: d.spans[0].TopicPartition, Span: d.spans[0].Span,
-		Message: fmt.Sprintf("the last %d events have none of the contract's fields; what they do have: %s", g.blank, fields(d.notes.Drift)),
-		Action:  "correct `from` in the contract, or say on_blank: continue"}
-	if g.blank < BlankLimit || p.cfg.OnBlank == config.BlankContinue {
-		if first {
-			f.Severity = waybill.SeverityWarning
-			p.found(f)
-		}
-		return false
-	}
-	p.found(f)
-	g.l.step(delivery.Failed{Err: &waybill.Error{Op: "engine.gather", Pipeline: p.cfg.Name, Class: waybill.ClassConfig,
-		Position: waybill.Position{Topic: d.spans[0].Topic, Partition: d.spans[0].Partition, Offset: d.spans[0].First},
-		Err:      fmt.Errorf("%s", f.Message), Hint: f.Action}})
-	return true
-}
-
-// fields names some of the fields that events have.
-func fields(drift []contract.FieldDrift) string {
-	var names []string
-	for i := range drift {
-		if len(names) == 10 {
-			names = append(names, "...")
-			break
-		}
-		names = append(names, drift[i].Path)
-	}
-	if len(names) == 0 {
-		return "nothing"
-	}
-	return strings.Join(names, ", ")
-}

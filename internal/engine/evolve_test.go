@@ -151,3 +151,17 @@ func TestVersions_AssumedOnesAreNamed(t *testing.T) {
 	w.verify()
 	w.wantCounts("50 50 0 0")
 }
+
+// With on_blank: continue they are written, and there is one finding, whatever the number of batches.
+func TestBlank_ContinueWritesTheRowsAndSaysSoOnce(t *testing.T) {
+	w := newWorld(t, 1)
+	cfg := w.file(spec{modes: "new_fields: rescue", top: "on_blank: continue", rows: 50})
+	cfg.Contract.Columns[0].Required = false
+	w.produceAs(300, func(i int) string { return fmt.Sprintf(`{"payload":{"id":%d}}`, i) })
+	a := w.start(cfg)
+	w.quiet(300)
+	w.wantFinding("all_blank", 1)
+	a.stop()
+	w.verify()
+	w.wantCounts("300 300 0 0")
+}

@@ -33,7 +33,6 @@ type gatherer struct {
 	opened time.Time
 	taken  int64 // of the budget, for open
 	rows   int   // at which a batch is full, see grow
-	blank  int64 // rows in a row of which no column was filled from the event
 	parts  map[waybill.TopicPartition]*gathering
 	// seen records of seenBytes, in this life: how large records are.
 	seen, seenBytes int64
@@ -58,6 +57,7 @@ func (l *life) gather() {
 		return
 	}
 	g := &gatherer{l: l, proc: proc, rows: min(firstRows, l.p.cfg.Batch.Rows), parts: map[waybill.TopicPartition]*gathering{}}
+	l.p.blanks.run = 0 // what was not settled is gathered again
 	l.mu.Lock()
 	l.plan = proc.Plan().ID()
 	l.mu.Unlock()

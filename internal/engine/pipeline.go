@@ -65,6 +65,7 @@ type Pipeline struct {
 	meter    meter
 	assigned atomic.Bool
 	drift    drifting
+	blanks   blanks // the gatherer's
 }
 
 // New makes a pipeline that has not started.
