@@ -1,9 +1,7 @@
 package transform
 
 import (
-	"crypto/sha256"
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/waybill-data/waybill"
@@ -20,6 +18,8 @@ type redactor interface {
 	Record(r waybill.Record) (out waybill.Record, changed int)
 	// Counts are the values that each rule changed since the last call, in the policy's order.
 	Counts() []redact.Count
+	// AppendDigest appends what may be kept of a value that could not be redacted.
+	AppendDigest(dst, value []byte) []byte
 }
 
 // compileRedact refuses what cannot be applied: a record that is stored unredacted cannot be taken back.
@@ -74,7 +74,7 @@ func (t *Transformer) redactEvent(out *Result) {
 
 // Keep is what may be stored of the record that was applied last, if it becomes a dead letter. Without redaction that is
 // the record itself. With it, it is what redaction left: the event as it was decoded, so already of the current version;
-// or, of a record that did not get as far as that, only hash and size of its value, unless the policy keeps them raw.
+// or, of a record that did not get as far as that, only size and keyed hash of its value, unless the policy keeps them raw.
 // It may alias the record and the transformer's memory.
 func (t *Transformer) Keep(r *waybill.Record) waybill.Record {
 	if t.redact == nil {
@@ -88,7 +88,7 @@ func (t *Transformer) Keep(r *waybill.Record) waybill.Record {
 			out.Headers = withHeader(out.Headers, t.header, t.current)
 		}
 	case r.Value != nil && !t.keepRaw:
-		out.Value = fmt.Appendf(nil, `{"waybill_redacted":{"sha256":"%x","bytes":%d}}`, sha256.Sum256(r.Value), len(r.Value))
+		out.Value = t.redact.AppendDigest(nil, r.Value)
 	}
 	return out
 }
