@@ -99,7 +99,7 @@ func changed(values int64) string {
 
 // fates are what becomes of values under the modes.
 var fates = map[string]string{
-	string(contract.ModeEvolve): "rescued until the table has room for it", string(contract.ModeRescue): "rescued",
+	string(contract.ModeEvolve): "rescued, as the table has no room for them", string(contract.ModeRescue): "rescued",
 	string(contract.ModeDiscard): "discarded", string(contract.ModeFreeze): "dead letters",
 }
 

@@ -100,6 +100,12 @@ type Target struct {
 
 // Summary of all records that were taken. It ends the trial: what the decoder has noted is handed out once.
 func (t *Trial) Summary(to Target) Summary {
+	s, _ := t.summary(to)
+	return s
+}
+
+// summary is Summary, and what evolution would do.
+func (t *Trial) summary(to Target) (Summary, contract.Evolution) {
 	s, notes := t.sum, t.proc.Notes()
 	slices.SortStableFunc(s.DeadLetters, func(a, b DeadLetters) int { return cmp.Compare(b.Count, a.Count) })
 	slices.SortStableFunc(notes.Drift, func(a, b contract.FieldDrift) int {
@@ -127,7 +133,7 @@ func (t *Trial) Summary(to Target) Summary {
 	for _, h := range e.Held {
 		s.Held = append(s.Held, Held{h.Path, h.Why})
 	}
-	return s
+	return s, e
 }
 
 func driftOf(d *contract.FieldDrift) Drift {
