@@ -97,12 +97,6 @@ type refusal struct {
 	problem *config.Problem
 }
 
-type difference struct {
-	Kind   string `json:"kind"`
-	Column string `json:"column,omitempty"`
-	Text   string `json:"text"`
-}
-
 // note is something worth knowing that keeps nothing from running.
 type note struct {
 	Kind     string `json:"kind"`
@@ -170,9 +164,7 @@ func newPlanReport(cfg *config.Pipeline, found *engine.Survey) *planReport {
 	r.Plan = found.Plan.ID().String()
 	if found.InUse != nil {
 		r.InUse = found.InUse.ID().String()
-		for _, d := range contract.Diff(found.InUse, found.Plan) {
-			r.Differences = append(r.Differences, difference{string(d.Kind), d.Column, d.Text})
-		}
+		r.Differences = differences(found.InUse, found.Plan)
 	}
 	return r
 }
@@ -261,7 +253,7 @@ func (r *planReport) judgeTable(cfg *config.Pipeline, t *trial.Table) {
 		message = "route " + t.Route + ": " + message
 	}
 	if cfg.OnBlank == config.BlankContinue || t.Rows < engine.BlankLimit {
-		r.Notes = append(r.Notes, note{"blank_events", string(waybill.SeverityWarning), message, "correct `from` in the contract"})
+		r.Notes = append(r.Notes, note{"all_blank", string(waybill.SeverityWarning), message, "correct `from` in the contract"})
 		return
 	}
 	r.Refusals = append(r.Refusals, refusal{Message: message + ": it would stop at the first batch", Hint: "correct `from` in the contract, or say on_blank: continue"})

@@ -69,7 +69,7 @@ func (r *planReport) change(b *strings.Builder) {
 	default:
 		wrap(b, "", fmt.Sprintf("plan %s; different from plan %s, which is in use:", r.Plan, r.InUse))
 		for _, d := range r.Differences {
-			wrap(b, "  ", d.Text)
+			wrap(b, "  ", d.String())
 		}
 	}
 	for _, t := range r.Tables {

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"github.com/waybill-data/waybill/internal/config"
 	"github.com/waybill-data/waybill/internal/contract"
 	"github.com/waybill-data/waybill/internal/decode/json"
+	"github.com/waybill-data/waybill/internal/engine"
 	"github.com/waybill-data/waybill/internal/ledger"
 )
 
@@ -54,25 +54,13 @@ func openDesk(ctx context.Context, file string) (*desk, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := clickhouse.Open(ctx, schemaServer(cfg.Sink.ClickHouse), clickhouse.Deps{})
+	server := engine.Server(cfg.Sink.ClickHouse)
+	server.QueryTimeout = schemaTimeout
+	client, err := clickhouse.Open(ctx, server, clickhouse.Deps{})
 	if err != nil {
 		return nil, unreached(err)
 	}
 	return &desk{cfg, client, ledger.New(client, "")}, nil
-}
-
-func schemaServer(c config.ClickHouse) clickhouse.Config {
-	to := clickhouse.Config{
-		Addr: c.Addr, User: c.User, Password: c.Password.Reveal(), Database: c.Database,
-		QueryTimeout: schemaTimeout, Compression: clickhouse.Compression(c.Compression),
-	}
-	if c.HTTP() {
-		to.Protocol = clickhouse.HTTP
-	}
-	if c.Scheme == config.SchemeHTTPS {
-		to.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
-	}
-	return to
 }
 
 // unreached gives an error that waiting can mend its exit code.

@@ -47,12 +47,12 @@ type history struct {
 }
 
 type planUsed struct {
-	Plan      string        `json:"plan"`
-	FirstSeen time.Time     `json:"first_seen"`
-	FirstUsed *time.Time    `json:"first_used,omitempty"`
-	First     []firstOffset `json:"first"`   // by topic and partition
-	Delta     []delta       `json:"delta"`   // against the plan before
-	Changes   []tableChange `json:"changes"` // of the table, that led to this plan
+	Plan        string        `json:"plan"`
+	FirstSeen   time.Time     `json:"first_seen"`
+	FirstUsed   *time.Time    `json:"first_used,omitempty"`
+	First       []firstOffset `json:"first"`       // by topic and partition
+	Differences []difference  `json:"differences"` // from the plan before
+	Changes     []tableChange `json:"changes"`     // of the table, that led to this plan
 
 	plan *contract.Plan
 }
@@ -122,7 +122,7 @@ func (h *history) order(plans []ledger.Plan, uses []ledger.PlanUse) error {
 		if err != nil {
 			return err
 		}
-		used := planUsed{Plan: p.ID.String(), FirstSeen: p.FirstSeen, First: []firstOffset{}, Delta: []delta{}, Changes: []tableChange{}, plan: parsed}
+		used := planUsed{Plan: p.ID.String(), FirstSeen: p.FirstSeen, First: []firstOffset{}, Differences: []difference{}, Changes: []tableChange{}, plan: parsed}
 		for _, u := range uses {
 			if u.Plan != p.ID {
 				continue
@@ -138,7 +138,7 @@ func (h *history) order(plans []ledger.Plan, uses []ledger.PlanUse) error {
 		return cmp.Or(cmp.Compare(b2i(a.FirstUsed == nil), b2i(b.FirstUsed == nil)), a.since().Compare(b.since()))
 	})
 	for i := 1; i < len(h.Plans); i++ {
-		h.Plans[i].Delta = deltas(h.Plans[i-1].plan, h.Plans[i].plan)
+		h.Plans[i].Differences = differences(h.Plans[i-1].plan, h.Plans[i].plan)
 	}
 	return nil
 }
@@ -209,7 +209,7 @@ func (p *planUsed) print(b *strings.Builder) {
 		wrap(b, "  ", fmt.Sprintf("%s/%d from offset %d: read %s, written %s", f.Topic, f.Partition, f.Offset, count(f.Read), count(f.Written)))
 	}
 	more(b, len(p.First)-len(shown), "partitions")
-	for _, x := range p.Delta {
+	for _, x := range p.Differences {
 		wrap(b, "  ", x.String())
 	}
 	for _, c := range p.Changes {

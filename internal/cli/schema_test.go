@@ -195,21 +195,21 @@ func TestSchemaHistory_SaysWhatChangedWhenByOffset(t *testing.T) {
 
 	out, _ := w.run(ExitOK, "history", w.file)
 	w.contains(out, "plan "+first.ID().String()+", used from 2026-11-22 12:00:00 on", "llm.calls/0 from offset 0: read 40, written 40", "llm.calls/1 from offset 3",
-		"plan "+second.ID().String()+", used from 2026-11-22 12:01:00 on", "llm.calls/0 from offset 40", "+ usage_cost + Nullable(Float64) from usage.cost",
+		"plan "+second.ID().String()+", used from 2026-11-22 12:01:00 on", "llm.calls/0 from offset 40", "+ column usage_cost Nullable(Float64) is filled from field usage.cost",
 		"added usage_cost Nullable(Float64) for usage.cost, first", "offset 40", "plan "+unused.ID().String()+", seen 2026-11-22 11:00:00, not used",
-		"- usage_cost", `~ left to server: ["note"] -> null`, "refused by the server:", "no rights")
+		"- column usage_cost", "~ left to the server: note -> none", "refused by the server:", "no rights")
 	var h history
 	w.json(&h, "history", w.file)
-	if len(h.Plans) != 3 || h.Plans[1].First[0].Offset != 40 || len(h.Plans[1].Changes) != 1 || len(h.Plans[1].Delta) != 1 || len(h.Refused) != 1 {
+	if len(h.Plans) != 3 || h.Plans[1].First[0].Offset != 40 || len(h.Plans[1].Changes) != 1 || len(h.Plans[1].Differences) != 1 || len(h.Refused) != 1 {
 		t.Errorf("history %+v", h)
 	}
 
 	out, _ = w.run(ExitOK, "diff", w.file, first.ID().String(), second.ID().String()[:8])
-	w.contains(out, "from plan "+first.ID().String(), "+ usage_cost + Nullable(Float64) from usage.cost")
+	w.contains(out, "from plan "+first.ID().String(), "+ column usage_cost Nullable(Float64) is filled from field usage.cost")
 	testenv.Exec(t, w.http, "ALTER TABLE "+w.db+".calls ADD COLUMN note String, MODIFY COLUMN tokens UInt64")
 	w.write(strings.Replace(w.text(), "UInt32, from: usage.tokens", "UInt64, from: usage.input", 1))
 	out, _ = w.run(ExitOK, "diff", w.file, first.ID().String())
-	w.contains(out, "~ tokens: type UInt32 -> UInt64, from usage.tokens -> usage.input")
+	w.contains(out, "~ column tokens: UInt32 -> UInt64", "~ column tokens: field usage.tokens -> field usage.input")
 	out, _ = w.run(ExitOK, "diff", w.file, first.ID().String(), first.ID().String())
 	w.contains(out, "no difference")
 	if _, errs := w.run(ExitUsage, "diff", w.file, "nonesuch"); !strings.Contains(errs, "0 plans on record begin with") || !strings.Contains(errs, "hint: `waybill schema history`") {

@@ -49,8 +49,8 @@ func printPipeline(b *strings.Builder, p *status.Pipeline, now time.Time) {
 	}
 	wrap(b, "  ", about)
 	t, r := p.Totals, p.Rates
-	wrap(b, "  ", fmt.Sprintf("read %s, written %s, dead letters %s, tombstones %s, lost %s",
-		count(t.Read), count(t.Written), count(t.DeadLettered), count(t.Tombstones), count(t.Lost)))
+	wrap(b, "  ", fmt.Sprintf("read %s, written %s, filtered %s, dead letters %s, tombstones %s, lost %s",
+		count(t.Read), count(t.Written), count(t.Filtered), count(t.DeadLettered), count(t.Tombstones), count(t.Lost)))
 	wrap(b, "  ", fmt.Sprintf("values: discarded %s, defaulted %s, rounded %s",
 		count(t.DiscardedFields), count(t.Defaulted), count(t.Rounded)))
 	wrap(b, "  ", fmt.Sprintf("now: %s records/s read, %s records/s written, %s/s",

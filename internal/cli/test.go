@@ -12,8 +12,6 @@ import (
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/config"
-	"github.com/waybill-data/waybill/internal/contract"
-	decode "github.com/waybill-data/waybill/internal/decode/json"
 	"github.com/waybill-data/waybill/internal/trial"
 )
 
@@ -30,7 +28,8 @@ func newTest(s Streams) *cobra.Command {
 		Short: "Run a pipeline file over a file of events, without any server",
 		Long: `Runs the events of a file through a pipeline: versions, redaction, filter,
 computed columns, decoding. No server is asked; the table is taken to be exactly
-as the contract says. Prints a line for each event, in order:
+as the contract says, and where that says evolve it is changed in memory for all
+events as one batch. Prints a line for each event, in order:
 
   {"row":{...}}          the columns of its row; _rescued if it is not empty
   {"dead_letter":{...}}  why there is none: code, column, message, byte
@@ -112,48 +111,29 @@ func tryFile(stdin io.Reader, cfg *config.Pipeline, opts testOptions) (*testResu
 		defer func() { _ = f.Close() }() // it was only read
 		in = f
 	}
-	plan, tables, err := promised(cfg)
-	if err != nil {
-		return nil, err
-	}
-	t, err := trial.New(plan, []byte(cfg.RedactSecret.Reveal()), cfg.Epoch)
-	if err != nil {
-		return nil, err
-	}
 	result := &testResult{OK: true}
 	events := trial.ReadEvents(in, cfg.Source.Kafka.Topic, opts.records)
+	var records []waybill.Record
 	for {
-		var r waybill.Record
-		if r, err = events.Next(); err != nil {
+		r, err := events.Next()
+		if errors.Is(err, io.EOF) {
 			break
 		}
-		out := t.Take(&r)
-		result.Outcomes = append(result.Outcomes, t.AppendOutcome(nil, out, opts.lineage))
-		result.lines = append(result.lines, events.Line)
-	}
-	if !errors.Is(err, io.EOF) {
-		return nil, usage(fmt.Errorf("%s: %w", opts.events, err))
+		if err != nil {
+			return nil, usage(fmt.Errorf("%s: %w", opts.events, err))
+		}
+		records, result.lines = append(records, r), append(result.lines, events.Line)
 	}
 	result.Empty = events.Empty
-	result.Summary = t.Summary(tables)
-	return result, nil
-}
-
-// promised is the plan for tables exactly as the contract says.
-func promised(cfg *config.Pipeline) (*contract.Plan, []trial.Target, error) {
-	var routes []contract.Route
-	var tables []trial.Target
-	for _, of := range cfg.Tables() {
-		schema := of.PromisedTable()
-		p, err := contract.Compile(of.Contract, schema, of.Sink.ClickHouse.Lineage, decode.Version)
-		if err != nil {
-			return nil, nil, err
-		}
-		routes = append(routes, contract.Route{Name: of.Route, When: of.When, Plan: p})
-		tables = append(tables, trial.Target{Contract: of.Contract, Schema: schema, Cluster: of.Sink.ClickHouse.Cluster})
+	lines, sum, err := trial.Batch(cfg, records, opts.lineage)
+	if err != nil {
+		return nil, err
 	}
-	p, err := cfg.Join(routes)
-	return p, tables, err
+	for _, line := range lines {
+		result.Outcomes = append(result.Outcomes, line)
+	}
+	result.Summary = sum
+	return result, nil
 }
 
 // against compares with the golden file, or writes it.

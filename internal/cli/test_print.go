@@ -68,10 +68,14 @@ func printTrial(b *strings.Builder, s *trial.Summary) {
 	add("of the rows: blank, no field of the contract in them", s.Blank)
 	add("redacted", s.Redacted)
 	add("brought to the current version", s.Upcast)
+	add("of an unknown version, taken for the current one", s.Assumed)
 	table(b, rows, 1)
 	for _, d := range s.DeadLetters {
 		wrap(b, "  ", fmt.Sprintf("dead letters, %s: %s (%s), first %s: %s", strings.TrimSpace(d.Code+" "+d.Column), count(d.Count),
 			share(d.Count, s.Records), d.Example, d.Message))
+	}
+	for _, r := range s.RedactedBy {
+		wrap(b, "  ", fmt.Sprintf("redaction, %s: %s", r.Rule, changed(r.Values)))
 	}
 	for i := range s.Tables {
 		printTrialTable(b, &s.Tables[i], s.Records)
@@ -96,9 +100,17 @@ func printTrialTable(b *strings.Builder, t *trial.Table, records int64) {
 	}
 }
 
+// changed says how many values a rule of redaction changed. A rule that changed none may be spelt wrong.
+func changed(values int64) string {
+	if values == 0 {
+		return "changed nothing"
+	}
+	return "values changed: " + count(values)
+}
+
 // fates are what becomes of values under the modes.
 var fates = map[string]string{
-	string(contract.ModeEvolve): "rescued until the table has room for it", string(contract.ModeRescue): "rescued",
+	string(contract.ModeEvolve): "rescued, as the table has no room for them", string(contract.ModeRescue): "rescued",
 	string(contract.ModeDiscard): "discarded", string(contract.ModeFreeze): "dead letters",
 }
 

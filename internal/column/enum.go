@@ -33,6 +33,9 @@ func (c *Enum) AppendName(name []byte) bool {
 // AppendZero adds the lowest value, which is the type's default in ClickHouse.
 func (c *Enum) AppendZero() { c.buf = appendInteger(c.buf, uint64(c.names[0].Value), c.shift) }
 
+// Zero is the name of the lowest value.
+func (c *Enum) Zero() string { return c.names[0].Name }
+
 // Row is the number behind one row.
 func (c *Enum) Row(row int) int16 {
 	v := readInteger(c.wire(row))

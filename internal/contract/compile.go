@@ -257,9 +257,25 @@ func (k *compiler) values(out *PlanColumn, c Column, want column.Type, bad func(
 	if out.uses(TableDefault) && tableDefault {
 		out.Wire = wire
 	}
+	out.zero(want)
 	if c.Default != nil {
 		fits("default", *c.Default, c, want, format, bad)
 	}
+}
+
+// zero keeps the zero value what it is in the contract's type, should the table's column have become Nullable or a string: rows of before have it
+// too, and what is counted in them must not change its meaning in the middle of a table.
+func (out *PlanColumn) zero(want column.Type) {
+	have, err := column.ParseType(out.Type)
+	if err != nil || out.Default != nil || !out.uses(Default) || !have.CanNull() || want.CanNull() {
+		return
+	}
+	if enum, ok := want.New().(*column.Enum); ok {
+		name := enum.Zero()
+		out.Default = &name
+		return
+	}
+	out.NotNull = true
 }
 
 // shape checks what concerns arrays.

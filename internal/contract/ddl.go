@@ -17,8 +17,12 @@ func (c Change) SQL(database, table, cluster string) string {
 	if c.Kind == ModifyColumn {
 		return alter + fmt.Sprintf("MODIFY COLUMN IF EXISTS %s %s", identifier(c.Column), c.Type)
 	}
-	comment := ColumnComment(Column{From: c.Path, As: c.As, Format: c.Format})
-	return alter + fmt.Sprintf("ADD COLUMN IF NOT EXISTS %s %s COMMENT %s", identifier(c.Column), c.Type, literal(comment))
+	return alter + fmt.Sprintf("ADD COLUMN IF NOT EXISTS %s %s COMMENT %s", identifier(c.Column), c.Type, literal(c.comment()))
+}
+
+// comment is that of the column that the change adds.
+func (c Change) comment() string {
+	return ColumnComment(Column{From: c.Path, As: c.As, Format: c.Format})
 }
 
 // identifier is a name in backticks.

@@ -205,6 +205,9 @@ func (c PlanColumn) policies() string {
 	if c.Default != nil {
 		s += ", default " + jsonText(*c.Default)
 	}
+	if c.NotNull {
+		s += ", zero for NULL"
+	}
 	if c.Evolve {
 		s += ", widened where that is safe"
 	}

@@ -31,21 +31,6 @@ func conflictDrift(name string, values ...string) FieldDrift {
 	return d
 }
 
-// altered is the table with the changes made.
-func altered(s TableSchema, changes []Change) TableSchema {
-	s.Columns = slices.Clone(s.Columns)
-	for _, c := range changes {
-		at := slices.IndexFunc(s.Columns, func(in TableColumn) bool { return in.Name == c.Column })
-		switch {
-		case c.Kind == ModifyColumn && at >= 0:
-			s.Columns[at].Type = c.Type
-		case c.Kind == AddColumn && at < 0:
-			s.Columns = append(s.Columns, TableColumn{Name: c.Column, Type: c.Type, Comment: ColumnComment(Column{From: c.Path, As: c.As, Format: c.Format})})
-		}
-	}
-	return s
-}
-
 // brief is an evolution in few words.
 func brief(e Evolution) []string {
 	var out []string
@@ -227,7 +212,7 @@ func evolveTwice(rt *rapid.T, c Contract, s TableSchema, drift []FieldDrift, see
 	if again := Evolve(c, must(s), s, drift); !reflect.DeepEqual(brief(first), brief(again)) {
 		rt.Fatalf("in another order:\n%s, before\n%s", strings.Join(brief(again), "\n"), strings.Join(brief(first), "\n"))
 	}
-	after := altered(s, first.Changes)
+	after := s.With(first.Changes)
 	p := must(after)
 	for _, change := range first.Changes {
 		i := slices.IndexFunc(p.Columns(), func(pc PlanColumn) bool { return pc.Name == change.Column && pc.Type == change.Type })
@@ -243,7 +228,7 @@ func evolveTwice(rt *rapid.T, c Contract, s TableSchema, drift []FieldDrift, see
 	}
 	// A worker with the old plan, who sees the table altered, does nothing but compile anew.
 	for _, late := range Evolve(c, must(s), after, drift).Changes {
-		if same := altered(after, []Change{late}); !reflect.DeepEqual(same, after) {
+		if same := after.With([]Change{late}); !reflect.DeepEqual(same, after) {
 			rt.Fatalf("a late worker changes the table again: %+v", late)
 		}
 	}

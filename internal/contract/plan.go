@@ -51,10 +51,12 @@ type PlanColumn struct {
 	Zone    string `json:"zone,omitempty"`   // of moments whose format reads none
 	Length  int    `json:"length,omitempty"` // of an Array's rows; 0 is any
 	// Default is the text of the contract's default; nil is the type's zero value.
-	Default   *string `json:"default,omitempty"`
-	OnMissing Policy  `json:"on_missing,omitempty"`
-	OnNull    Policy  `json:"on_null,omitempty"`
-	OnInvalid Policy  `json:"on_invalid,omitempty"`
+	Default *string `json:"default,omitempty"`
+	// NotNull: the table's column can be NULL, the contract's type cannot. The zero value is that of the type without NULL.
+	NotNull   bool   `json:"not_null,omitempty"`
+	OnMissing Policy `json:"on_missing,omitempty"`
+	OnNull    Policy `json:"on_null,omitempty"`
+	OnInvalid Policy `json:"on_invalid,omitempty"`
 	// Instead is what the column gets where its value is rescued.
 	Instead Policy `json:"instead,omitempty"`
 	// Evolve: values that do not fit are looked at for a wider type.

@@ -21,6 +21,21 @@ type TableColumn struct {
 	InKey bool
 }
 
+// With is the table once the changes are made. What is there already stays, as the server would have it.
+func (t TableSchema) With(changes []Change) TableSchema {
+	t.Columns = slices.Clone(t.Columns)
+	for _, c := range changes {
+		at := slices.IndexFunc(t.Columns, func(in TableColumn) bool { return in.Name == c.Column })
+		switch {
+		case c.Kind == ModifyColumn && at >= 0:
+			t.Columns[at].Type = c.Type
+		case c.Kind == AddColumn && at < 0:
+			t.Columns = append(t.Columns, TableColumn{Name: c.Column, Type: c.Type, Comment: c.comment()})
+		}
+	}
+	return t
+}
+
 // insertable reports whether an INSERT may name the column.
 func (c TableColumn) insertable() bool {
 	return c.DefaultKind != "MATERIALIZED" && c.DefaultKind != "ALIAS"

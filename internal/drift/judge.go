@@ -35,8 +35,8 @@ func (m *Monitor) judge(now time.Time) []waybill.Finding {
 		if !c.elements {
 			add(m.vanished(&c.present, c.title(), now))
 			add(m.jumped(&c.defaulted, c.present.absent > 0, FindingDefaultRate, "without a value that "+c.name+" can take", now))
+			add(m.jumped(&c.nulls, false, FindingNullRate, "with null for "+c.name, now))
 		}
-		add(m.jumped(&c.nulls, false, FindingNullRate, "with null for "+c.name, now))
 		c.present.roll(&m.window, c.present.absent > 0, m.cfg)
 		c.defaulted.roll(&m.window, c.defaulted.open || c.present.absent > 0, m.cfg)
 		c.nulls.roll(&m.window, c.nulls.open, m.cfg)
@@ -127,24 +127,25 @@ func (m *Monitor) jumped(r *rate, suspended bool, kind, what string, now time.Ti
 	return nil
 }
 
-// judgeBlank needs nothing to compare with: an event that fills no column is never right.
+// judgeBlank needs nothing to compare with: an event that fills no column is never right. A window in which all are blank is not its
+// business: whoever wrote them has stopped at that, or has been told (engine's all_blank).
 func (m *Monitor) judgeBlank(now time.Time) *waybill.Finding {
 	w := &m.window
 	share := m.blanks.share(w)
-	step := m.blanks.step(now, share >= m.cfg.BlankShare, share < m.cfg.BlankShare*m.cfg.Settle, w, m.cfg)
+	step := m.blanks.step(now, share >= m.cfg.BlankShare && share < 1, share < m.cfg.BlankShare*m.cfg.Settle, w, m.cfg)
 	m.blanks.now = 0
 	f := &waybill.Finding{
 		Kind: FindingBlank, Severity: waybill.SeverityWarning,
-		Message: fmt.Sprintf("%s of the last %d events match no field of the contract: their rows are blank", Percent(share), w.now),
-		Action:  "compare the contract's paths with an event of the topic",
+		Message: fmt.Sprintf("%s of the last %d events match no field of the contract, while others do: their rows are blank", Percent(share), w.now),
+		Action:  "find out who else writes to the topic; filter such events out, or map their fields",
 	}
-	switch {
-	case step == closes:
+	switch step {
+	case opens:
+	case closes:
 		f.Severity, f.Action = waybill.SeverityInfo, ""
-	case step == stays:
+		f.Message = fmt.Sprintf("%s of the last %d events match no field of the contract", Percent(share), w.now)
+	default:
 		return nil
-	case share >= 1:
-		f.Severity = waybill.SeverityError
 	}
 	return f
 }

@@ -25,10 +25,10 @@ type Batch struct {
 	Columns     map[string]Counts // by name, where there is anything to count
 }
 
-// Counts are the events whose value for a column was not in the event, or could not be taken.
+// Counts are the events whose value for a column was not in the event, was null, or could not be taken.
 type Counts struct {
 	Missing int64 // the event has no such field
-	Null    int64 // it says null, which the column does not take
+	Null    int64 // it says null, whether the column took it as NULL or got its default
 	Invalid int64 // the value does not fit, and the column got NULL or its default
 }
 
@@ -41,9 +41,8 @@ type Monitor struct {
 	columns map[string]*column
 	pending map[Key]*Row // of the kinds that are no fields, for the next flush
 
-	window   window
-	blanks   rate
-	blankRun int64
+	window window
+	blanks rate
 
 	fresh []*field // without their finding yet, in order of appearance
 	told  quota
@@ -83,10 +82,6 @@ func (m *Monitor) Know(keys ...Key) {
 	}
 }
 
-// BlankRun is how many events have been written since one that filled a column, in whole batches: if it goes on rising, the
-// contract is not that of the events.
-func (m *Monitor) BlankRun() int64 { return m.blankRun }
-
 // Observe takes in a batch that has settled.
 func (m *Monitor) Observe(b Batch) {
 	if m.plan == nil || m.plan.ID() != b.Plan.ID() {
@@ -96,7 +91,6 @@ func (m *Monitor) Observe(b Batch) {
 	m.count(Key{Kind: KindWritten}, b.Written, b)
 	m.count(Key{Kind: KindBlank}, b.Blank, b)
 	m.blanks.now += b.Blank
-	m.run(b)
 	for i := range b.Drift {
 		m.drift(&b.Drift[i])
 	}
@@ -118,16 +112,6 @@ func (m *Monitor) replan(p *contract.Plan) {
 		if path, err := contract.ParsePath(c.Path); err == nil && c.Source == contract.SourceField {
 			m.columns[c.Name] = &column{name: c.Name, path: c.Path, elements: path.Each() >= 0}
 		}
-	}
-}
-
-func (m *Monitor) run(b Batch) {
-	switch {
-	case b.Written == 0:
-	case b.Blank == b.Written:
-		m.blankRun += b.Written
-	default:
-		m.blankRun = 0
 	}
 }
 

@@ -15,7 +15,7 @@ const (
 	KindNewField     = Kind(contract.DriftNewField)     // values at a path that no column takes
 	KindTypeConflict = Kind(contract.DriftTypeConflict) // values that did not fit their column
 	KindMissing      = Kind("missing")                  // events without the column's field
-	KindNull         = Kind("null")                     // events whose null the column does not take
+	KindNull         = Kind("null")                     // events that say null for the column, whether it took it or not
 	KindInvalid      = Kind("invalid")                  // values in whose place the column got NULL or its default
 	KindBlank        = Kind("blank")                    // events that filled no column
 	KindWritten      = Kind("written")                  // events that became rows

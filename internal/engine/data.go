@@ -8,6 +8,7 @@ import (
 	"github.com/waybill-data/waybill/internal/contract"
 	"github.com/waybill-data/waybill/internal/deadletter"
 	"github.com/waybill-data/waybill/internal/delivery"
+	"github.com/waybill-data/waybill/internal/transform/redact"
 )
 
 // data is what a work of the delivery machine is about: the decoded rows and the dead letters of one
@@ -27,7 +28,9 @@ type data struct {
 	peak    int         // the most bytes that the blocks have held before this batch
 	// foreseen: room has been made in the blocks, see gatherer.foresee.
 	foreseen bool
-	assumed  int64 // records of an unknown version that were taken for the current one
+	redacted []redact.Count // values by rule of redaction
+	upcast   int64          // records that were brought to the current version
+	assumed  int64          // records of an unknown version that were taken for the current one
 
 	// Guarded by life.mu, once it is in life.data:
 	blocks Blocks // of the tables; nil once they are with another batch
@@ -49,6 +52,7 @@ func (d *data) takeNotes(proc *Processor) {
 	for i, n := range proc.Notes() {
 		d.tables[i].notes = n
 	}
+	d.redacted = proc.Redacted()
 }
 
 // run is rows of a block that come from consecutive offsets of one partition.
@@ -119,6 +123,7 @@ func (d *data) add(proc *Processor, epoch waybill.Epoch, s *spanData, r *waybill
 	d.bytes += n
 	out := proc.Process(r, epoch, d.blocks)
 	s.tally.Rescued += b2i(out.Rescued > 0)
+	d.upcast += b2i(out.Upcast)
 	d.assumed += b2i(out.Assumed)
 	s.tally.Redacted += b2i(out.Redacted > 0)
 	switch out.Fate {

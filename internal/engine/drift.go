@@ -56,6 +56,11 @@ func (p *Pipeline) observe(d *data) {
 		for name, n := range t.notes.Defaulted {
 			b.Columns[name] = drift.Counts{Missing: n.Missing, Null: n.Null, Invalid: n.Invalid}
 		}
+		for name, n := range t.notes.Nulls {
+			c := b.Columns[name]
+			c.Null += n
+			b.Columns[name] = c
+		}
 		p.drift.monitors[i].Observe(b)
 	}
 }

@@ -2,10 +2,8 @@ package engine
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/waybill-data/waybill"
-	"github.com/waybill-data/waybill/internal/config"
 	"github.com/waybill-data/waybill/internal/contract"
 	"github.com/waybill-data/waybill/internal/delivery"
 	"github.com/waybill-data/waybill/internal/failpoint"
@@ -175,6 +173,7 @@ func (t *target) alter(l *life, i int, s *shape, c contract.Change) bool {
 	}
 	l.trouble(aboutTable, nil, 0)
 	t.noteChange(l.ctx, l.p, i, s, c, sql, err)
+	l.p.metrics.Alter(string(c.Kind), err == nil)
 	if err != nil {
 		l.p.found(waybill.Finding{Kind: "evolve_refused", Severity: waybill.SeverityWarning, TopicPartition: at(c.First), Span: spanAt(c.First),
 			Message: fmt.Sprintf("the server refused to change table %s for %s: %v", one.name(), c.Path, err),
@@ -197,59 +196,3 @@ func at(a contract.At) waybill.TopicPartition {
 }
 
 func spanAt(a contract.At) waybill.Span { return waybill.Span{First: a.Offset, Next: a.Offset + 1} }
-
-// BlankLimit is how many blank events in a row are no accident.
-const BlankLimit = 100
-
-// isBlank stops the pipeline before a batch of events none of which has any field of the contract: whoever reads the table would see rows, and
-// nothing in them. It is false if the batch may go.
-func (g *gatherer) isBlank() bool {
-	for i := range g.open.tables {
-		if g.blankTable(i) {
-			return true
-		}
-	}
-	return false
-}
-
-func (g *gatherer) blankTable(i int) bool {
-	d, rows := g.open, &g.open.tables[i]
-	if rows.blank < rows.count || rows.count == 0 {
-		g.blank[i] = 0
-		return false
-	}
-	first := g.blank[i] == 0
-	g.blank[i] += rows.blank
-	p := g.l.p
-	f := waybill.Finding{Kind: "all_blank", Severity: waybill.SeverityError, TopicPartition: d.spans[0].TopicPartition, Span: d.spans[0].Span,
-		Message: fmt.Sprintf("the last %d events for table %s have none of the contract's fields; what they do have: %s", g.blank[i], p.target.tables[i].name(), fields(rows.notes.Drift)),
-		Action:  "correct `from` in the contract, or say on_blank: continue"}
-	if g.blank[i] < BlankLimit || p.cfg.OnBlank == config.BlankContinue {
-		if first {
-			f.Severity = waybill.SeverityWarning
-			p.found(f)
-		}
-		return false
-	}
-	p.found(f)
-	g.l.step(delivery.Failed{Err: &waybill.Error{Op: "engine.gather", Pipeline: p.cfg.Name, Class: waybill.ClassConfig,
-		Position: waybill.Position{Topic: d.spans[0].Topic, Partition: d.spans[0].Partition, Offset: d.spans[0].First},
-		Err:      fmt.Errorf("%s", f.Message), Hint: f.Action}})
-	return true
-}
-
-// fields names some of the fields that events have.
-func fields(drift []contract.FieldDrift) string {
-	var names []string
-	for i := range drift {
-		if len(names) == 10 {
-			names = append(names, "...")
-			break
-		}
-		names = append(names, drift[i].Path)
-	}
-	if len(names) == 0 {
-		return "nothing"
-	}
-	return strings.Join(names, ", ")
-}

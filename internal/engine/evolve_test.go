@@ -1,10 +1,18 @@
 package engine_test
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/status"
+	"github.com/waybill-data/waybill/internal/testenv"
+	"github.com/waybill-data/waybill/internal/trial"
 )
 
 const evolving = "new_fields: evolve\n  type_conflicts: evolve"
@@ -168,4 +176,71 @@ func TestVersions_AssumedOnesAreNamed(t *testing.T) {
 	a.stop()
 	w.verify()
 	w.wantCounts("50 50 0 0")
+}
+
+// With on_blank: continue they are written, and there is one finding, whatever the number of batches.
+func TestBlank_ContinueWritesTheRowsAndSaysSoOnce(t *testing.T) {
+	w := newWorld(t, 1)
+	cfg := w.file(spec{modes: "new_fields: rescue", top: "on_blank: continue", rows: 50})
+	cfg.Contract.Columns[0].Required = false
+	w.produceAs(300, func(i int) string { return fmt.Sprintf(`{"payload":{"id":%d}}`, i) })
+	a := w.start(cfg)
+	w.quiet(300)
+	w.wantFinding("all_blank", 1)
+	a.stop()
+	w.verify()
+	w.wantCounts("300 300 0 0")
+}
+
+// `waybill test` evolves a table in memory as a worker does the real one: the same statements, the same rows, the same rescued fields.
+func TestEvolve_TrialDoesTheSame(t *testing.T) {
+	w := newWorld(t, 1)
+	w.alter("MODIFY COLUMN tokens REMOVE DEFAULT") // the trial knows the contract alone
+	cfg := w.file(spec{modes: evolving})
+	w.produceAs(400, version)
+	a := w.start(cfg)
+	w.quiet(400)
+	a.stop()
+	w.verify()
+	var records []waybill.Record
+	for i := range 400 {
+		records = append(records, waybill.Record{Topic: topic, Offset: int64(i), Value: []byte(version(i))})
+	}
+	lines, sum, err := trial.Batch(cfg, records, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	statements := ""
+	for _, c := range sum.Tables[0].Changes {
+		statements += c.SQL + "\n"
+	}
+	ran, err := testenv.Query(w.ch.HTTPAddr(), "SELECT statement FROM waybill.schema_changes WHERE pipeline = '"+w.name+"' ORDER BY at, path FORMAT TSVRaw")
+	if err != nil || ran != statements {
+		t.Errorf("the worker ran\n%s\nthe trial\n%s\n%v", ran, statements, err)
+	}
+	body, err := testenv.Query(w.ch.HTTPAddr(), "SELECT * EXCEPT (_topic, _partition, _offset, _epoch) FROM "+w.db+".calls ORDER BY _offset SETTINGS output_format_json_quote_64bit_integers = 0, "+
+		"date_time_output_format = 'iso' FORMAT JSONEachRow")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := strings.Split(strings.TrimSpace(body), "\n")
+	if len(rows) != len(lines) {
+		t.Fatalf("%d rows, %d lines", len(rows), len(lines))
+	}
+	for i, line := range lines {
+		var landed map[string]any
+		var tried struct{ Row map[string]any }
+		if err := errors.Join(json.Unmarshal([]byte(rows[i]), &landed), json.Unmarshal(line, &tried)); err != nil {
+			t.Fatal(err)
+		}
+		var rescued struct{ Fields any }
+		if text, _ := landed["_rescued"].(string); json.Unmarshal([]byte(text), &rescued) == nil {
+			landed["_rescued"] = rescued.Fields
+		} else {
+			delete(landed, "_rescued")
+		}
+		if diff := cmp.Diff(landed, tried.Row); diff != "" {
+			t.Fatalf("event %d: -landed +tried\n%s", i, diff)
+		}
+	}
 }

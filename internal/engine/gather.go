@@ -12,7 +12,6 @@ import (
 	"github.com/waybill-data/waybill/internal/delivery"
 	"github.com/waybill-data/waybill/internal/failpoint"
 	"github.com/waybill-data/waybill/internal/kafka"
-	"github.com/waybill-data/waybill/internal/telemetry"
 )
 
 // pollRecords bounds what one poll hands over at most, see room. What a poll brings is converted and decoded
@@ -32,9 +31,8 @@ type gatherer struct {
 	proc   *Processor
 	open   *data // being filled; nil if nothing has come
 	opened time.Time
-	taken  int64   // of the budget, for open
-	rows   int     // at which a batch is full, see grow
-	blank  []int64 // by table: rows in a row of which no column was filled from the event
+	taken  int64 // of the budget, for open
+	rows   int   // at which a batch is full, see grow
 	parts  map[waybill.TopicPartition]*gathering
 	// seen records of seenBytes, in this life: how large records are.
 	seen, seenBytes int64
@@ -48,9 +46,8 @@ type gathering struct {
 	resume   bool  // start again at next once the open batch is closed
 	retry    int   // failures in a row
 	// in is the batch that span is of: the open one, or one of the past.
-	in      *data
-	span    *spanData
-	metrics *telemetry.PartitionMetrics
+	in   *data
+	span *spanData
 }
 
 func (l *life) gather() {
@@ -59,7 +56,10 @@ func (l *life) gather() {
 		l.step(delivery.Failed{Err: err})
 		return
 	}
-	g := &gatherer{l: l, proc: proc, rows: min(firstRows, l.p.cfg.Batch.Rows), parts: map[waybill.TopicPartition]*gathering{}, blank: make([]int64, len(l.p.target.tables))}
+	g := &gatherer{l: l, proc: proc, rows: min(firstRows, l.p.cfg.Batch.Rows), parts: map[waybill.TopicPartition]*gathering{}}
+	for i := range l.p.blanks {
+		l.p.blanks[i].run = 0 // what was not settled is gathered again
+	}
 	l.mu.Lock()
 	l.plan = proc.Plan().ID()
 	l.mu.Unlock()
@@ -317,10 +317,6 @@ func (g *gatherer) take(f *kafka.PartitionRecords) (read, bytes int64, err error
 		part.retry = 0
 		g.l.p.cleared(aboutFetch(f.TopicPartition))
 	}
-	if part.metrics == nil {
-		part.metrics = g.l.p.metrics.ForPartition(f.TopicPartition)
-	}
-	part.metrics.Read(read)
 	return read, g.open.bytes - before, nil
 }
 

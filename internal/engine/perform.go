@@ -48,9 +48,7 @@ func (l *life) do(effects []delivery.Effect) {
 				l.p.metrics.Settled()
 			}
 			if d := l.data[e.Work]; d != nil && e.Settled {
-				for i := range d.tables {
-					l.p.noteDecoded(d.tables[i].notes)
-				}
+				l.p.noteDecoded(d)
 				l.p.observe(d)
 			}
 			l.release(e.Work, e.Settled)

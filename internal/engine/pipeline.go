@@ -65,6 +65,7 @@ type Pipeline struct {
 	meter    meter
 	assigned atomic.Bool
 	drift    drifting
+	blanks   []blanks // the gatherer's, one for each table
 }
 
 // New makes a pipeline that has not started.
@@ -75,6 +76,7 @@ func New(cfg *config.Pipeline, deps Deps) *Pipeline {
 	p := &Pipeline{cfg: cfg, deps: deps, log: deps.Log.With("pipeline", cfg.Name), metrics: deps.Metrics.ForPipeline(cfg.Name), budget: deps.Budget.account(), state: status.Starting}
 	for range cfg.Tables() {
 		p.drift.monitors = append(p.drift.monitors, drift.New(drift.Config{}))
+		p.blanks = append(p.blanks, blanks{})
 	}
 	return p
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/waybill-data/waybill/internal/deadletter"
 	"github.com/waybill-data/waybill/internal/decode/json"
 	"github.com/waybill-data/waybill/internal/transform"
+	"github.com/waybill-data/waybill/internal/transform/redact"
 )
 
 // Fate is what becomes of a record before it is sent anywhere.
@@ -144,9 +145,17 @@ func (p *Processor) Keep(r *waybill.Record) waybill.Record {
 func (p *Processor) Notes() []Notes {
 	out := make([]Notes, len(p.decs))
 	for i, d := range p.decs {
-		out[i] = Notes{Drift: d.Drift(), Defaulted: d.Defaulted(), Rounded: d.Rounded()}
+		out[i] = Notes{Drift: d.Drift(), Defaulted: d.Defaulted(), Rounded: d.Rounded(), Nulls: d.Nulls(), Rescued: d.Rescued()}
 	}
 	return out
+}
+
+// Redacted is how many values redaction changed since the last call, by rule, those of dead letters included. Each rule is there.
+func (p *Processor) Redacted() []redact.Count {
+	if p.tr == nil {
+		return nil
+	}
+	return p.tr.RedactedBy()
 }
 
 // Notes are what processing did beside making rows of one table.
@@ -154,4 +163,6 @@ type Notes struct {
 	Drift     []contract.FieldDrift
 	Defaulted map[string]json.Defaults // by column
 	Rounded   map[string]int64         // values that lost digits, by column
+	Nulls     map[string]int64         // nulls that became NULL, by column
+	Rescued   map[string]int64         // values in the rescue column, by reason
 }

@@ -21,7 +21,7 @@ const keepFindings = 20
 // totals since the process started.
 type totals struct {
 	status.Totals
-	bytes int64
+	gathered, bytes int64 // what came from Kafka: records that are gathered again count again
 }
 
 // meter turns totals into rates over the last few seconds.
@@ -38,7 +38,7 @@ func (m *meter) read(now time.Time, t totals) status.Rates {
 		m.at, m.last = now, t
 	}
 	if d := now.Sub(m.at).Seconds(); d >= meterWindow.Seconds() {
-		m.rates = status.Rates{ReadPerSecond: float64(t.Read-m.last.Read) / d, WrittenPerSecond: float64(t.Written-m.last.Written) / d, BytesPerSecond: float64(t.bytes-m.last.bytes) / d}
+		m.rates = status.Rates{ReadPerSecond: float64(t.gathered-m.last.gathered) / d, WrittenPerSecond: float64(t.Written-m.last.Written) / d, BytesPerSecond: float64(t.bytes-m.last.bytes) / d}
 		m.at, m.last = now, t
 	}
 	return m.rates
@@ -126,12 +126,16 @@ func (p *Pipeline) count(rows []delivery.LedgerRow, there delivery.RowSet) {
 			continue
 		}
 		p.metrics.LedgerRows(1)
+		p.totals.Read += r.Read
 		p.totals.Written += r.Written
+		p.totals.Filtered += r.Filtered
 		p.totals.DeadLettered += r.Dead
 		p.totals.Tombstones += r.Tombstones
 		p.totals.Lost += r.Lost
 		m := p.metrics.ForPartition(r.TopicPartition)
+		m.Read(r.Read)
 		m.Written(r.Written)
+		m.Filtered(r.Filtered)
 		m.Tombstones(r.Tombstones)
 		m.Lost(r.Lost)
 	}
@@ -148,18 +152,37 @@ func (p *Pipeline) countDead(envelopes []deadletter.Envelope, there delivery.Row
 func (p *Pipeline) noteRead(records, bytes int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.totals.Read += records
+	p.totals.gathered += records
 	p.totals.bytes += bytes
 }
 
 // noteDecoded counts what decoding a settled batch did beside making rows.
-func (p *Pipeline) noteDecoded(n Notes) {
+func (p *Pipeline) noteDecoded(d *data) {
+	for i := range d.tables {
+		p.noteTable(&d.tables[i].notes)
+	}
+	for _, by := range d.redacted {
+		p.metrics.Redacted(by.Rule, by.Values)
+	}
+	p.metrics.Upcast(d.upcast)
+	p.metrics.Assumed(d.assumed)
+}
+
+func (p *Pipeline) noteTable(n *Notes) {
 	var discarded, defaulted, rounded int64
 	for i := range n.Drift {
-		if f := &n.Drift[i]; f.Kind == contract.DriftNewField && f.Mode == contract.ModeDiscard {
+		f := &n.Drift[i]
+		if f.Mode != contract.ModeDiscard {
+			continue
+		}
+		p.metrics.Discarded(string(f.Kind), f.Count)
+		if f.Kind == contract.DriftNewField {
 			p.metrics.DiscardedField(f.Path, f.Count)
 			discarded += f.Count
 		}
+	}
+	for reason, count := range n.Rescued {
+		p.metrics.Rescued(reason, count)
 	}
 	for column, d := range n.Defaulted {
 		count := d.Missing + d.Null + d.Invalid

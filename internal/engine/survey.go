@@ -43,7 +43,7 @@ type TableSurvey struct {
 // included. The error says that the server could not be asked.
 func Look(ctx context.Context, cfg *config.Pipeline, log *slog.Logger) (*Survey, error) {
 	c := cfg.Sink.ClickHouse
-	client, err := clickhouse.Open(ctx, serverOf(c), clickhouse.Deps{Logger: log})
+	client, err := clickhouse.Open(ctx, Server(c), clickhouse.Deps{Logger: log})
 	if err != nil {
 		return nil, err
 	}

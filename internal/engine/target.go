@@ -50,7 +50,7 @@ type target struct {
 // preflight. Errors that can heal are retryable.
 func openTarget(ctx context.Context, cfg *config.Pipeline, log *slog.Logger) (*target, error) {
 	c := cfg.Sink.ClickHouse
-	client, err := clickhouse.Open(ctx, serverOf(c), clickhouse.Deps{Logger: log})
+	client, err := clickhouse.Open(ctx, Server(c), clickhouse.Deps{Logger: log})
 	if err != nil {
 		return nil, err
 	}
@@ -66,8 +66,8 @@ func openTarget(ctx context.Context, cfg *config.Pipeline, log *slog.Logger) (*t
 	return t, nil
 }
 
-// serverOf is how the server of a pipeline file is spoken to.
-func serverOf(c config.ClickHouse) clickhouse.Config {
+// Server is how the server of a pipeline file is spoken to.
+func Server(c config.ClickHouse) clickhouse.Config {
 	to := clickhouse.Config{Addr: c.Addr, User: c.User, Password: c.Password.Reveal(), Database: c.Database,
 		InsertTimeout: insertTimeout(c.InsertDeadline), Connections: MaxInFlight + 4, Compression: clickhouse.Compression(c.Compression)}
 	if c.HTTP() {

@@ -361,15 +361,27 @@ func (w *world) wantFinding(kind string, n int) {
 }
 
 // rebalances of the worker so far.
-func (r *worker) rebalances() (n float64) {
+func (r *worker) rebalances() float64 { r.w.Helper(); return r.metric("rebalances_total", "") }
+
+// metric is the sum of a counter's series whose labels other than the pipeline have these values, joined by blanks; of all, if there are none.
+func (r *worker) metric(name, labels string) (n float64) {
 	r.w.Helper()
 	families, err := r.metrics.Gatherer().Gather()
 	if err != nil {
 		r.w.Fatal(err)
 	}
 	for _, f := range families {
-		if f.GetName() == "waybill_rebalances_total" {
-			for _, m := range f.GetMetric() {
+		if f.GetName() != "waybill_"+name {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			var values []string
+			for _, l := range m.GetLabel() {
+				if l.GetName() != "pipeline" {
+					values = append(values, l.GetValue())
+				}
+			}
+			if labels == "" || labels == strings.Join(values, " ") {
 				n += m.GetCounter().GetValue()
 			}
 		}

@@ -83,10 +83,11 @@ type Batch struct {
 }
 
 // Totals count records since the process started, but for the last three, which count values.
-// Read = Written + DeadLettered + Tombstones + Lost for all that is settled.
+// Read = Written + Filtered + DeadLettered + Tombstones + Lost for all that is settled.
 type Totals struct {
 	Read            int64 `json:"read"`
 	Written         int64 `json:"written"`
+	Filtered        int64 `json:"filtered"`
 	DeadLettered    int64 `json:"dead_lettered"`
 	Tombstones      int64 `json:"tombstones"`
 	Lost            int64 `json:"lost"`

@@ -14,11 +14,12 @@ type Metrics struct {
 	reg *prometheus.Registry
 
 	// Per partition.
-	read, written, tombstones, lost *prometheus.CounterVec
-	lag                             *prometheus.GaugeVec
+	read, written, filtered, tombstones, lost *prometheus.CounterVec
+	lag                                       *prometheus.GaugeVec
 
 	// Per pipeline and one more label.
 	deadLetters, discarded, defaulted, rounded *prometheus.CounterVec
+	rescued, discardedBy, redacted, alters     *prometheus.CounterVec // alters has two
 	batches                                    *prometheus.GaugeVec
 	inserts                                    *prometheus.CounterVec
 	insertSeconds                              *prometheus.HistogramVec
@@ -27,6 +28,7 @@ type Metrics struct {
 
 	// Per pipeline.
 	settled, ledgerRows, serverRestarts, rebalances *prometheus.CounterVec
+	upcast, assumed                                 *prometheus.CounterVec
 	stalledSeconds, oldestUnsettled                 *prometheus.GaugeVec
 
 	budget, budgetUsed prometheus.Gauge
@@ -50,8 +52,9 @@ func NewMetrics(version string) *Metrics {
 
 func (m *Metrics) registerPartition() {
 	at := []string{"pipeline", "topic", "partition"}
-	m.read = m.counter("records_read_total", "Records that Kafka delivered and that are accounted for in the ledger.", at...)
+	m.read = m.counter("records_read_total", "Records that Kafka delivered and that the ledger accounts for.", at...)
 	m.written = m.counter("records_written_total", "Records whose rows are in the target table.", at...)
+	m.filtered = m.counter("records_filtered_total", "Records that the pipeline's filter left out.", at...)
 	m.tombstones = m.counter("tombstones_total", "Records without a value; they have no row.", at...)
 	m.lost = m.counter("records_lost_total", "Records that the topic no longer held when they were due.", at...)
 	m.lag = m.gauge("lag_records", "Offsets between the settled position and the partition's end.", at...)
@@ -59,9 +62,15 @@ func (m *Metrics) registerPartition() {
 
 func (m *Metrics) registerPipeline() {
 	m.deadLetters = m.counter("dead_letters_total", "Records kept as dead letters, by error code.", "pipeline", "code")
-	m.discarded = m.counter("discarded_fields_total", "Values of fields that no column takes, by path in the event.", "pipeline", "path")
+	m.rescued = m.counter("rescued_values_total", "Values that are kept in the rescue column, by reason.", "pipeline", "reason")
+	m.discardedBy = m.counter("discarded_values_total", "Values that were dropped, by kind: of fields that no column takes, or unfit for their column.", "pipeline", "kind")
+	m.discarded = m.counter("discarded_fields_total", "Dropped values of fields that no column takes, by path in the event.", "pipeline", "path")
 	m.defaulted = m.counter("defaulted_values_total", "Values that were missing or unfit and took the default.", "pipeline", "column")
 	m.rounded = m.counter("rounded_values_total", "Values that lost precision in the column's type.", "pipeline", "column")
+	m.redacted = m.counter("redacted_values_total", "Values that redaction changed, by rule.", "pipeline", "rule")
+	m.upcast = m.counter("records_upcast_total", "Records that were brought to the current version.", "pipeline")
+	m.assumed = m.counter("records_assumed_total", "Records of a version that is not known, which were taken for the current one.", "pipeline")
+	m.alters = m.counter("alters_total", "Changes of the target table by evolve, by kind and outcome.", "pipeline", "kind", "outcome")
 	m.batches = m.gauge("batches", "Batches in flight, by state.", "pipeline", "state")
 	m.settled = m.counter("batches_settled_total", "Batches whose offsets were committed after they landed.", "pipeline")
 	m.inserts = m.counter("inserts_total", "Insert requests, by store and outcome.", "pipeline", "store", "outcome")

@@ -66,10 +66,12 @@ type PipelineMetrics struct {
 	name string
 
 	settled, ledgerRows, serverRestarts, rebalances prometheus.Counter
+	upcast, assumed                                 prometheus.Counter
 	stalledSeconds, oldestUnsettled                 prometheus.Gauge
 	commits                                         [commitOutcomes]prometheus.Counter
 	stores                                          map[waybill.Store]*storeMetrics // not written after ForPipeline
 	deadLetters, discarded, defaulted, rounded      *bounded
+	rescued, discardedBy, redacted                  *bounded
 
 	stallMu sync.Mutex
 	stall   string // class under which waybill_stalled is 1, "" if none
@@ -84,6 +86,8 @@ func (m *Metrics) ForPipeline(name string) *PipelineMetrics {
 		ledgerRows:      m.ledgerRows.WithLabelValues(name),
 		serverRestarts:  m.serverRestarts.WithLabelValues(name),
 		rebalances:      m.rebalances.WithLabelValues(name),
+		upcast:          m.upcast.WithLabelValues(name),
+		assumed:         m.assumed.WithLabelValues(name),
 		stalledSeconds:  m.stalledSeconds.WithLabelValues(name),
 		oldestUnsettled: m.oldestUnsettled.WithLabelValues(name),
 		stores:          map[waybill.Store]*storeMetrics{},
@@ -91,6 +95,9 @@ func (m *Metrics) ForPipeline(name string) *PipelineMetrics {
 		discarded:       newBounded(m.discarded, name),
 		defaulted:       newBounded(m.defaulted, name),
 		rounded:         newBounded(m.rounded, name),
+		rescued:         newBounded(m.rescued, name),
+		discardedBy:     newBounded(m.discardedBy, name),
+		redacted:        newBounded(m.redacted, name),
 	}
 	for o := range commitOutcomes {
 		p.commits[o] = m.commits.WithLabelValues(name, o.String())
@@ -154,6 +161,30 @@ func (p *PipelineMetrics) DeadLetters(code string, n int64) { p.deadLetters.add(
 // 200 paths further ones are counted together as "(other)".
 func (p *PipelineMetrics) DiscardedField(path string, n int64) { p.discarded.add(path, n) }
 
+// Discarded counts n values of one kind that were dropped: of fields that no column takes, or of a type that their column does not.
+func (p *PipelineMetrics) Discarded(kind string, n int64) { p.discardedBy.add(kind, n) }
+
+// Rescued counts n values that are kept in the rescue column for the given reason.
+func (p *PipelineMetrics) Rescued(reason string, n int64) { p.rescued.add(reason, n) }
+
+// Redacted counts n values that a rule of redaction changed. With 0 the rule is there to be seen.
+func (p *PipelineMetrics) Redacted(rule string, n int64) { p.redacted.add(rule, n) }
+
+// Upcast counts n records that were brought to the current version.
+func (p *PipelineMetrics) Upcast(n int64) { p.upcast.Add(float64(n)) }
+
+// Assumed counts n records of a version that is not known, which were taken for the current one.
+func (p *PipelineMetrics) Assumed(n int64) { p.assumed.Add(float64(n)) }
+
+// Alter counts a change of the target table, of one of the kinds that evolve makes.
+func (p *PipelineMetrics) Alter(kind string, made bool) {
+	outcome := "applied"
+	if !made {
+		outcome = "refused"
+	}
+	p.m.alters.WithLabelValues(p.name, kind, outcome).Inc()
+}
+
 // Defaulted counts n values of a column that took its default.
 func (p *PipelineMetrics) Defaulted(column string, n int64) { p.defaulted.add(column, n) }
 
@@ -191,10 +222,10 @@ func (p *PipelineMetrics) setStall(class string) {
 
 // PartitionMetrics are one partition's metrics within a pipeline. All methods are safe for concurrent use.
 type PartitionMetrics struct {
-	m                               *Metrics
-	labels                          []string
-	read, written, tombstones, lost prometheus.Counter
-	lag                             prometheus.Gauge
+	m                                         *Metrics
+	labels                                    []string
+	read, written, filtered, tombstones, lost prometheus.Counter
+	lag                                       prometheus.Gauge
 }
 
 // ForPartition binds the metrics of one partition.
@@ -204,6 +235,7 @@ func (p *PipelineMetrics) ForPartition(tp waybill.TopicPartition) *PartitionMetr
 		m: p.m, labels: l,
 		read:       p.m.read.WithLabelValues(l...),
 		written:    p.m.written.WithLabelValues(l...),
+		filtered:   p.m.filtered.WithLabelValues(l...),
 		tombstones: p.m.tombstones.WithLabelValues(l...),
 		lost:       p.m.lost.WithLabelValues(l...),
 		lag:        p.m.lag.WithLabelValues(l...),
@@ -215,6 +247,9 @@ func (p *PartitionMetrics) Read(n int64) { p.read.Add(float64(n)) }
 
 // Written counts n records whose rows are in the table.
 func (p *PartitionMetrics) Written(n int64) { p.written.Add(float64(n)) }
+
+// Filtered counts n records that the pipeline's filter left out.
+func (p *PartitionMetrics) Filtered(n int64) { p.filtered.Add(float64(n)) }
 
 // Tombstones counts n records without a value.
 func (p *PartitionMetrics) Tombstones(n int64) { p.tombstones.Add(float64(n)) }

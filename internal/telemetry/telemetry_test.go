@@ -42,11 +42,20 @@ func TestMetrics_EachMethodMovesItsOwnSeries(t *testing.T) {
 	tp := p.ForPartition(waybill.TopicPartition{Topic: "llm", Partition: 3})
 	tp.Read(10)
 	tp.Written(7)
+	tp.Filtered(3)
 	tp.Tombstones(1)
 	tp.Lost(2)
 	tp.SetLag(40)
 	p.DeadLetters("invalid_uuid", 5)
 	p.DiscardedField("a.b", 6)
+	p.Discarded("type_conflict", 12)
+	p.Rescued("out_of_range", 13)
+	p.Redacted("user.email: hash", 14)
+	p.Redacted("usr.name: drop", 0)
+	p.Upcast(15)
+	p.Assumed(16)
+	p.Alter("add_column", true)
+	p.Alter("modify_column", false)
 	p.Defaulted("tokens", 8)
 	p.Rounded("price", 9)
 	p.SetBatches("inserting", 2)
@@ -67,6 +76,15 @@ func TestMetrics_EachMethodMovesItsOwnSeries(t *testing.T) {
 		`waybill_build_info{version="v1"} 1`,
 		`waybill_records_read_total{partition="3",pipeline="calls",topic="llm"} 10`,
 		`waybill_records_written_total{partition="3",pipeline="calls",topic="llm"} 7`,
+		`waybill_records_filtered_total{partition="3",pipeline="calls",topic="llm"} 3`,
+		`waybill_discarded_values_total{kind="type_conflict",pipeline="calls"} 12`,
+		`waybill_rescued_values_total{pipeline="calls",reason="out_of_range"} 13`,
+		`waybill_redacted_values_total{pipeline="calls",rule="user.email: hash"} 14`,
+		`waybill_redacted_values_total{pipeline="calls",rule="usr.name: drop"} 0`,
+		`waybill_records_upcast_total{pipeline="calls"} 15`,
+		`waybill_records_assumed_total{pipeline="calls"} 16`,
+		`waybill_alters_total{kind="add_column",outcome="applied",pipeline="calls"} 1`,
+		`waybill_alters_total{kind="modify_column",outcome="refused",pipeline="calls"} 1`,
 		`waybill_tombstones_total{partition="3",pipeline="calls",topic="llm"} 1`,
 		`waybill_records_lost_total{partition="3",pipeline="calls",topic="llm"} 2`,
 		`waybill_lag_records{partition="3",pipeline="calls",topic="llm"} 40`,

@@ -1,9 +1,7 @@
 package transform
 
 import (
-	"crypto/sha256"
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/waybill-data/waybill"
@@ -18,6 +16,10 @@ type redactor interface {
 	Event(text []byte) (out []byte, changed int)
 	// Record is a record whose key and headers are redacted, and how many of them were. Its value is left as it is.
 	Record(r waybill.Record) (out waybill.Record, changed int)
+	// Counts are the values that each rule changed since the last call, in the policy's order.
+	Counts() []redact.Count
+	// AppendDigest appends what may be kept of a value that could not be redacted.
+	AppendDigest(dst, value []byte) []byte
 }
 
 // compileRedact refuses what cannot be applied: a record that is stored unredacted cannot be taken back.
@@ -54,6 +56,14 @@ func (t *Transformer) redactRecord(r *waybill.Record, out *Result) {
 	}
 }
 
+// RedactedBy is how many values each rule of redaction changed since the last call, of all records that were applied; none without redaction.
+func (t *Transformer) RedactedBy() []redact.Count {
+	if t.redact == nil {
+		return nil
+	}
+	return t.redact.Counts()
+}
+
 // redactEvent redacts the event, which is of the current version.
 func (t *Transformer) redactEvent(out *Result) {
 	text, changed := t.redact.Event(out.Text)
@@ -64,7 +74,7 @@ func (t *Transformer) redactEvent(out *Result) {
 
 // Keep is what may be stored of the record that was applied last, if it becomes a dead letter. Without redaction that is
 // the record itself. With it, it is what redaction left: the event as it was decoded, so already of the current version;
-// or, of a record that did not get as far as that, only hash and size of its value, unless the policy keeps them raw.
+// or, of a record that did not get as far as that, only size and keyed hash of its value, unless the policy keeps them raw.
 // It may alias the record and the transformer's memory.
 func (t *Transformer) Keep(r *waybill.Record) waybill.Record {
 	if t.redact == nil {
@@ -78,7 +88,7 @@ func (t *Transformer) Keep(r *waybill.Record) waybill.Record {
 			out.Headers = withHeader(out.Headers, t.header, t.current)
 		}
 	case r.Value != nil && !t.keepRaw:
-		out.Value = fmt.Appendf(nil, `{"waybill_redacted":{"sha256":"%x","bytes":%d}}`, sha256.Sum256(r.Value), len(r.Value))
+		out.Value = t.redact.AppendDigest(nil, r.Value)
 	}
 	return out
 }

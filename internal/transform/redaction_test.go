@@ -9,6 +9,7 @@ import (
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/contract"
+	"github.com/waybill-data/waybill/internal/transform/redact"
 )
 
 // blackout is a policy without a compiler: it makes "secret" of anything into "gone".
@@ -22,6 +23,12 @@ func (b blackout) Record(r waybill.Record) (waybill.Record, int) {
 	key, n := b.Event(r.Key)
 	r.Key = key
 	return r, n
+}
+
+func (blackout) Counts() []redact.Count { return nil }
+
+func (blackout) AppendDigest(dst, value []byte) []byte {
+	return fmt.Appendf(dst, "digest of %d bytes", len(value))
 }
 
 // redacting is a transformer under that policy.
@@ -38,7 +45,7 @@ func TestKeep_WhatRedactionLeft(t *testing.T) {
 	inHeader := &contract.Versions{Header: "v", Current: "2", Unknown: contract.UnknownDeadLetter, Missing: "2", Upcast: []contract.Upcast{
 		{From: "1", To: "2", Steps: []contract.UpcastStep{{Op: contract.OpRename, From: []string{"a"}, To: []string{"b"}}}},
 	}}
-	const hash = `{"waybill_redacted":{"sha256":"`
+	const hash = "digest of "
 	for _, tt := range []struct {
 		text, version, want string
 		raw                 bool
@@ -69,18 +76,40 @@ func TestKeep_WhatRedactionLeft(t *testing.T) {
 	}
 }
 
-func TestKeep_HashAndSize(t *testing.T) {
+func TestKeep_ATombstoneHasNothingToDigest(t *testing.T) {
 	tr := redacting(t, contract.Transform{}, false)
-	r := &waybill.Record{Value: []byte("abc")}
-	tr.Apply(r)
-	want := `{"waybill_redacted":{"sha256":"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad","bytes":3}}`
-	if got := string(tr.Keep(r).Value); got != want {
-		t.Errorf("%s, want %s", got, want)
-	}
 	tombstone := &waybill.Record{Key: []byte("secret")}
 	tr.Apply(tombstone)
 	if kept := tr.Keep(tombstone); kept.Value != nil || string(kept.Key) != "gone" {
 		t.Errorf("a tombstone is kept as %+v", kept)
+	}
+}
+
+// What is kept of a text that could not be redacted cannot be guessed from, and is the same for the same text and secret.
+func TestKeep_DigestIsKeyed(t *testing.T) {
+	keep := func(secret, value string) string {
+		tr := &Transformer{}
+		policy := &contract.Redact{Rules: []contract.RedactRule{{Path: "a", Do: contract.RedactMask}}}
+		if secret != "" {
+			policy.SecretID = contract.SecretID([]byte(secret))
+		}
+		if err := tr.compile(&contract.Transform{Redact: policy}, []byte(secret)); err != nil {
+			t.Fatal(err)
+		}
+		r := &waybill.Record{Value: []byte(value)}
+		tr.Apply(r)
+		return string(tr.Keep(r).Value)
+	}
+	const one, other = "0123456789abcdef", "another secret of it"
+	// printf 'waybill redacted record\nabc' | openssl dgst -sha256 -hmac 0123456789abcdef
+	if got, want := keep(one, "abc"), `{"waybill_redacted":{"hmac_sha256":"7834bf032c3451b59f7bbc6d87986b88285d2850c5668a6e5853967d85a1a699","bytes":3}}`; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if keep(one, "abc") == keep(other, "abc") {
+		t.Error("the hash does not depend on the secret")
+	}
+	if got, want := keep("", "abc"), `{"waybill_redacted":{"bytes":3}}`; got != want {
+		t.Errorf("without a secret %s, want %s", got, want)
 	}
 }
 

@@ -6,8 +6,8 @@ import (
 	"slices"
 
 	"github.com/waybill-data/waybill/internal/contract"
-	"github.com/waybill-data/waybill/internal/decode/json"
 	"github.com/waybill-data/waybill/internal/engine"
+	"github.com/waybill-data/waybill/internal/transform/redact"
 )
 
 // Summary counts what would become of the records. Records is the sum of Rows, Filtered, Tombstones and DeadLettered.
@@ -19,9 +19,11 @@ type Summary struct {
 	DeadLettered int64 `json:"dead_lettered"`
 	Redacted     int64 `json:"redacted"` // records with a value that redaction changed
 	Upcast       int64 `json:"upcast"`   // records that were brought to the current version
+	Assumed      int64 `json:"assumed"`  // records of an unknown version, which were taken for the current one
 
-	DeadLetters []DeadLetters `json:"dead_letters"` // most frequent first
-	Tables      []Table       `json:"tables"`       // in the order of the pipeline's; its RowCounts are the sums of theirs
+	DeadLetters []DeadLetters  `json:"dead_letters"` // most frequent first
+	Tables      []Table        `json:"tables"`       // in the order of the pipeline's; its RowCounts are the sums of theirs
+	RedactedBy  []redact.Count `json:"redacted_by"`  // values that each rule changed, in the policy's order
 }
 
 // RowCounts counts rows.
@@ -111,15 +113,23 @@ type Target struct {
 
 // Summary of all records that were taken, into these tables. It ends the trial: what the decoder has noted is handed out once.
 func (t *Trial) Summary(to []Target) Summary {
-	s := t.sum
-	slices.SortStableFunc(s.DeadLetters, func(a, b DeadLetters) int { return cmp.Compare(b.Count, a.Count) })
-	for i, notes := range t.proc.Notes() {
-		t.sumTable(i, &s.Tables[i], notes, to[i])
-	}
+	s, _ := t.summary(to)
 	return s
 }
 
-func (t *Trial) sumTable(route int, s *Table, notes engine.Notes, to Target) {
+// summary is Summary, and what evolution would do with each table.
+func (t *Trial) summary(to []Target) (Summary, []contract.Evolution) {
+	s := t.sum
+	s.RedactedBy = append([]redact.Count{}, t.proc.Redacted()...)
+	slices.SortStableFunc(s.DeadLetters, func(a, b DeadLetters) int { return cmp.Compare(b.Count, a.Count) })
+	var evolutions []contract.Evolution
+	for i, notes := range t.proc.Notes() {
+		evolutions = append(evolutions, t.sumTable(i, &s.Tables[i], notes, to[i]))
+	}
+	return s, evolutions
+}
+
+func (t *Trial) sumTable(route int, s *Table, notes engine.Notes, to Target) contract.Evolution {
 	plan := t.routes[route].Plan
 	slices.SortStableFunc(notes.Drift, func(a, b contract.FieldDrift) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Path, b.Path))
@@ -133,9 +143,9 @@ func (t *Trial) sumTable(route int, s *Table, notes engine.Notes, to Target) {
 			conflicts[d.Column] += d.Count
 		}
 	}
-	for i, c := range plan.Columns() {
+	for _, c := range plan.Columns() {
 		if !c.Lineage && c.Source != contract.SourceRescued {
-			s.Columns = append(s.Columns, columnOf(c, s.Rows, t.nulls[route][i], notes.Defaulted[c.Name], conflicts[c.Name], notes.Rounded[c.Name]))
+			s.Columns = append(s.Columns, columnOf(c, s.Rows, conflicts[c.Name], &notes))
 		}
 	}
 	e := contract.Evolve(to.Contract, plan, to.Schema, notes.Drift)
@@ -145,6 +155,7 @@ func (t *Trial) sumTable(route int, s *Table, notes engine.Notes, to Target) {
 	for _, h := range e.Held {
 		s.Held = append(s.Held, Held{h.Path, h.Why})
 	}
+	return e
 }
 
 func driftOf(d *contract.FieldDrift) Drift {
@@ -153,17 +164,10 @@ func driftOf(d *contract.FieldDrift) Drift {
 		Type: i.Type, Why: i.Why, Sample: d.Sample, First: Place{d.First.Topic, d.First.Partition, d.First.Offset}}
 }
 
-// columnOf puts together what the rows have in one column, of which nulls are NULL: by a policy, or as the event's own value.
-func columnOf(c contract.PlanColumn, rows, nulls int64, d json.Defaults, conflicts, rounded int64) Column {
-	for _, by := range []struct {
-		policy contract.Policy
-		rows   int64
-	}{{c.OnMissing, d.Missing}, {c.OnInvalid, d.Invalid}, {c.Instead, conflicts}} {
-		if by.policy == contract.Null {
-			nulls -= by.rows
-		}
-	}
-	out := Column{Name: c.Name, Type: c.Type, Source: sourceOf(c), Missing: d.Missing, Null: d.Null + max(0, nulls), Invalid: d.Invalid, Conflicts: conflicts, Rounded: rounded}
+// columnOf puts together what the rows have in one column.
+func columnOf(c contract.PlanColumn, rows, conflicts int64, notes *engine.Notes) Column {
+	d := notes.Defaulted[c.Name]
+	out := Column{Name: c.Name, Type: c.Type, Source: sourceOf(c), Missing: d.Missing, Null: d.Null + notes.Nulls[c.Name], Invalid: d.Invalid, Conflicts: conflicts, Rounded: notes.Rounded[c.Name]}
 	if path, err := contract.ParsePath(c.Path); err != nil || path.Each() < 0 {
 		filled := rows - out.Missing - out.Null - out.Invalid - out.Conflicts
 		out.Filled = &filled

@@ -16,7 +16,6 @@ type Trial struct {
 	blocks engine.Blocks   // the row of the record that was taken last, or empty
 	sum    Summary         // its Tables in the order of the routes
 	dead   map[deadKey]int // indexes into sum.DeadLetters
-	nulls  [][]int64       // rows that are NULL, by route and column of its plan
 }
 
 // deadKey is what dead letters are grouped by.
@@ -33,7 +32,6 @@ func New(plan *contract.Plan, secret []byte, epoch waybill.Epoch) (*Trial, error
 	}
 	t := &Trial{proc: proc, epoch: epoch, routes: plan.Routes(), blocks: proc.NewBlocks(), dead: map[deadKey]int{}, sum: Summary{DeadLetters: []DeadLetters{}}}
 	for _, r := range t.routes {
-		t.nulls = append(t.nulls, make([]int64, len(r.Plan.Columns())))
 		t.sum.Tables = append(t.sum.Tables, Table{Route: r.Name, Table: r.Plan.Database() + "." + r.Plan.Table()})
 	}
 	return t, nil
@@ -47,6 +45,7 @@ func (t *Trial) Take(r *waybill.Record) engine.Processed {
 	s.Records++
 	s.Redacted += b2i(out.Redacted > 0)
 	s.Upcast += b2i(out.Upcast)
+	s.Assumed += b2i(out.Assumed)
 	switch out.Fate {
 	case engine.FateRow:
 		to := &s.Tables[out.Route]
@@ -55,7 +54,6 @@ func (t *Trial) Take(r *waybill.Record) engine.Processed {
 			n.RescuedRows += b2i(out.Rescued > 0)
 			n.Blank += b2i(out.Blank)
 		}
-		t.countNulls(out.Route)
 	case engine.FateFiltered:
 		s.Filtered++
 	case engine.FateTombstone:
@@ -64,14 +62,6 @@ func (t *Trial) Take(r *waybill.Record) engine.Processed {
 		t.buried(r, &out)
 	}
 	return out
-}
-
-func (t *Trial) countNulls(route int) {
-	for i, c := range t.blocks[route].Columns {
-		if n, ok := c.(interface{ IsNull(row int) bool }); ok {
-			t.nulls[route][i] += b2i(n.IsNull(0))
-		}
-	}
 }
 
 // buried counts a dead letter.

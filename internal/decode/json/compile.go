@@ -84,7 +84,7 @@ func newField(index int, c contract.PlanColumn, col column.Column) (*field, erro
 		text = &c.Value
 	}
 	if text == nil {
-		fallback.AppendZero()
+		appendZero(fallback, c.NotNull)
 	} else if _, err := column.AppendText(fallback, []byte(*text), format); err != nil {
 		return nil, err
 	}
@@ -92,6 +92,24 @@ func newField(index int, c contract.PlanColumn, col column.Column) (*field, erro
 		index: index, name: c.Name, escaped: string(appendEscaped(nil, c.Name)), asJSON: c.As == "json", length: c.Length, format: format, fallback: fallback,
 		onMissing: c.OnMissing, onNull: c.OnNull, onInvalid: c.OnInvalid, instead: c.Instead, evolve: c.Evolve,
 	}, nil
+}
+
+// appendZero appends a column's zero value, with notNull that of the type without NULL.
+func appendZero(c column.Column, notNull bool) {
+	switch n := c.(type) {
+	case *column.Nullable:
+		if notNull {
+			n.Inner().AppendZero()
+			n.EndRow()
+			return
+		}
+	case *column.LowCardinality:
+		if notNull {
+			n.Append(nil)
+			return
+		}
+	}
+	c.AppendZero()
 }
 
 // bind makes b the block that rows go to.

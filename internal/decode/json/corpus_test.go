@@ -121,6 +121,13 @@ func (j *judge) compareCounts(t testing.TB, text []byte, out Outcome, v oracle.V
 		want[fmt.Sprintf("drift %+v", key)] = fmt.Sprintf("%d %s %s %v", d.Count, d.Reason, d.Sample, kindsOf(d.Kinds))
 		longest = max(longest, len(key.Path))
 	}
+	var rescued int64
+	for _, n := range j.d.Rescued() {
+		rescued += n
+	}
+	if rescued != int64(v.Rescued) {
+		t.Errorf("%s: %s: %d values are counted as rescued, want %d", j.name, brief(text), rescued, v.Rescued)
+	}
 	got := j.drain()
 	countDrift(got, drift)
 	if len(v.Drift) <= maxUnmapped && longest <= maxMember && !maps.Equal(got, want) { // else which ones are told apart is the decoder's choice

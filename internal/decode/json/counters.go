@@ -13,6 +13,7 @@ type Defaults struct {
 // is kept whole elsewhere.
 type counters struct {
 	pending []*int64 // what the record at hand will add one to, once it is written
+	rescued []rescuedBy
 	noted
 }
 
@@ -21,6 +22,37 @@ func (c *counters) commit() {
 	for _, counter := range c.pending {
 		*counter++
 	}
+}
+
+// rescuedBy counts the values in the rescue column for one reason.
+type rescuedBy struct {
+	reason Code
+	values int64
+}
+
+// countRescued counts the values of the row at hand that are in the rescue column. There are few reasons.
+func (d *Decoder) countRescued() {
+next:
+	for i := range d.rescue.entries {
+		reason := d.rescue.entries[i].reason
+		for j := range d.rescued {
+			if d.rescued[j].reason == reason {
+				d.rescued[j].values++
+				continue next
+			}
+		}
+		d.rescued = append(d.rescued, rescuedBy{reason, 1})
+	}
+}
+
+// Rescued is how many values are in the rescue column, by reason; it starts counting anew.
+func (d *Decoder) Rescued() map[string]int64 {
+	out := map[string]int64{}
+	for _, r := range d.rescued {
+		out[string(r.reason)] = r.values
+	}
+	d.rescued = d.rescued[:0]
+	return out
 }
 
 // Nulls are the columns that events gave null and that became NULL for it, with how often; it starts counting anew.

@@ -147,6 +147,7 @@ func (d *Decoder) written(rec *waybill.Record) Outcome {
 	d.commit()
 	if len(d.notes) > 0 {
 		d.commitNotes(rec)
+		d.countRescued()
 	}
 	return Outcome{Kind: Written, Rounded: d.rounded, Rescued: len(d.rescue.entries), Blank: d.blank}
 }

@@ -1,6 +1,7 @@
 package json
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
@@ -127,5 +128,31 @@ func TestRescue_TheFirstReasonIsKept(t *testing.T) {
 	want := `{"e":{"reason":"wrong_type","column":"all","value":[{"x":7}]},"e[0].x":{"reason":"wrong_type","column":"one","value":7},"s":{"reason":"wrong_length","column":"short","value":[1]}}`
 	if got := rescued(t, d, b); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// What is counted by reason is what the rescue column holds.
+func TestRescued_CountsByReason(t *testing.T) {
+	d := newDecoder(t, rescueEverything(
+		contract.Column{Name: "id", Type: "UInt64", Required: true},
+		contract.Column{Name: "n", Type: "UInt8"},
+		contract.Column{Name: "m", Type: "Int8", From: "n"},
+		contract.Column{Name: "at", Type: "DateTime64(3)"},
+	))
+	for _, text := range []string{
+		`{"id":1}`,
+		`{"id":2,"n":-1,"x":1,"y":{"z":2}}`,
+		`{"id":3,"n":300,"at":"soon"}`, // two columns refuse n: it is kept once
+		`{"n":300,"x":1}`,              // a dead letter is kept whole
+		`{"id":4,"n":"x","x":null}`,
+	} {
+		decode(d, text)
+	}
+	want := map[string]int64{"new_field": 3, "out_of_range": 2, "bad_format": 1, "wrong_type": 1}
+	if got := d.Rescued(); !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if again := d.Rescued(); len(again) > 0 {
+		t.Errorf("counted twice: %v", again)
 	}
 }

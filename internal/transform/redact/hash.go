@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base32"
+	"fmt"
 	"hash"
 )
 
@@ -20,10 +21,11 @@ const (
 // base32 in lower case: a mark is one word, in which no detector finds anything.
 var encoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
-// The two uses of the secret, so that no value's hash is the check of another.
+// The uses of the secret, so that no value's hash is the check of another, and no whole record's that of a value.
 var (
-	useValue = []byte("waybill redacted value\n")
-	useCheck = []byte("waybill redacted check\n")
+	useValue  = []byte("waybill redacted value\n")
+	useCheck  = []byte("waybill redacted check\n")
+	useRecord = []byte("waybill redacted record\n")
 )
 
 type hasher struct {
@@ -47,6 +49,16 @@ func (h *hasher) appendMark(dst, value []byte) []byte {
 	copy(h.mark[hashBytes:], h.of(useCheck, h.mark[:hashBytes])[:checkBytes])
 	dst = append(dst, tokenPrefix...)
 	return encoding.AppendEncode(dst, h.mark[:])
+}
+
+// AppendDigest appends what may be kept of a value that could not be redacted, as a JSON object: its size, and its hash under the
+// secret. Without a secret there is no hash, since that of a short text tells the text to whoever tries a few.
+func (r *Redactor) AppendDigest(dst, value []byte) []byte {
+	dst = append(dst, `{"waybill_redacted":{`...)
+	if r.hasher != nil {
+		dst = fmt.Appendf(dst, `"hmac_sha256":"%x",`, r.hasher.of(useRecord, value))
+	}
+	return fmt.Appendf(dst, `"bytes":%d}}`, len(value))
 }
 
 // isMark reports whether text is a mark made with this secret.

@@ -110,18 +110,18 @@ func nameOf(r contract.RedactRule) string {
 
 // Count is how many values a rule changed.
 type Count struct {
-	Rule   string // "user.email: hash", "messages email,card: mask", "kafka key: drop"
-	Values int64
+	Rule   string `json:"rule"` // "user.email: hash", "messages email,card: mask", "kafka key: drop"
+	Values int64  `json:"values"`
 }
 
-// Counts are the values that each rule changed since the last call, rules that changed none left out. An object that is
-// dropped or masked as a whole is one value; so is a string, however many matches are in it.
-func (r *Redactor) Counts() (out []Count) {
+// Counts are the values that each rule changed since the last call, in the policy's order: 0 for a rule that changed none, which may
+// be one whose path is spelt wrong. An object that is dropped or masked as a whole is one value; so is a string, however many
+// matches are in it.
+func (r *Redactor) Counts() []Count {
+	out := make([]Count, len(r.counts))
 	for i, n := range r.counts {
-		if n > 0 {
-			out = append(out, Count{r.rules[i].name, n})
-		}
-		r.counts[i] = 0
+		out[i] = Count{r.rules[i].name, n}
 	}
+	clear(r.counts)
 	return out
 }
