@@ -100,7 +100,7 @@ func (o *oracle) table() {
 			o.failf("a row from nowhere: %v id %s", at, f[4])
 		case r.fate != asRow:
 			o.failf("a row that must not be: %v id %s", at, f[4])
-		case uint64(integer(f[4])) != r.id || uint32(integer(f[5])) != r.n || f[6] != r.tenant: //nolint:gosec // their columns have these types
+		case uint64(integer(f[4])) != r.id || uint64(integer(f[5])) != r.n || f[6] != r.tenant: //nolint:gosec // their columns have these types
 			o.failf("row %v says id %s n %s tenant %s; produced was id %d n %d tenant %s", at, f[4], f[5], f[6], r.id, r.n, r.tenant)
 		}
 		seen[at]++

@@ -23,7 +23,7 @@ type record struct {
 	place
 	fate       fate
 	id         uint64
-	n          uint32
+	n          uint64
 	tenant     string
 	key, value []byte
 	headers    []kgo.RecordHeader
@@ -33,6 +33,7 @@ type record struct {
 type mix struct {
 	truncated, missing, tombstones, garbage int
 	poisoned                                int    // rows that the table's CHECK refuses
+	wide                                    int    // rows whose n takes 64 bits
 	body                                    int    // bytes of padding in each event
 	days                                    int    // days over which the events spread, 0 and 1 are one
 	partition                               *int32 // all into this one
@@ -48,7 +49,7 @@ const firstDay = 1_795_000_000
 
 // event draws the i-th event of the case; the same i is always the same event.
 func (w *world) event(i uint64, m mix) record {
-	r := record{id: i, n: uint32(i*7919%1000 + 1), tenant: fmt.Sprintf("t%d", i%tenants), fate: asRow} //nolint:gosec // below 1001
+	r := record{id: i, n: i*7919%1000 + 1, tenant: fmt.Sprintf("t%d", i%tenants), fate: asRow}
 	r.key = fmt.Appendf(nil, "key-%d", i)
 	if i%5 == 0 {
 		r.key = nil
@@ -59,6 +60,9 @@ func (w *world) event(i uint64, m mix) record {
 	every := func(n int) bool { return n > 0 && i%uint64(n) == uint64(n)-1 }
 	if every(m.poisoned) {
 		r.tenant, r.fate = "cursed", asDead
+	}
+	if every(m.wide) {
+		r.n += 1 << 33
 	}
 	at := firstDay + int(i)%max(m.days, 1)*86_400
 	id := fmt.Sprintf(`"id":%d,`, i)

@@ -241,12 +241,12 @@ func (p *worker) state() (state, reason string) {
 	return s.Pipelines[0].State, s.Pipelines[0].Reason
 }
 
-func (p *worker) awaitState(want string) (reason string) {
+func (p *worker) awaitStalled() (reason string) {
 	p.w.Helper()
-	p.w.eventually(p.name+" is "+want, func() bool {
+	p.w.eventually(p.name+" is stalled", func() bool {
 		var got string
 		got, reason = p.state()
-		return got == want
+		return got == "stalled"
 	})
 	return reason
 }
