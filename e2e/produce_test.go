@@ -22,6 +22,7 @@ const (
 type record struct {
 	place
 	fate       fate
+	class      string // of a case that tells its records apart
 	id         uint64
 	n          uint64
 	tenant     string
