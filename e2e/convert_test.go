@@ -15,6 +15,7 @@ type column struct {
 	name, typ string
 	path      string // in the event; empty: of no event
 	asJSON    bool
+	comment   string
 	unix      bool // a moment that the event has as seconds
 }
 

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -119,4 +120,31 @@ func (w *world) produceBy(cl *kgo.Client, n int, m mix) []record {
 	defer w.mu.Unlock()
 	w.records = append(w.records, sent...)
 	return w.records[len(w.records)-n:]
+}
+
+// send produces records that were made elsewhere, over all partitions.
+func (w *world) send(records []record) {
+	w.Helper()
+	if err := w.sendUntil(w.Context(), records); err != nil {
+		w.Fatalf("produce: %v", err)
+	}
+}
+
+// sendUntil is send for a goroutine that is not the case's own.
+func (w *world) sendUntil(ctx context.Context, records []record) error {
+	wire := make([]*kgo.Record, len(records))
+	for i := range records {
+		r := &records[i]
+		wire[i] = &kgo.Record{Topic: w.topic, Partition: int32(i) % w.partitions, Key: r.key, Value: r.value, Headers: r.headers} //nolint:gosec // few
+	}
+	if err := w.client.ProduceSync(ctx, wire...).FirstErr(); err != nil {
+		return err
+	}
+	for i := range records {
+		records[i].place = place{position{w.topic, w.epoch, wire[i].Partition}, wire[i].Offset}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.records = append(w.records, records...)
+	return nil
 }

@@ -263,25 +263,6 @@ func secrets(t *testing.T, redact string, perClass int) (*world, *planter, map[s
 	return w, p, written
 }
 
-// send produces records that were made elsewhere.
-func (w *world) send(records []record) {
-	w.Helper()
-	wire := make([]*kgo.Record, len(records))
-	for i := range records {
-		r := &records[i]
-		wire[i] = &kgo.Record{Topic: w.topic, Partition: int32(i) % w.partitions, Key: r.key, Value: r.value, Headers: r.headers} //nolint:gosec // few
-	}
-	if err := w.client.ProduceSync(w.Context(), wire...).FirstErr(); err != nil {
-		w.Fatalf("produce: %v", err)
-	}
-	for i := range records {
-		records[i].place = place{position{w.topic, w.epoch, wire[i].Partition}, wire[i].Offset}
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.records = append(w.records, records...)
-}
-
 // outputs are what a running worker and the commands say.
 func (w *world) outputs(p *worker) map[string][]byte {
 	w.Helper()

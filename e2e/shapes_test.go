@@ -281,10 +281,18 @@ func (s shaper) steady(path string) bool {
 // produceShaped sends the next n events.
 func (w *world) produceShaped(s shaper, n int) {
 	w.Helper()
+	w.send(s.next(w, n))
+}
+
+// next are the next n events of the case.
+func (s shaper) next(w *world, n int) []record {
+	w.mu.Lock()
+	first := w.nextID + 1
+	w.nextID += uint64(n) //nolint:gosec // not negative
+	w.mu.Unlock()
 	events := make([]record, n)
 	for i := range events {
-		w.nextID++
-		events[i] = s.event(w.nextID)
+		events[i] = s.event(first + uint64(i)) //nolint:gosec // not negative
 	}
-	w.send(events)
+	return events
 }
