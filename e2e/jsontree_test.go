@@ -37,7 +37,7 @@ func parseTree(text []byte) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := r.dec.Token(); err != io.EOF { //nolint:errorlint // the decoder returns it as it is
+	if _, err := r.dec.Token(); err != io.EOF {
 		return nil, fmt.Errorf("something after the value: %w", err)
 	}
 	return n, nil
@@ -139,12 +139,13 @@ func (n *node) leaves(call func(chain)) { n.walk(nil, "", call) }
 func (n *node) walk(around chain, path string, call func(chain)) {
 	for i, sub := range n.subs {
 		here := n.within(path, i)
-		to := append(around, located{here, sub})
+		around = append(around, located{here, sub})
 		if sub.isLeaf() {
-			call(to)
+			call(around)
 		} else {
-			sub.walk(to, here, call)
+			sub.walk(around, here, call)
 		}
+		around = around[:len(around)-1]
 	}
 }
 

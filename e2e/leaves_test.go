@@ -83,6 +83,8 @@ func (w *world) lines(sql string) [][]string {
 	return rows
 }
 
+func quoted(name string) string { return "`" + name + "`" }
+
 // lineage columns and the rescue column have checks of their own.
 var notValues = []string{"_topic", "_partition", "_offset", "_epoch", "_rescued", "id", "tenant"}
 
@@ -113,7 +115,7 @@ func (o *leafOracle) readColumns(other *otherClient) {
 		o.byPath[c.path] = append(o.byPath[c.path], len(o.columns))
 		o.columns = append(o.columns, c)
 		values := map[place]string{}
-		for _, f := range o.w.lines(fmt.Sprintf("SELECT _topic, _epoch, _partition, _offset, toJSONString(`%s`) AS v FROM %s.events WHERE v NOT IN ('null', '[]', '{}')", c.name, o.w.db)) {
+		for _, f := range o.w.lines(fmt.Sprintf("SELECT _topic, _epoch, _partition, _offset, toJSONString(%s) AS v FROM %s.events WHERE v NOT IN ('null', '[]', '{}')", quoted(c.name), o.w.db)) {
 			values[placeOf(f[0], f[1], f[2], f[3])] = f[4]
 		}
 		o.values = append(o.values, values)
@@ -388,7 +390,7 @@ func (o *leafOracle) excused(c chain, in *rowOf, other *otherClient) bool {
 func (o *leafOracle) foreign(other *otherClient) {
 	o.w.Helper()
 	for _, name := range slices.Sorted(maps.Keys(other.foreign)) {
-		if n := o.w.query(fmt.Sprintf("SELECT countIf(`%s` != %s) FROM %s.events", name, other.foreign[name], o.w.db)); n != "0" {
+		if n := o.w.query(fmt.Sprintf("SELECT countIf(%s != %s) FROM %s.events", quoted(name), other.foreign[name], o.w.db)); n != "0" {
 			o.failf("a wrong value", name, "%s rows of the other client's column %s have another value than its DEFAULT", n, name)
 		}
 	}

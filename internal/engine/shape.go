@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -76,16 +77,20 @@ func (t *target) typesOf(ctx context.Context, s *shape, columns []string) (strin
 	switch {
 	case err != nil && t.cfg.Delivery == config.AtLeastOnce && waybill.ClassOf(err) == waybill.ClassConfig:
 		types = ""
-	case err != nil:
+	case err != nil && waybill.ClassOf(err) != waybill.ClassSchema:
 		return "", err
 	default:
-		// Read after the types: if nothing has changed since the shape was read, they are the shape's.
-		schema, _, err := t.client.Describe(ctx, c.Database, c.Table, t.lineage)
-		if err != nil {
-			return "", err
+		// Read after the types: if nothing has changed since the shape was read, they are the shape's. A column that is gone is no
+		// schema error before it is known that the shape still has it.
+		schema, _, derr := t.client.Describe(ctx, c.Database, c.Table, t.lineage)
+		if derr != nil {
+			return "", derr
 		}
 		if !reflect.DeepEqual(schema, s.schema) {
 			return "", &waybill.Error{Op: "clickhouse.insert", Pipeline: t.cfg.Name, Class: waybill.ClassRetryable, Err: errShapeMoves}
+		}
+		if err != nil {
+			return "", err
 		}
 	}
 	s.mu.Lock()
@@ -123,27 +128,59 @@ func (t *target) changed(ctx context.Context) (change, error) {
 	return unchanged, nil
 }
 
-// fit is which columns of a batch's plan the table still takes: all of them, but for those that are gone. A column whose type can no
-// longer take what the plan made is an error.
-func (t *target) fit(s *shape, p *contract.Plan) (columns, gone []string, err error) {
+// fitted is what of a batch the table takes.
+type fitted struct {
+	columns []string          // of the table, in the order of the block's that are left
+	as      map[string]string // columns of the plan that have another name by now
+	gone    []string          // columns of the plan that there are no more
+}
+
+// fit is which columns of a batch's plan the table still takes: all of them, but for those that are gone. One that was renamed is not gone: the
+// rows that are there took their values along, and so do those that come. A column whose type can no longer take what the plan made is an error.
+func (t *target) fit(s *shape, p *contract.Plan) (f fitted, err error) {
 	types := map[string]string{}
 	for _, c := range s.schema.Columns {
 		types[c.Name] = c.Type
 	}
 	for _, c := range p.Columns() {
-		now, there := types[c.Name]
+		name := c.Name
+		now, there := types[name]
+		if !there {
+			if name, there = renamed(c, p, s.plan); there {
+				now = types[name]
+			}
+		}
 		switch {
 		case !there && c.Lineage:
-			return nil, nil, t.misfit(p, c, "is gone")
+			return f, t.misfit(p, c, "is gone")
 		case !there:
-			gone = append(gone, c.Name)
+			f.gone = append(f.gone, c.Name)
 			continue
 		case now != c.Type && !widens(c.Type, now):
-			return nil, nil, t.misfit(p, c, "is now "+now)
+			return f, t.misfit(p, c, "is now "+now)
 		}
-		columns = append(columns, c.Name)
+		if name != c.Name {
+			if f.as == nil {
+				f.as = map[string]string{}
+			}
+			f.as[c.Name] = name
+		}
+		f.columns = append(f.columns, name)
 	}
-	return columns, gone, nil
+	return f, nil
+}
+
+// renamed is the column that takes now what column c of plan p took, which is gone.
+func renamed(c contract.PlanColumn, p, now *contract.Plan) (name string, ok bool) {
+	if c.Source != contract.SourceField {
+		return "", false
+	}
+	for _, other := range now.Columns() {
+		if other.Source == c.Source && other.Path == c.Path && other.As == c.As && !slices.Contains(p.ColumnNames(), other.Name) {
+			return other.Name, true
+		}
+	}
+	return "", false
 }
 
 func (t *target) misfit(p *contract.Plan, c contract.PlanColumn, now string) error {
