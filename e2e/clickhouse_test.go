@@ -66,7 +66,7 @@ func TestClickHouse_GoneForAWhile(t *testing.T) {
 	w.awaitRows(1)
 	w.ch.Kill()
 	w.produce(1000, usual)
-	p.awaitState("stalled")
+	p.awaitStalled()
 	away := 10 * time.Second
 	if full {
 		away = 100 * time.Second
@@ -159,7 +159,7 @@ func TestClickHouse_TooManyParts(t *testing.T) {
 		w.produce(100, usual)
 		w.eventually("rows or a refusal", func() bool { return refused() || w.count() > before })
 	}
-	reason := p.awaitState("stalled")
+	reason := p.awaitStalled()
 	w.observe("refusals seen", p.said("TOO_MANY_PARTS"))
 	if !strings.Contains(reason, "TOO_MANY_PARTS") {
 		t.Errorf("the status does not say why it is stalled: %q", reason)

@@ -170,7 +170,7 @@ func TestOperator_StopWhileTheServerIsAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.produce(400, usual)
-	p.awaitState("stalled")
+	p.awaitStalled()
 	p.signal(sigTerm)
 	if code := p.exit(patience); code != 4 {
 		t.Errorf("exit code %d", code)

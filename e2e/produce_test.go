@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,8 +23,9 @@ const (
 type record struct {
 	place
 	fate       fate
+	class      string // of a case that tells its records apart
 	id         uint64
-	n          uint32
+	n          uint64
 	tenant     string
 	key, value []byte
 	headers    []kgo.RecordHeader
@@ -33,6 +35,7 @@ type record struct {
 type mix struct {
 	truncated, missing, tombstones, garbage int
 	poisoned                                int    // rows that the table's CHECK refuses
+	wide                                    int    // rows whose n takes 64 bits
 	body                                    int    // bytes of padding in each event
 	days                                    int    // days over which the events spread, 0 and 1 are one
 	partition                               *int32 // all into this one
@@ -48,7 +51,7 @@ const firstDay = 1_795_000_000
 
 // event draws the i-th event of the case; the same i is always the same event.
 func (w *world) event(i uint64, m mix) record {
-	r := record{id: i, n: uint32(i*7919%1000 + 1), tenant: fmt.Sprintf("t%d", i%tenants), fate: asRow} //nolint:gosec // below 1001
+	r := record{id: i, n: i*7919%1000 + 1, tenant: fmt.Sprintf("t%d", i%tenants), fate: asRow}
 	r.key = fmt.Appendf(nil, "key-%d", i)
 	if i%5 == 0 {
 		r.key = nil
@@ -59,6 +62,9 @@ func (w *world) event(i uint64, m mix) record {
 	every := func(n int) bool { return n > 0 && i%uint64(n) == uint64(n)-1 }
 	if every(m.poisoned) {
 		r.tenant, r.fate = "cursed", asDead
+	}
+	if every(m.wide) {
+		r.n += 1 << 33
 	}
 	at := firstDay + int(i)%max(m.days, 1)*86_400
 	id := fmt.Sprintf(`"id":%d,`, i)
@@ -114,4 +120,31 @@ func (w *world) produceBy(cl *kgo.Client, n int, m mix) []record {
 	defer w.mu.Unlock()
 	w.records = append(w.records, sent...)
 	return w.records[len(w.records)-n:]
+}
+
+// send produces records that were made elsewhere, over all partitions.
+func (w *world) send(records []record) {
+	w.Helper()
+	if err := w.sendUntil(w.Context(), records); err != nil {
+		w.Fatalf("produce: %v", err)
+	}
+}
+
+// sendUntil is send for a goroutine that is not the case's own.
+func (w *world) sendUntil(ctx context.Context, records []record) error {
+	wire := make([]*kgo.Record, len(records))
+	for i := range records {
+		r := &records[i]
+		wire[i] = &kgo.Record{Topic: w.topic, Partition: int32(i) % w.partitions, Key: r.key, Value: r.value, Headers: r.headers} //nolint:gosec // few
+	}
+	if err := w.client.ProduceSync(ctx, wire...).FirstErr(); err != nil {
+		return err
+	}
+	for i := range records {
+		records[i].place = place{position{w.topic, w.epoch, wire[i].Partition}, wire[i].Offset}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.records = append(w.records, records...)
+	return nil
 }

@@ -208,14 +208,20 @@ type processStatus struct {
 
 var statusClient = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 
+// url is where the worker serves its state; empty if it does not yet.
+func (p *worker) url() string {
+	_, rest, found := strings.Cut(p.log.String(), `"msg":"listening","url":"`)
+	url, _, closed := strings.Cut(rest, `"`)
+	if !found || !closed {
+		return ""
+	}
+	return url
+}
+
 // status asks the worker; false if it does not answer (yet).
 func (p *worker) status() (s processStatus, ok bool) {
-	_, url, found := strings.Cut(p.log.String(), `"msg":"listening","url":"`)
-	if !found || !p.alive() {
-		return s, false
-	}
-	addr, _, found := strings.Cut(url, `"`)
-	if !found {
+	addr := p.url()
+	if addr == "" || !p.alive() {
 		return s, false
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -241,12 +247,12 @@ func (p *worker) state() (state, reason string) {
 	return s.Pipelines[0].State, s.Pipelines[0].Reason
 }
 
-func (p *worker) awaitState(want string) (reason string) {
+func (p *worker) awaitStalled() (reason string) {
 	p.w.Helper()
-	p.w.eventually(p.name+" is "+want, func() bool {
+	p.w.eventually(p.name+" is stalled", func() bool {
 		var got string
 		got, reason = p.state()
-		return got == want
+		return got == "stalled"
 	})
 	return reason
 }

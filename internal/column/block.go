@@ -72,6 +72,20 @@ func (b *Block) Without(names []string) *Block {
 	return out
 }
 
+// Renamed is the block with other names for some of its columns. It shares all columns.
+func (b *Block) Renamed(to map[string]string) *Block {
+	if len(to) == 0 {
+		return b
+	}
+	out := &Block{Names: slices.Clone(b.Names), Columns: b.Columns}
+	for i, name := range b.Names {
+		if now, ok := to[name]; ok {
+			out.Names[i] = now
+		}
+	}
+	return out
+}
+
 // Fresh is an empty block with the same columns.
 func (b *Block) Fresh() *Block {
 	f := &Block{Names: b.Names, Columns: make([]Column, len(b.Columns))}

@@ -29,9 +29,10 @@ type Tally struct {
 	Tombstones int64
 	// Lost is the number of offsets that were gone before they could be read.
 	Lost int64
-	// Rescued and Redacted are records with values in the rescue column, and with values that redaction changed. They are counted
-	// beside the others, which add up without them.
-	Rescued, Redacted int64
+	// Rescued are those of the rows that have values in the rescue column; Redacted counts records with values that redaction changed.
+	// They are counted beside the others, which add up without them.
+	Rescued  waybill.OffsetSet
+	Redacted int64
 }
 
 // LedgerRow is the content of one ledger row; it is a function of the batch and of what became of its

@@ -288,7 +288,7 @@ func (m *Machine) turn(w *work) bool {
 func (w *work) ledgerRow(s waybill.BatchSpan) LedgerRow {
 	t := w.tallies[s.TopicPartition]
 	r := LedgerRow{BatchSpan: s, Read: max(s.Count, t.Read), Written: w.rows[s.TopicPartition].Len(), Dead: w.dead[s.TopicPartition].Len(),
-		Filtered: t.Filtered, Tombstones: t.Tombstones, Lost: t.Lost, Rescued: t.Rescued, Redacted: t.Redacted}
+		Filtered: t.Filtered, Tombstones: t.Tombstones, Lost: t.Lost, Rescued: t.Rescued.Minus(w.dead[s.TopicPartition]).Len(), Redacted: t.Redacted}
 	if w.partial[s.TopicPartition] {
 		r.Lost = max(0, r.Read-r.Written-r.Dead-r.Filtered-r.Tombstones, t.Lost-r.Written-r.Dead)
 	}

@@ -122,13 +122,15 @@ func (d *data) add(proc *Processor, epoch waybill.Epoch, s *spanData, r *waybill
 	s.bytes += n
 	d.bytes += n
 	out := proc.Process(r, epoch, d.blocks)
-	s.tally.Rescued += b2i(out.Rescued > 0)
 	d.upcast += b2i(out.Upcast)
 	d.assumed += b2i(out.Assumed)
 	s.tally.Redacted += b2i(out.Redacted > 0)
 	switch out.Fate {
 	case FateRow:
 		d.written(out.Route, s, r.Offset)
+		if out.Rescued > 0 {
+			s.tally.Rescued.Add(r.Offset)
+		}
 		d.tables[out.Route].blank += b2i(out.Blank)
 	case FateFiltered:
 		s.tally.Filtered++

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/contract"
@@ -100,13 +101,42 @@ func (g *gatherer) under(s *shape) error {
 
 // evolver is what a worker remembers of the changes of its table.
 type evolver struct {
-	// tried are the statements that have been sent. One that is asked for again was refused, or did not help.
-	tried map[string]bool
+	// sent are the statements that have been sent.
+	sent map[string]*attempt
 	// told are the paths and columns that findings have said that they are left to the rescue column.
 	told map[string]bool
 	// added are columns that Waybill has added, whichever worker did: if one is gone, somebody has dropped it, and it is not
 	// added again.
 	added map[string]bool
+}
+
+// attempt is what came of sending a statement. One that was carried out and is asked for again did not help: it is not repeated.
+type attempt struct {
+	refused int       // times
+	again   time.Time // if it was refused: not to be sent before
+}
+
+// Refused statements are sent again after firstRefusal, and then after twice as long each time, up to lastRefusal: a grant that is given
+// later, or a server that is in a better state, is all that they need.
+const (
+	firstRefusal = 10 * time.Second
+	lastRefusal  = 10 * time.Minute
+)
+
+// refuse notes a refusal, and reports whether it is the statement's first.
+func (a *attempt) refuse(now time.Time) (first bool) {
+	wait := lastRefusal
+	if a.refused < 6 {
+		wait = firstRefusal << a.refused
+	}
+	a.refused, a.again = a.refused+1, now.Add(wait)
+	return a.refused == 1
+}
+
+// due reports whether a statement may be sent.
+func (e *evolver) due(sql string, now time.Time) bool {
+	a := e.sent[sql]
+	return a == nil || a.refused > 0 && !now.Before(a.again)
 }
 
 // evolution is what is to be changed for the drift.
@@ -124,8 +154,7 @@ func (t *table) evolution(p *Pipeline, s *tableShape, drift []contract.FieldDrif
 			t.hold(p, c.Path, c.Column, "materialized views read the column, and would cast its new type in silence; widen it by hand, with them: "+t.statement(c))
 		case c.Kind == contract.AddColumn && t.evolver.added[c.Column]:
 			t.hold(p, c.Path, c.Column, "the column was added before, and somebody has dropped it; add it again by hand to have it filled")
-		case t.evolver.tried[t.statement(c)]:
-		default:
+		case t.evolver.due(t.statement(c), time.Now()):
 			todo = append(todo, c)
 		}
 	}
@@ -147,39 +176,36 @@ func (t *table) statement(c contract.Change) string {
 	return c.SQL(sink.Database, sink.Table, sink.Cluster)
 }
 
-// tries bounds how often an ALTER is sent that the server cannot carry out now. Records wait meanwhile.
+// tries bounds how often an ALTER is sent at first that the server cannot carry out now. Records wait meanwhile.
 const tries = 5
 
 // alter carries out one change; false if the table is as it was. What the server refuses is rescued from now on.
 func (t *target) alter(l *life, i int, s *shape, c contract.Change) bool {
 	one := t.tables[i]
 	sql := one.statement(c)
-	one.evolver.tried[sql] = true
-	var err error
-	for attempt := range tries {
-		if wait(l.ctx, backoff(attempt)) != nil {
-			return false
-		}
-		failpoint.Hit(failpoint.BeforeAlter)
-		err = t.client.Exec(l.ctx, sql)
-		failpoint.Hit(failpoint.AfterAlter)
-		l.trouble(aboutTable, err, attempt)
-		if err == nil || !waybill.ClassOf(err).Heals() {
-			break
-		}
+	sent, most := one.evolver.sent[sql], 1
+	if sent == nil {
+		sent, most = &attempt{}, tries
 	}
+	err := t.send(l, sql, most)
 	if l.ctx.Err() != nil {
+		return false // what came of it is not known: the next life sends it again
+	}
+	one.evolver.sent[sql] = sent
+	l.trouble(aboutTable, nil, 0)
+	if err != nil && !sent.refuse(time.Now()) {
+		l.p.log.Info("the server still refuses to change the table", "error", err, "times", sent.refused, "next", sent.again)
 		return false
 	}
-	l.trouble(aboutTable, nil, 0)
 	t.noteChange(l.ctx, l.p, i, s, c, sql, err)
 	l.p.metrics.Alter(string(c.Kind), err == nil)
 	if err != nil {
 		l.p.found(waybill.Finding{Kind: "evolve_refused", Severity: waybill.SeverityWarning, TopicPartition: at(c.First), Span: spanAt(c.First),
 			Message: fmt.Sprintf("the server refused to change table %s for %s: %v", one.name(), c.Path, err),
-			Action:  "the values go to the rescue column; grant ALTER, or run it yourself: " + sql})
+			Action:  "the values go to the rescue column until it does; it is asked again every few minutes. Grant ALTER, or run it yourself: " + sql})
 		return false
 	}
+	sent.refused = 0
 	kind, verb := "column_added", "added column "+c.Column+" "+c.Type
 	if c.Kind == contract.ModifyColumn {
 		kind, verb = "column_widened", "widened column "+c.Column+" from "+c.From+" to "+c.Type
@@ -189,6 +215,29 @@ func (t *target) alter(l *life, i int, s *shape, c contract.Change) bool {
 	l.p.found(waybill.Finding{Kind: kind, Severity: waybill.SeverityInfo, TopicPartition: at(c.First), Span: spanAt(c.First),
 		Message: fmt.Sprintf("%s for %s: %s", verb, c.Path, c.Why), Action: "nothing to do; `waybill schema history` shows it"})
 	return true
+}
+
+// send sends a statement until the server has carried it out or refused it, or could not carry it out so many times. A server that answers
+// nothing at all takes no rows either: it is waited for.
+func (t *target) send(l *life, sql string, most int) error {
+	for attempt, answered := 0, 0; ; attempt++ {
+		if err := wait(l.ctx, backoff(attempt)); err != nil {
+			return err
+		}
+		failpoint.Hit(failpoint.BeforeAlter)
+		err := t.client.Exec(l.ctx, sql)
+		failpoint.Hit(failpoint.AfterAlter)
+		l.trouble(aboutTable, err, attempt)
+		if err == nil || !waybill.ClassOf(err).Heals() {
+			return err
+		}
+		if _, away := t.client.Uptime(l.ctx); away == nil {
+			answered++
+		}
+		if answered == most {
+			return err
+		}
+	}
 }
 
 func at(a contract.At) waybill.TopicPartition {

@@ -32,6 +32,21 @@ func TestRows_RefusedByTheServerAreDeadLettersWithTheirOwnReason(t *testing.T) {
 	}
 }
 
+// Rows that the server refuses are no rows with rescued values, though they would have been.
+func TestRows_RefusedOnesAreNotCountedAsRescued(t *testing.T) {
+	w := newWorld(t, 2)
+	w.table(", CONSTRAINT no_seven CHECK id % 100 != 7")
+	w.produceAs(300, func(i int) string { return fmt.Sprintf(`{"id":%d,"more":{"x":%d}}`, i, i) })
+	a := w.start(w.file(spec{modes: "new_fields: rescue"}))
+	w.quiet(300)
+	a.stop()
+	w.verify()
+	w.wantCounts("300 297 3 0")
+	if got := w.query("SELECT concat(toString(sum(rescued)), ' ', (SELECT toString(countIf(_rescued != '')) FROM " + w.db + ".calls)) FROM waybill.ledger WHERE pipeline = '" + w.name + "'"); got != "297 297" {
+		t.Errorf("rescued by the ledger, and in the table: %s", got)
+	}
+}
+
 func TestRows_ServerThatRefusesTooManyStopsAndDeadLettersNone(t *testing.T) {
 	w := newWorld(t, 1)
 	w.table(", CONSTRAINT early CHECK id < 10")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 
@@ -25,7 +26,7 @@ type table struct {
 }
 
 func newTable(cfg config.Table, client *clickhouse.Client) *table {
-	return &table{cfg: cfg, client: client, lineage: cfg.Sink.ClickHouse.Lineage, evolver: evolver{map[string]bool{}, map[string]bool{}, map[string]bool{}}}
+	return &table{cfg: cfg, client: client, lineage: cfg.Sink.ClickHouse.Lineage, evolver: evolver{map[string]*attempt{}, map[string]bool{}, map[string]bool{}}}
 }
 
 // name is the table's full name, as tokens and ledger rows carry it.
@@ -150,16 +151,20 @@ func (t *table) typesOf(ctx context.Context, s *tableShape, columns []string) (s
 	switch {
 	case err != nil && t.cfg.Delivery == config.AtLeastOnce && waybill.ClassOf(err) == waybill.ClassConfig:
 		types = ""
-	case err != nil:
+	case err != nil && waybill.ClassOf(err) != waybill.ClassSchema:
 		return "", err
 	default:
-		// Read after the types: if nothing has changed since the shape was read, they are the shape's.
-		schema, _, err := t.client.Describe(ctx, c.Database, c.Table, t.lineage)
-		if err != nil {
-			return "", err
+		// Read after the types: if nothing has changed since the shape was read, they are the shape's. A column that is gone is no
+		// schema error before it is known that the shape still has it.
+		schema, _, derr := t.client.Describe(ctx, c.Database, c.Table, t.lineage)
+		if derr != nil {
+			return "", derr
 		}
 		if !reflect.DeepEqual(schema, s.schema) {
 			return "", &waybill.Error{Op: "clickhouse.insert", Pipeline: t.cfg.Name, Class: waybill.ClassRetryable, Err: errShapeMoves}
+		}
+		if err != nil {
+			return "", err
 		}
 	}
 	s.mu.Lock()
@@ -190,27 +195,59 @@ func (t *table) changed(ctx context.Context, was *tableShape) (change, error) {
 	return unchanged, nil
 }
 
-// fit is which columns of a batch's plan the table still takes: all of them, but for those that are gone. A column whose type can no
-// longer take what the plan made is an error.
-func (t *table) fit(s *tableShape, p *contract.Plan) (columns, gone []string, err error) {
+// fitted is what of a batch the table takes.
+type fitted struct {
+	columns []string          // of the table, in the order of the block's that are left
+	as      map[string]string // columns of the plan that have another name by now
+	gone    []string          // columns of the plan that there are no more
+}
+
+// fit is which columns of a batch's plan the table still takes: all of them, but for those that are gone. One that was renamed is not gone: the
+// rows that are there took their values along, and so do those that come. A column whose type can no longer take what the plan made is an error.
+func (t *table) fit(s *tableShape, p *contract.Plan) (f fitted, err error) {
 	types := map[string]string{}
 	for _, c := range s.schema.Columns {
 		types[c.Name] = c.Type
 	}
 	for _, c := range p.Columns() {
-		now, there := types[c.Name]
+		name := c.Name
+		now, there := types[name]
+		if !there {
+			if name, there = renamed(c, p, s.plan); there {
+				now = types[name]
+			}
+		}
 		switch {
 		case !there && c.Lineage:
-			return nil, nil, t.misfit(p, c, "is gone")
+			return f, t.misfit(p, c, "is gone")
 		case !there:
-			gone = append(gone, c.Name)
+			f.gone = append(f.gone, c.Name)
 			continue
 		case now != c.Type && !widens(c.Type, now):
-			return nil, nil, t.misfit(p, c, "is now "+now)
+			return f, t.misfit(p, c, "is now "+now)
 		}
-		columns = append(columns, c.Name)
+		if name != c.Name {
+			if f.as == nil {
+				f.as = map[string]string{}
+			}
+			f.as[c.Name] = name
+		}
+		f.columns = append(f.columns, name)
 	}
-	return columns, gone, nil
+	return f, nil
+}
+
+// renamed is the column that takes now what column c of plan p took, which is gone.
+func renamed(c contract.PlanColumn, p, now *contract.Plan) (name string, ok bool) {
+	if c.Source != contract.SourceField {
+		return "", false
+	}
+	for _, other := range now.Columns() {
+		if other.Source == c.Source && other.Path == c.Path && other.As == c.As && !slices.Contains(p.ColumnNames(), other.Name) {
+			return other.Name, true
+		}
+	}
+	return "", false
 }
 
 func (t *table) misfit(p *contract.Plan, c contract.PlanColumn, now string) error {
@@ -232,19 +269,20 @@ func widens(from, to string) bool {
 // insert is the INSERT of a block that was made under p into the table as it is now, and the columns that are gone from there.
 // The server compares: it would cast the types of a block that was made for another shape of the table without a word.
 func (t *table) insert(ctx context.Context, s *tableShape, p *contract.Plan, block *column.Block) (in clickhouse.Insert, gone []string, err error) {
-	columns, gone, err := t.fit(s, p)
+	f, err := t.fit(s, p)
 	if err != nil {
 		return in, nil, err
 	}
-	types, err := t.typesOf(ctx, s, columns)
+	types, err := t.typesOf(ctx, s, f.columns)
 	if err != nil {
 		return in, nil, err
 	}
-	if len(gone) > 0 {
-		block = block.Without(gone)
+	if len(f.gone) > 0 {
+		block = block.Without(f.gone)
 	}
+	block = block.Renamed(f.as)
 	c := t.cfg.Sink.ClickHouse
-	return clickhouse.Insert{Database: c.Database, Table: c.Table, Input: block.Input(), Types: types}, gone, nil
+	return clickhouse.Insert{Database: c.Database, Table: c.Table, Input: block.Input(), Types: types}, f.gone, nil
 }
 
 func (t *table) presence(s *tableShape, epoch waybill.Epoch, spans []clickhouse.PartitionSpan) clickhouse.Presence {

@@ -132,6 +132,60 @@ func TestTable_PendingBatchesFitWhatIsLeft(t *testing.T) {
 	}
 }
 
+// A column goes after a plan was compiled and before its first insert, for which the server is asked what types the table's columns have: the
+// pipeline goes on without it.
+func TestTable_ColumnGoesBeforeThePlansFirstInsert(t *testing.T) {
+	w := newWorld(t, 2)
+	w.produceAs(500, func(i int) string {
+		return fmt.Sprintf(`{"id":%d,"model":"m%d","usage":{"tokens":%d},"more":%d}`, i, i%3, i%1000, i)
+	})
+	a := w.start(w.file(spec{modes: evolving}))
+	w.quiet(500)
+	first := a.plan()
+	w.alter("ADD COLUMN note String COMMENT 'waybill: {\"from\":\"note\"}'")
+	a.awaitOtherPlan(first)
+	w.alter("DROP COLUMN more")
+	w.produceAs(500, func(i int) string {
+		return fmt.Sprintf(`{"id":%d,"model":"m%d","usage":{"tokens":%d}}`, i, i%3, i%1000)
+	})
+	w.quiet(1000)
+	a.stop()
+	w.verify()
+	w.wantValues()
+}
+
+// A column that Waybill has added is renamed while a batch that fills it is past its intent: its values go where those of the rows before went.
+func TestTable_PendingBatchFollowsARename(t *testing.T) {
+	w := newWorld(t, 2)
+	more := func(i int) string {
+		return fmt.Sprintf(`{"id":%d,"model":"m%d","usage":{"tokens":%d},"more":%d}`, i, i%3, i%1000, i)
+	}
+	w.produceAs(500, more)
+	cfg := w.file(spec{modes: evolving, deadline: "2s"})
+	a := w.start(cfg)
+	w.quiet(500)
+	w.exec("SYSTEM STOP MERGES " + w.db + ".calls")
+	w.alter("MODIFY SETTING parts_to_throw_insert = 1, parts_to_delay_insert = 1")
+	w.produceAs(500, more)
+	a.await("a batch that cannot be inserted", func(s status.Pipeline) bool { return s.State == status.Stalled && len(s.InFlight) > 0 })
+	a.cancel()
+	<-a.done
+	w.exec("SYSTEM START MERGES " + w.db + ".calls")
+	w.alter("RENAME COLUMN more TO other_name")
+	w.alter("RESET SETTING parts_to_throw_insert, parts_to_delay_insert")
+	b := w.start(cfg)
+	w.produceAs(500, more)
+	w.quiet(1500)
+	b.stop()
+	w.verify()
+	if b.found("column_dropped") {
+		t.Error("a column that was renamed is taken for one that was dropped")
+	}
+	if got := w.query("SELECT countIf(other_name = id AND _rescued = '') FROM " + w.db + ".calls"); got != "1500" {
+		t.Errorf("%s rows have the value under the new name, want 1500", got)
+	}
+}
+
 // The table is exchanged for another one under the pipeline: rows go on into the one that has the name, and only whole.
 func TestTable_Exchanged(t *testing.T) {
 	w := newWorld(t, 2)

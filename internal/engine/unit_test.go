@@ -44,6 +44,28 @@ func TestWait_EndsWithItsContext(t *testing.T) {
 	}
 }
 
+// A statement that the server refuses is sent again, less and less often; one that it has carried out is not.
+func TestEvolver_RefusedStatementsAreSentAgain(t *testing.T) {
+	e := evolver{sent: map[string]*attempt{}}
+	now := time.Unix(1_795_000_000, 0)
+	if !e.due("ALTER", now) {
+		t.Error("a statement that was never sent is not due")
+	}
+	a := &attempt{}
+	e.sent["ALTER"] = a
+	if e.due("ALTER", now) {
+		t.Error("a statement that was carried out is due again")
+	}
+	for i, want := range []time.Duration{10, 20, 40, 80, 160, 320, 600, 600} {
+		if first := a.refuse(now); first != (i == 0) {
+			t.Errorf("refusal %d: first is %v", i, first)
+		}
+		if next := now.Add(want * time.Second); e.due("ALTER", next.Add(-1)) || !e.due("ALTER", next) {
+			t.Errorf("refusal %d is not due after %d s, but at %s", i, want, a.again)
+		}
+	}
+}
+
 func TestBudget_WaitsForRoom(t *testing.T) {
 	seen := []int64{}
 	b := NewBudget(100, func(used int64) { seen = append(seen, used) })

@@ -116,6 +116,9 @@ func (s *Server) HTTPAddr() string { return proc.Loopback(s.opts.HTTPPort) }
 // Dir is the directory that holds the server's data and configuration.
 func (s *Server) Dir() string { return s.opts.Dir }
 
+// SetUsers replaces the users from the next start of the server on.
+func (s *Server) SetUsers(users ...User) { s.opts.Users = users }
+
 func (s *Server) command(lib string) (*exec.Cmd, error) {
 	if err := os.MkdirAll(s.dataDir(), 0o755); err != nil {
 		return nil, err
