@@ -32,7 +32,7 @@ func TestParts_EachHasAPageThatRunsAndAGuarantee(t *testing.T) {
 	guarantees := sections(read(t, "docs/guarantees.md"))
 	index := read(t, "docs/guide/README.md")
 	for _, part := range parts {
-		p, err := readPage(filepath.Join(root, "docs/guide", part.page))
+		p, err := readPage(filepath.Join(root, "docs", "guide", part.page))
 		if err != nil {
 			t.Error(err)
 			continue
