@@ -17,6 +17,8 @@ type killed struct {
 	run func(w *world, p *worker)
 	// evolving: the pipeline gives new fields columns of their own, as the events have one.
 	evolving bool
+	// routed: it has two tables.
+	routed bool
 }
 
 // scenarios: most failpoints lie on the way of any batch, some need a reason to be passed.
@@ -92,9 +94,21 @@ func TestFailpoints_NothingIsLostOrDoubled(t *testing.T) {
 	}
 }
 
+// A pipeline of two tables, whose inserts are under way side by side, is killed at the same places.
+func TestFailpoints_OfSeveralTables(t *testing.T) {
+	t.Parallel()
+	for _, s := range scenarios {
+		if s.evolving || s.run != nil || !full && (s.nth != "" || !slices.Contains([]string{"during-target", "after-target", "after-rebuild", "after-claim"}, s.name)) {
+			continue
+		}
+		s.routed = true
+		t.Run(strings.TrimSuffix(s.earlier+",then,"+s.name+":"+s.nth, ":"), func(t *testing.T) { s.play(t) })
+	}
+}
+
 func (s killed) play(t *testing.T) {
 	// A few rows are refused by the server, so that bisection and dead letters of both kinds are on the way.
-	w := newWorld(t, setup{check: "tenant != 'cursed'"})
+	w := newWorld(t, setup{check: "tenant != 'cursed'", routed: s.routed})
 	if s.evolving {
 		w.file = strings.Replace(w.pipelineFile(), "new_fields: discard", "new_fields: evolve", 1)
 		w.allow("column_added")

@@ -56,3 +56,20 @@ func TestOracle_SeesEachKindOfDamage(t *testing.T) {
 	w.produce(1, mix{})
 	sees("a group that is behind", "the group is not at the end")
 }
+
+func TestOracle_SeesARowInAnotherTable(t *testing.T) {
+	w := newWorld(t, setup{partitions: 2, routed: true})
+	w.produce(400, usual)
+	w.settle()
+	w.verify()
+	for _, c := range []struct{ words, damage string }{
+		{"rows in two tables; the oracle counts", "ALTER TABLE waybill.ledger UPDATE routed = mapApply((k, n) -> (k, n + 1), routed) WHERE pipeline = '" + w.pipeline + "' SETTINGS mutations_sync = 2"},
+		{"is in table events", fmt.Sprintf("INSERT INTO %[1]s.events SELECT * FROM %[1]s.events_even LIMIT 1", w.db)},
+		{"row missing", fmt.Sprintf("TRUNCATE TABLE %s.events_even", w.db)},
+	} {
+		w.exec(c.damage)
+		if problems := w.problems(); !strings.Contains(strings.Join(problems, "\n"), c.words) {
+			t.Errorf("the oracle did not say %q, but %q", c.words, problems)
+		}
+	}
+}

@@ -101,10 +101,16 @@ func placeOf(topic, epoch, partition, offset string) place {
 func (o *oracle) table() {
 	o.w.Helper()
 	seen := map[place]int{}
-	for _, f := range o.w.rowsOf("SELECT _topic, _epoch, _partition, _offset, id, n, tenant FROM " + o.w.db + ".events WHERE _topic != '" + otherTopic + "'") {
+	sql := "SELECT _topic, _epoch, _partition, _offset, id, n, tenant, 'events' FROM " + o.w.db + ".events WHERE _topic != '" + otherTopic + "'"
+	if o.w.routed {
+		sql += " UNION ALL SELECT _topic, _epoch, _partition, _offset, id, n, tenant, 'events_even' FROM " + o.w.db + ".events_even"
+	}
+	for _, f := range o.w.rowsOf(sql) {
 		at := placeOf(f[0], f[1], f[2], f[3])
 		r := o.want[at]
 		switch {
+		case o.w.routed && (integer(f[4])%2 == 0) != (f[7] == "events_even"):
+			o.failf("row %v id %s is in table %s", at, f[4], f[7])
 		case r == nil:
 			o.failf("a row from nowhere: %v id %s", at, f[4])
 		case r.fate != asRow:
@@ -187,8 +193,8 @@ type account struct{ read, written, filtered, dead, tombstones, lost, deduplicat
 func (o *oracle) ledger() {
 	o.w.Helper()
 	next := map[position]int64{}
-	for _, f := range o.w.rowsOf(fmt.Sprintf(`SELECT topic, epoch, partition, first, next, offsets, read, written, filtered, dead_lettered, tombstones, lost, deduplicated
-		FROM waybill.ledger WHERE pipeline = '%s' ORDER BY topic, epoch, partition, first`, o.w.pipeline)) {
+	for _, f := range o.w.rowsOf(fmt.Sprintf(`SELECT topic, epoch, partition, first, next, offsets, read, written, filtered, dead_lettered, tombstones, lost, deduplicated, routed[concat('%[2]s', '.events')], routed[concat('%[2]s', '.events_even')]
+		FROM waybill.ledger WHERE pipeline = '%[1]s' ORDER BY topic, epoch, partition, first`, o.w.pipeline, o.w.db)) {
 		at := placeOf(f[0], f[1], f[2], f[3])
 		end := integer(f[4])
 		switch {
@@ -204,6 +210,10 @@ func (o *oracle) ledger() {
 		says := account{integer(f[6]), integer(f[7]), integer(f[8]), integer(f[9]), integer(f[10]), integer(f[11]), integer(f[12])}
 		if want := o.account(at, end); says != want {
 			o.failf("the ledger's span %v to %d says %+v; the oracle counts %+v", at, end, says, want)
+		}
+		even := o.evens(at, end)
+		if odd := says.written - even; integer(f[13]) != odd || integer(f[14]) != even {
+			o.failf("the ledger's span %v to %d says %s and %s rows in two tables; the oracle counts %d and %d", at, end, f[13], f[14], odd, even)
 		}
 	}
 	ends := maps.Clone(o.w.ends)
@@ -246,6 +256,16 @@ func (o *oracle) account(from place, next int64) (a account) {
 		a.read++
 	}
 	return a
+}
+
+// evens are the rows of a span that are routed to the second table, if there is one.
+func (o *oracle) evens(from place, next int64) (n int64) {
+	for at := from; o.w.routed && at.offset < next; at.offset++ {
+		if r := o.want[at]; r != nil && r.fate == asRow && r.id%2 == 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // findings: none but those that the case's fault brings, neither in the table nor in a worker's log.

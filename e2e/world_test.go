@@ -50,6 +50,7 @@ type setup struct {
 	window      int    // of the table, in block ids
 	settings    string // further settings of the table
 	view        bool   // a materialized view that sums by tenant
+	routed      bool   // events with an even id go to a table of their own, events_even
 	viewSQL     string // in place of the view's expression for the sum
 
 	// The pipeline file.
@@ -130,6 +131,9 @@ func newWorld(t *testing.T, s setup) *world {
 		}
 	})
 	w.exec(w.tableDDL())
+	if s.routed {
+		w.exec(strings.Replace(w.tableDDL(), ".events (", ".events_even (", 1))
+	}
 	if s.view {
 		w.exec(w.viewDDL()...)
 	}
@@ -225,6 +229,13 @@ func (w *world) pipelineFile() string {
 	if w.proxy != nil {
 		addr = w.proxy.Addr()
 	}
+	table, routes := ", table: events", ""
+	if w.routed {
+		table, routes = "", `routes:
+  - {name: odd, when: event.?id.orValue(1) % 2 == 1, table: events}
+  - {name: even, table: events_even}
+`
+	}
 	return fmt.Sprintf(`name: %s
 epoch: %d
 source:
@@ -244,11 +255,11 @@ contract:
     at: {type: DateTime, format: unix}
     body: {type: String}
 sink:
-  clickhouse: {url: %q, table: events, insert_deadline: %s}
-delivery: %s
+  clickhouse: {url: %q%s, insert_deadline: %s}
+%sdelivery: %s
 batch: {rows: %d, bytes: 8MiB, age: %s}
-`, w.pipeline, w.epoch, w.kafka.Addr(), w.topic, w.kafkaKeys, fmt.Sprintf(cmp.Or(w.url, "clickhouse://default@%s/%s"), addr, w.db),
-		cmp.Or(w.deadline, "5s"), cmp.Or(w.delivery, "exactly-once"), cmp.Or(w.rows, 400), cmp.Or(w.age, "200ms"))
+`, w.pipeline, w.epoch, w.kafka.Addr(), w.topic, w.kafkaKeys, fmt.Sprintf(cmp.Or(w.url, "clickhouse://default@%s/%s"), addr, w.db), table,
+		cmp.Or(w.deadline, "5s"), routes, cmp.Or(w.delivery, "exactly-once"), cmp.Or(w.rows, 400), cmp.Or(w.age, "200ms"))
 }
 
 func (w *world) exec(sql ...string) { w.Helper(); testenv.Exec(w, w.ch.HTTPAddr(), sql...) }
