@@ -68,8 +68,10 @@ func TestOracle_SeesARowInAnotherTable(t *testing.T) {
 		{"row missing", fmt.Sprintf("TRUNCATE TABLE %s.events_even", w.db)},
 	} {
 		w.exec(c.damage)
-		if problems := w.problems(); !strings.Contains(strings.Join(problems, "\n"), c.words) {
+		problems := w.problems()
+		if !strings.Contains(strings.Join(problems, "\n"), c.words) {
 			t.Errorf("the oracle did not say %q, but %q", c.words, problems)
 		}
+		w.observe("problems seen", int64(len(problems)))
 	}
 }
