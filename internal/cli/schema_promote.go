@@ -69,6 +69,7 @@ type promotion struct {
 	Statement string          `json:"statement,omitempty"` // empty: the table has the column
 	Line      string          `json:"line,omitempty"`      // added to the file; empty: it has the column
 	Survey    promote.Survey  `json:"survey"`
+	Unread    bool            `json:"unread,omitempty"` // rows were not looked at: their values cannot be told
 	Applied   bool            `json:"applied"`
 	Result    *promote.Result `json:"result,omitempty"` // of filling; nil: not asked for
 }
@@ -88,7 +89,7 @@ func schemaPromote(ctx context.Context, s Streams, o output, d *desk, path strin
 		return unreached(err)
 	}
 	p := &promotion{
-		Pipeline: d.cfg.Name, Path: job.Column.From, Column: job.Column.Name, Type: job.Column.Type, Why: job.Why, Statement: job.Statement, Survey: job.Survey,
+		Pipeline: d.cfg.Name, Path: job.Column.From, Column: job.Column.Name, Type: job.Column.Type, Why: job.Why, Statement: job.Statement, Survey: job.Survey, Unread: job.Unread,
 	}
 	if job.After != nil {
 		p.Line = promote.Line(job.Column)
@@ -152,7 +153,10 @@ func (p *promotion) print(w io.Writer, file string, o promoteOptions) error {
 		wrap(&b, "  ", file+": has the column")
 	}
 	what := fmt.Sprintf("rows: %s have a value in the rescue column", count(p.Survey.Rows))
-	if o.NoFill {
+	switch {
+	case p.Unread:
+		what = "rows: those that are there stay as they are"
+	case o.NoFill:
 		what += "; they stay as they are"
 	}
 	wrap(&b, "  ", what)

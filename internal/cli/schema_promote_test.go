@@ -155,6 +155,9 @@ func TestSchemaPromote_Refusals(t *testing.T) {
 		args []string
 	}{
 		{"elements are rescued one by one", []string{"items[*].id"}},
+		{"promote the array itself, items, as text", []string{"items[*].id", "--no-fill"}},
+		{"say --no-fill and --type", []string{"items[*].id", "--type", "Array(Int64)"}},
+		{"no lookups of such types", []string{"x", "--type", "Array(JSON)"}},
 		{"0 rows have a value at nonesuch", []string{"nonesuch"}},
 		{"the table has a column note that does not take note", []string{"note"}},
 		{"only null was seen", []string{"x"}},
@@ -172,5 +175,28 @@ func TestSchemaPromote_Refusals(t *testing.T) {
 	}
 	if _, err := os.Stat(w.file); err != nil {
 		t.Error(err)
+	}
+}
+
+// What cannot be read back from the rescue column can still have a column for new events.
+func TestSchemaPromote_ForNewEventsAlone(t *testing.T) {
+	w := newSchemaWorld(t)
+	w.rescue(0, newField("items[0].id", "1"), newField("items[1].id", "2"))
+	var p promotion
+	w.json(&p, "promote", w.file, "items[*].id", "--type", "Array(Int64)", "--no-fill", "--yes")
+	if !p.Applied || p.Result != nil || !p.Unread {
+		t.Errorf("%+v", p)
+	}
+	w.run(ExitOK, "show", w.file)
+	testenv.Exec(t, w.http, "ALTER TABLE "+w.db+".calls DROP COLUMN _rescued", "ALTER TABLE "+w.db+".calls ADD COLUMN _rescued JSON")
+	if _, errs := w.run(ExitFatal, "promote", w.file, "x"); !strings.Contains(errs, "_rescued is JSON, which does not keep texts to the letter") || !strings.Contains(errs, "--no-fill and --type") {
+		t.Errorf("said %s", errs)
+	}
+	w.json(&p, "promote", w.file, "x.y", "--type", "Nullable(Int64)", "--no-fill", "--yes")
+	if got := w.rows("SELECT name, type, comment FROM system.columns WHERE database = '" + w.db + "' AND table = 'calls' AND comment LIKE 'waybill: %' ORDER BY name"); got != `[[items__id Array(Int64) waybill: {"from":"items[*].id"}] [x_y Nullable(Int64) waybill: {"from":"x.y"}]]` {
+		t.Errorf("columns %s", got)
+	}
+	if text := w.text(); !strings.Contains(text, `items__id: {type: Array(Int64), from: "items[*].id"}`) || !strings.Contains(text, "x_y: {type: Nullable(Int64), from: x.y}") {
+		t.Errorf("file\n%s", text)
 	}
 }

@@ -103,6 +103,15 @@ type spec struct {
 
 func (w *world) file(s spec) *config.Pipeline {
 	w.Helper()
+	p, err := config.Parse("test.yaml", []byte(w.text(s)), os.LookupEnv)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return p
+}
+
+// text is a pipeline file's.
+func (w *world) text(s spec) string {
 	if s.scheme == "" {
 		s.scheme = "clickhouse"
 	}
@@ -121,7 +130,7 @@ func (w *world) file(s spec) *config.Pipeline {
 	if s.modes == "" {
 		s.modes = "new_fields: discard\n  type_conflicts: freeze"
 	}
-	text := fmt.Sprintf(`
+	return fmt.Sprintf(`
 name: %s
 source:
   kafka: {brokers: [%q], topic: %s%s}
@@ -136,11 +145,6 @@ sink:
   clickhouse: {url: "%s://default@%s/%s", table: calls, insert_deadline: %s%s}
 batch: {rows: %d, bytes: %d, age: 200ms}
 %s`, w.name, w.kafka.ListenAddrs()[0], topic, s.kafka, s.modes, s.columns, s.scheme, s.addr, w.db, s.deadline, s.sink, s.rows, s.bytes, s.top)
-	p, err := config.Parse("test.yaml", []byte(text), os.LookupEnv)
-	if err != nil {
-		w.Fatal(err)
-	}
-	return p
 }
 
 func (w *world) client(opts ...kgo.Opt) *kgo.Client {

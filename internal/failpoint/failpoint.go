@@ -48,7 +48,10 @@ const (
 	Drained           Name = "drained"             // a graceful stop has settled everything and not left yet
 )
 
-// All lists every failpoint.
+// PromoteStep is passed before and after each thing that `waybill schema promote` does. It lies on no batch's way.
+const PromoteStep Name = "promote-step"
+
+// All lists the failpoints that workers pass.
 func All() []Name {
 	return []Name{Assigned, OffsetsFetched, StartResolved, BeforeAlter, AfterAlter, BatchClosed, CommitBuilt, CommitAnswered, BeforeTarget, DuringTarget, AfterTarget,
 		BeforeDeadLetters, AfterDeadLetters, BeforeLedger, AfterLedger, BeforeReadBack, AfterReadBack, BeforeRebuild, AfterRebuild,
@@ -75,7 +78,7 @@ func Arm(getenv func(string) string) error {
 			return fmt.Errorf("%s=%s: want NAME or NAME:N with N >= 1", Env, spec)
 		}
 	}
-	for _, known := range All() {
+	for _, known := range append(All(), PromoteStep) {
 		if string(known) == name {
 			armed = known
 			left.Store(n)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/clickhouse"
+	"github.com/waybill-data/waybill/internal/failpoint"
 )
 
 // DefaultPage is how many rows are filled by one mutation at most.
@@ -43,6 +44,7 @@ type filler struct {
 	*Job
 	ctx      context.Context
 	maker    *maker
+	finder   *finder
 	prefix   string // of the names of all tables for this column, whichever run made them
 	values   string // table of the page's keys and values
 	lookup   string // the same, for joinGet
@@ -55,8 +57,9 @@ func (j *Job) fill(ctx context.Context, progress func(Progress)) (Result, error)
 	if err != nil {
 		return Result{}, err
 	}
+	m.limit = j.source.limit
 	db := j.deps.Ledger.Database()
-	f := &filler{Job: j, ctx: ctx, maker: m, progress: progress}
+	f := &filler{Job: j, ctx: ctx, maker: m, finder: newFinder(j.source.paths), progress: progress}
 	f.name()
 	if err := f.prepare(db); err != nil {
 		return f.result, err
@@ -100,7 +103,7 @@ func (f *filler) prepare(db string) error {
 		}
 	}
 	body := strings.Join(append(columns, clickhouse.Ident(f.Column.Name)+" "+f.Column.Type), ", ")
-	return f.exec(
+	return f.exec(f.ctx,
 		fmt.Sprintf("CREATE TABLE %s (%s) ENGINE = MergeTree ORDER BY tuple() COMMENT 'of waybill schema promote; may be dropped when none is running'",
 			clickhouse.Table(db, f.values), body),
 		fmt.Sprintf("CREATE TABLE %s (%s) ENGINE = Join(ANY, LEFT, %s) COMMENT 'of waybill schema promote; may be dropped when none is running'",
@@ -119,22 +122,13 @@ func (f *filler) drop(db string) error {
 	if err != nil {
 		return err
 	}
-	return f.exec(drops...)
-}
-
-func (f *filler) exec(statements ...string) error {
-	for _, sql := range statements {
-		if err := f.deps.Client.Exec(f.ctx, sql); err != nil {
-			return err
-		}
-	}
-	return nil
+	return f.exec(f.ctx, drops...)
 }
 
 // partitions are those of the table that hold rows with something to fill.
 func (f *filler) partitions() ([]string, error) {
 	var out []string
-	err := f.deps.Client.Texts(f.ctx, fmt.Sprintf("SELECT DISTINCT toString(_partition_id) AS w FROM %s WHERE %s ORDER BY w", f.target(), f.source.holds()), []string{"w"},
+	err := f.deps.Client.Texts(f.ctx, fmt.Sprintf("SELECT DISTINCT toString(_partition_id) AS waybill_1 FROM %s WHERE %s ORDER BY waybill_1", f.target(), f.source.holds()), aliases[:1],
 		func(row []string) error {
 			out = append(out, row[0])
 			return nil
@@ -154,7 +148,7 @@ func (f *filler) partition(id string) error {
 		survey := Survey{}
 		err := f.source.rows(f.ctx, from, f.deps.Page, func(at place, column string) error {
 			n, last = n+1, at
-			survey.take(f.maker, at, column, f.source.paths)
+			survey.take(f.maker, at, column, f.finder)
 			return nil
 		})
 		if err != nil || n == 0 {
@@ -223,16 +217,17 @@ func (f *filler) page(id string, s Survey) error {
 // bring puts the values where the mutation finds them.
 func (f *filler) bring() error {
 	db := f.deps.Ledger.Database()
-	if err := f.exec("TRUNCATE TABLE "+clickhouse.Table(db, f.values), "TRUNCATE TABLE "+clickhouse.Table(db, f.lookup)); err != nil {
+	if err := f.exec(f.ctx, "TRUNCATE TABLE "+clickhouse.Table(db, f.values), "TRUNCATE TABLE "+clickhouse.Table(db, f.lookup)); err != nil {
 		return err
 	}
 	a := f.deps.Client.Insert(f.ctx, clickhouse.Insert{
 		Database: db, Table: f.values, Input: f.maker.block.Input(), Token: waybill.Token("promote-" + uuid.NewString()),
 	})
+	failpoint.Hit(failpoint.PromoteStep)
 	if a.Err != nil {
 		return a.Err
 	}
-	return f.exec(fmt.Sprintf("INSERT INTO %s SELECT * FROM %s", clickhouse.Table(db, f.lookup), clickhouse.Table(db, f.values)))
+	return f.exec(f.ctx, fmt.Sprintf("INSERT INTO %s SELECT * FROM %s", clickhouse.Table(db, f.lookup), clickhouse.Table(db, f.values)))
 }
 
 // value is the expression of a row's value.
@@ -256,8 +251,8 @@ func (f *filler) lacks() string {
 
 // count asks the table for the page's rows: all of them, and those without their value.
 func (f *filler) count(id string) (rows, lacking int64, err error) {
-	err = f.deps.Client.Texts(f.ctx, fmt.Sprintf("SELECT toString(count()) AS a, toString(countIf(%s)) AS b FROM %s WHERE _partition_id = %s AND %s",
-		f.lacks(), f.target(), clickhouse.Literal(id), f.here()), []string{"a", "b"}, func(row []string) error {
+	err = f.deps.Client.Texts(f.ctx, fmt.Sprintf("SELECT toString(count()) AS waybill_1, toString(countIf(%s)) AS waybill_2 FROM %s WHERE _partition_id = %s AND %s",
+		f.lacks(), f.target(), clickhouse.Literal(id), f.here()), aliases[:2], func(row []string) error {
 		var err error
 		if rows, err = strconv.ParseInt(row[0], 10, 64); err == nil {
 			lacking, err = strconv.ParseInt(row[1], 10, 64)
@@ -269,7 +264,10 @@ func (f *filler) count(id string) (rows, lacking int64, err error) {
 
 // mutate sets the page's values in one partition.
 func (f *filler) mutate(id string) error {
-	err := f.exec(fmt.Sprintf("ALTER TABLE %s UPDATE %s = %s IN PARTITION ID %s WHERE %s AND %s",
+	if f.replicated {
+		return f.spell(id)
+	}
+	err := f.exec(f.ctx, fmt.Sprintf("ALTER TABLE %s UPDATE %s = %s IN PARTITION ID %s WHERE %s AND %s",
 		f.target(), clickhouse.Ident(f.Column.Name), f.value(), clickhouse.Literal(id), f.here(), f.lacks()))
 	if err != nil {
 		return err

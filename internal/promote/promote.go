@@ -17,6 +17,7 @@ import (
 	"github.com/waybill-data/waybill/internal/config"
 	"github.com/waybill-data/waybill/internal/contract"
 	"github.com/waybill-data/waybill/internal/decode/json"
+	"github.com/waybill-data/waybill/internal/failpoint"
 	"github.com/waybill-data/waybill/internal/ledger"
 )
 
@@ -47,13 +48,15 @@ type Job struct {
 	Before, After []byte
 	Survey        Survey
 	NoFill        bool
+	Unread        bool // the rows that are there have not been looked at: their values cannot be told
 
-	deps   Deps
-	cfg    config.Table
-	table  contract.TableSchema // with the column
-	old    *contract.Plan
-	change contract.Change
-	source source
+	deps       Deps
+	cfg        config.Table
+	table      contract.TableSchema // with the column
+	replicated bool
+	old        *contract.Plan
+	change     contract.Change
+	source     source
 }
 
 // Prepare looks at the table, the file and the values, and says what is to be done. What cannot be done is an error with its
@@ -67,25 +70,25 @@ func Prepare(ctx context.Context, deps Deps, cfg config.Table, text string, o Op
 	if err != nil {
 		return nil, j.refuse("write the path as a contract does", fmt.Errorf("path %q: %w", text, err))
 	}
-	if path.Each() >= 0 {
-		return nil, j.refuse("add a column by hand: its old rows stay in the rescue column", fmt.Errorf("path %s: elements are rescued one by one, each under its index", text))
+	if err := j.look(ctx); err != nil {
+		return nil, err
 	}
-	info, err := j.look(ctx)
+	unread, err := j.rescueColumn(path)
 	if err != nil {
 		return nil, err
 	}
-	if info.Replicated && !o.NoFill {
-		return nil, j.refuse("say --no-fill to add the column for new events alone",
-			errors.New("rows of a replicated table cannot be filled: their values would have to be the same on every replica"))
-	}
-	if err := j.rescueColumn(path); err != nil {
-		return nil, err
+	if unread != nil && (!o.NoFill || o.Type == "") {
+		return nil, unread
 	}
 	if err := j.column(ctx, path, o); err != nil {
 		return nil, err
 	}
 	if err := j.plan(); err != nil {
 		return nil, err
+	}
+	if unread != nil {
+		j.Unread = true
+		return j, nil
 	}
 	return j, j.fits(ctx, o)
 }
@@ -95,29 +98,41 @@ func (j *Job) refuse(hint string, err error) error {
 }
 
 // look reads the table and compiles the plan of now.
-func (j *Job) look(ctx context.Context) (clickhouse.TableInfo, error) {
+func (j *Job) look(ctx context.Context) error {
 	c := j.cfg.Sink.ClickHouse
 	t, info, err := j.deps.Client.Describe(ctx, c.Database, c.Table, c.Lineage)
 	if err != nil {
-		return info, err
+		return err
 	}
 	l := c.Lineage.In(t)
 	j.table, j.source = t, source{client: j.deps.Client, table: t, lineage: l}
+	if j.replicated = info.Replicated; j.replicated {
+		j.source.limit = spellBytes / 2 // its escapes are not counted
+	}
 	j.old, err = contract.Compile(j.cfg.Contract, t, l, json.Version)
-	return info, err
+	return err
 }
 
-func (j *Job) rescueColumn(path contract.Path) error {
+// rescueColumn finds where values are looked for. unread says why they cannot be taken from there for what they were: then there can be a
+// column for new events alone.
+func (j *Job) rescueColumn(path contract.Path) (unread, err error) {
 	c, ok := j.old.RescueColumn()
 	if !ok {
-		return j.refuse("map the field in the contract: nothing of it has been kept", errors.New("the pipeline has no rescue column"))
-	}
-	if typ, err := column.ParseType(c.Type); err != nil || typ.Leaf().Name != "String" {
-		return j.refuse("map the field in the contract; rows that are there are for you to fill",
-			fmt.Errorf("the rescue column %s is %s, which does not keep texts to the letter", c.Name, c.Type))
+		return nil, j.refuse("map the field in the contract: nothing of it has been kept", errors.New("the pipeline has no rescue column"))
 	}
 	j.source.rescue, j.source.paths = c.Name, prefixes(path)
-	return nil
+	const alone = "for new events alone, say --no-fill and --type"
+	if n := path.Each(); n >= 0 {
+		// An array that no column takes apart is rescued as a whole; of one that some column does, each element is by itself, and how many there
+		// were besides is not to be known.
+		return j.refuse(fmt.Sprintf("promote the array itself, %s, as text, if it is rescued as a whole; or %s", path[:n], alone),
+			fmt.Errorf("%s collects from an array, and elements are rescued one by one, each under its index: an array made of those would lack the others", path)), nil
+	}
+	if typ, err := column.ParseType(c.Type); err != nil || typ.Leaf().Name != "String" {
+		return j.refuse(alone+"; rows that are there are for you to fill, by SQL",
+			fmt.Errorf("the rescue column %s is %s, which does not keep texts to the letter: 1.50 is 1.5 in it, and null is nothing", c.Name, c.Type)), nil
+	}
+	return nil, nil
 }
 
 // column finds the column that takes the path, or says what it will be.
@@ -140,11 +155,19 @@ func (j *Job) column(ctx context.Context, path contract.Path, o Options) error {
 	if o.Type == "" {
 		return j.infer(ctx, path)
 	}
-	_, err := column.ParseType(o.Type)
+	typ, err := column.ParseType(o.Type)
 	if err != nil {
 		return j.refuse("give a type that docs/reference/types.md lists", err)
 	}
+	if dynamic(typ) && !o.NoFill {
+		return j.refuse("say --no-fill to add the column for new events alone, or leave out --type", fmt.Errorf("rows cannot be filled with %s: the server has no lookups of such types", typ))
+	}
 	return nil
+}
+
+// dynamic reports whether values of the type bring types of their own.
+func dynamic(t column.Type) bool {
+	return t.Name == "JSON" || t.Name == "Dynamic" || slices.ContainsFunc(t.Elems, dynamic)
 }
 
 // taken is the column of the file, or one that Waybill added to the table, that takes the path.
@@ -252,7 +275,7 @@ func (j *Job) addColumn(ctx context.Context) error {
 		At: now, Pipeline: j.cfg.Name, Database: j.table.Database, Table: j.table.Table, Change: j.change, Statement: j.Statement,
 		Outcome: ledger.OutcomeApplied, Before: j.old.ID(), Worker: j.deps.Worker,
 	}
-	err := j.deps.Client.Exec(ctx, j.Statement)
+	err := j.exec(ctx, j.Statement)
 	if err != nil {
 		made.Outcome, made.Error = ledger.OutcomeRefused, err.Error()
 	} else if t, _, derr := j.deps.Client.Describe(ctx, j.table.Database, j.table.Table, j.source.lineage); derr == nil {
@@ -265,6 +288,7 @@ func (j *Job) addColumn(ctx context.Context) error {
 		Database: j.deps.Ledger.Database(), Table: ledger.TableChanges, Token: waybill.Token(fmt.Sprintf("promote-%s-%d", j.cfg.Name, now.UnixNano())),
 		Input: ledger.ChangeBlock([]ledger.Change{made}),
 	})
+	failpoint.Hit(failpoint.PromoteStep)
 	if err == nil && a.Err != nil {
 		err = a.Err
 	}
@@ -280,5 +304,21 @@ func (j *Job) patch() error {
 	if string(now) != string(j.Before) {
 		return j.refuse("run it again", fmt.Errorf("%s was changed meanwhile", j.cfg.File))
 	}
-	return replace(j.cfg.File, j.After)
+	failpoint.Hit(failpoint.PromoteStep)
+	err = replace(j.cfg.File, j.After)
+	failpoint.Hit(failpoint.PromoteStep)
+	return err
+}
+
+// exec runs statements, one after the other.
+func (j *Job) exec(ctx context.Context, statements ...string) error {
+	for _, sql := range statements {
+		failpoint.Hit(failpoint.PromoteStep)
+		err := j.deps.Client.Exec(ctx, sql)
+		failpoint.Hit(failpoint.PromoteStep)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -14,20 +15,89 @@ import (
 	"github.com/waybill-data/waybill/internal/clickhouse"
 	"github.com/waybill-data/waybill/internal/config"
 	"github.com/waybill-data/waybill/internal/contract"
+	"github.com/waybill-data/waybill/internal/failpoint"
 	"github.com/waybill-data/waybill/internal/ledger"
 	"github.com/waybill-data/waybill/internal/testenv"
 )
 
-func TestMain(m *testing.M) { testenv.Main(m) }
+func TestMain(m *testing.M) {
+	if file := os.Getenv("PROMOTE_FILE"); file != "" {
+		child(file)
+		return
+	}
+	testenv.Main(m)
+}
+
+// child is a process that promotes n in the pipeline file, and that a failpoint may kill.
+func child(file string) {
+	fail := func(err error) {
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	fail(failpoint.Arm(os.Getenv))
+	cfg, err := config.Load(file)
+	fail(err)
+	c := cfg.Sink.ClickHouse
+	client, err := clickhouse.Open(context.Background(), clickhouse.Config{Addr: c.Addr}, clickhouse.Deps{})
+	fail(err)
+	deps := Deps{Client: client, Ledger: ledger.New(client, c.Database), Getenv: os.LookupEnv, Worker: "child", Page: 7}
+	j, err := Prepare(context.Background(), deps, cfg.Tables()[0], "n", Options{})
+	fail(err)
+	j.replicated = os.Getenv("PROMOTE_SPELT") != ""
+	_, err = j.Apply(context.Background(), nil)
+	fail(err)
+}
+
+// Killed before or after anything that it does, and run again: each value is in its row once, and nothing is left behind.
+func TestApply_KilledAtEachStep(t *testing.T) {
+	for _, spelt := range []string{"", "1"} {
+		t.Run("spelt "+spelt, func(t *testing.T) {
+			t.Parallel() // they wait more than they work
+			stride := 1
+			if spelt != "" {
+				stride = 3 // only how rows are mutated is different
+			}
+			for step := 1; ; step += stride {
+				w := newWorld(t, 12) // a page of each partition
+				cmd := exec.Command(os.Args[0])
+				cmd.Env = append(os.Environ(), "PROMOTE_FILE="+w.file, "PROMOTE_SPELT="+spelt, fmt.Sprintf("%s=%s:%d", failpoint.Env, failpoint.PromoteStep, step))
+				out, err := cmd.CombinedOutput()
+				if err == nil {
+					if step < 30 {
+						t.Errorf("it was done after %d steps", step)
+					}
+					break
+				}
+				if !strings.Contains(string(out), "failpoint promote-step: killing the process") {
+					t.Fatalf("step %d: %s", step, out)
+				}
+				again := w.prepare()
+				again.replicated = spelt != ""
+				r, err := again.Apply(t.Context(), nil)
+				if err != nil || r.Rows != 10 || r.Filled+r.Already != 10 || r.Wrong != 0 || w.filled() != "10" {
+					t.Fatalf("killed at step %d, then run again: %+v, %v, %s rows filled", step, r, err, w.filled())
+				}
+				if got := w.value("SELECT count() FROM system.tables WHERE database = '" + w.db + "' AND name LIKE 'promote_%'"); got != "0" {
+					t.Errorf("step %d: %s tables left", step, got)
+				}
+				if text, err := os.ReadFile(w.file); err != nil || strings.Count(string(text), "Nullable(Int64)") != 1 {
+					t.Errorf("step %d: the file is %s, %v", step, text, err)
+				}
+			}
+		})
+	}
+}
 
 // world is a table with n rows on a real server; row i holds i at the path n, but for every tenth.
 type world struct {
-	*testing.T
+	testing.TB
 	http, db, file string
 	deps           Deps
 }
 
-func newWorld(t *testing.T, n int) *world {
+func newWorld(t testing.TB, n int) *world {
 	t.Helper()
 	srv := testenv.SharedClickHouse(t)
 	client, err := clickhouse.Open(t.Context(), clickhouse.Config{Addr: srv.TCPAddr()}, clickhouse.Deps{})
@@ -35,7 +105,7 @@ func newWorld(t *testing.T, n int) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.Close)
-	w := &world{T: t, http: srv.HTTPAddr(), db: testenv.Database(t, srv), file: filepath.Join(t.TempDir(), "p.yaml")}
+	w := &world{TB: t, http: srv.HTTPAddr(), db: testenv.Database(t, srv), file: filepath.Join(t.TempDir(), "p.yaml")}
 	w.deps = Deps{Client: client, Ledger: ledger.New(client, w.db), Getenv: os.LookupEnv, Worker: "test", Page: 7}
 	if err := w.deps.Ledger.Migrate(t.Context(), time.Now()); err != nil {
 		t.Fatal(err)
@@ -213,7 +283,7 @@ func TestPage_CountsRowsThatAreNotThere(t *testing.T) {
 	}
 	var s Survey
 	for _, at := range []place{{topic: "t", partition: 1, offset: 4}, {topic: "t", partition: 0, offset: 999}} {
-		s.take(m, at, `{"fields":{"n":{"value":4}}}`, j.source.paths)
+		s.take(m, at, `{"fields":{"n":{"value":4}}}`, newFinder(j.source.paths))
 	}
 	if err := f.page("0", s); err != nil || f.result.Filled != 1 || f.result.Wrong != 1 || w.filled() != "1" {
 		t.Errorf("%+v, %v", f.result, err)
@@ -231,12 +301,40 @@ func TestFind(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text, has, readable := find(column, prefixes(p))
+		text, has, readable := newFinder(prefixes(p)).find(column)
 		if got := fmt.Sprint(string(text), " ", has, " ", readable); got != want {
 			t.Errorf("%s: %s, want %s", path, got, want)
 		}
 	}
-	if _, has, readable := find("{broken", nil); !has || readable {
-		t.Errorf("a text that is none: %v %v", has, readable)
+	f := newFinder(prefixes(contract.Path{{Name: "a"}}))
+	for _, text := range []string{"{broken", "", "7", `{"fields":7}`, `{"fields":{"a":1}}`, `{"fields":{"a":{"value":1}}} x`, `{"fields":{"a":{"value":1}}`} {
+		if _, has, readable := f.find(text); !has || readable {
+			t.Errorf("%s: %v %v", text, has, readable)
+		}
+	}
+	if text, _, readable := f.find(`{"fields":{"\u0061":{"value":1}},"plan":"1"}`); string(text) != "1" || !readable {
+		t.Errorf("an escaped name: %s %v", text, readable)
+	}
+	if _, has, _ := f.find(`{"plan":"1"}`); has {
+		t.Error("a text without fields has one")
+	}
+}
+
+// A field may be called as anything is that the command asks for.
+func TestApply_NamesThatAreNobodys(t *testing.T) {
+	for _, name := range []string{"a", "b", "w", "rows", "w_topic"} {
+		w := newWorld(t, 20)
+		testenv.Exec(t, w.http, "ALTER TABLE "+w.db+".calls UPDATE _rescued = replaceOne(_rescued, '\"n\"', '\""+name+"\"') WHERE 1 SETTINGS mutations_sync = 1")
+		cfg, err := config.Load(w.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		j, err := Prepare(w.Context(), w.deps, cfg.Tables()[0], name, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r, err := j.Apply(t.Context(), nil); err != nil || r.Rows != 18 || r.Filled != 18 {
+			t.Errorf("%s: %+v, %v", name, r, err)
+		}
 	}
 }

@@ -1,16 +1,18 @@
 package promote
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
+	"io"
+	"slices"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/waybill-data/waybill/internal/contract"
 )
 
-// rescued is a text of the rescue column, as package decode/json writes it.
-type rescued struct {
-	Fields map[string]rescuedField `json:"fields"`
-}
-
+// rescuedField is an entry of the rescue column's text, as package decode/json writes it.
 type rescuedField struct {
 	Value    json.RawMessage `json:"value"`
 	Encoding string          `json:"encoding"`
@@ -44,19 +46,33 @@ func prefixes(p contract.Path) (out []prefix) {
 	return out
 }
 
+// finder finds a path's values in texts of the rescue column. It belongs to one goroutine.
+type finder struct {
+	paths []prefix
+	found []jsontext.Value // entries, by prefix; nil for none
+	text  bytes.Buffer
+	dec   jsontext.Decoder
+}
+
+func newFinder(paths []prefix) *finder {
+	return &finder{paths: paths, found: make([]jsontext.Value, len(paths))}
+}
+
 // find is the text that is rescued for the path, in one row's rescue column. has: there is one; readable: it can be told what
 // the event said.
-func find(column string, paths []prefix) (text []byte, has, readable bool) {
-	var r rescued
-	if err := json.Unmarshal([]byte(column), &r); err != nil {
+func (f *finder) find(column string) (text []byte, has, readable bool) {
+	if !f.scan(column) {
 		return nil, true, false // somebody else wrote into it
 	}
-	for _, p := range paths {
-		f, there := r.Fields[p.key]
-		if !there {
+	for i, p := range f.paths {
+		if f.found[i] == nil {
 			continue
 		}
-		text, ok := f.raw()
+		var field rescuedField
+		if json.Unmarshal(f.found[i], &field) != nil {
+			return nil, true, false
+		}
+		text, ok := field.raw()
 		if !ok {
 			return nil, len(p.rest) == 0, false
 		}
@@ -65,6 +81,57 @@ func find(column string, paths []prefix) (text []byte, has, readable bool) {
 		}
 	}
 	return nil, false, false
+}
+
+// scan collects the entries of prefixes; false if the text is none of the rescue column's.
+func (f *finder) scan(column string) bool {
+	clear(f.found)
+	f.text.Reset()
+	f.text.WriteString(column)
+	f.dec.Reset(&f.text)
+	ok := f.members(func(name []byte) bool {
+		if string(name) != "fields" {
+			return f.dec.SkipValue() == nil
+		}
+		return f.members(f.entry)
+	})
+	_, err := f.dec.ReadToken()
+	return ok && errors.Is(err, io.EOF)
+}
+
+// members calls each for every member of the object that comes next, with its name, to read its value.
+func (f *finder) members(each func(name []byte) bool) bool {
+	if t, err := f.dec.ReadToken(); err != nil || t.Kind() != '{' {
+		return false
+	}
+	for f.dec.PeekKind() == '"' {
+		quoted, err := f.dec.ReadValue()
+		if err != nil {
+			return false
+		}
+		name := quoted[1 : len(quoted)-1]
+		if bytes.IndexByte(name, '\\') >= 0 {
+			if name, err = jsontext.AppendUnquote(nil, quoted); err != nil {
+				return false
+			}
+		}
+		if !each(name) {
+			return false
+		}
+	}
+	t, err := f.dec.ReadToken()
+	return err == nil && t.Kind() == '}'
+}
+
+func (f *finder) entry(name []byte) bool {
+	for i := range f.paths {
+		if f.paths[i].key == string(name) {
+			value, err := f.dec.ReadValue()
+			f.found[i] = slices.Clone(value) // the decoder's until its next value
+			return err == nil
+		}
+	}
+	return f.dec.SkipValue() == nil
 }
 
 // descend goes into a value; ok is false if there is nothing.

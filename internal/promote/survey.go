@@ -52,10 +52,12 @@ type source struct {
 	lineage contract.Lineage
 	rescue  string // column
 	paths   []prefix
+	limit   int // how long the text of a value may be; 0: any length
 }
 
-// columns of a row as text: those of the key, then the rescue column.
-var sourceColumns = []string{"w_topic", "w_partition", "w_offset", "w_epoch", "w_rescued"}
+// aliases of what is selected. The server takes an alias for a column of that name, in conditions too: none may be a name that a field
+// has.
+var aliases = []string{"waybill_1", "waybill_2", "waybill_3", "waybill_4", "waybill_5"}
 
 // keys are the lineage columns that are there, quoted.
 func (s *source) keys() []string {
@@ -87,12 +89,12 @@ func (s *source) holds() string {
 // rows calls each for the rows under a condition, in order of their key if limit is not 0.
 func (s *source) rows(ctx context.Context, condition string, limit int, each func(place, string) error) error {
 	k := s.keys()
-	sql := fmt.Sprintf("SELECT toString(%s) AS w_topic, toString(%s) AS w_partition, toString(%s) AS w_offset, toString(%s) AS w_epoch, ifNull(toString(%s), '') AS w_rescued FROM %s WHERE %s",
+	sql := fmt.Sprintf("SELECT toString(%s) AS waybill_1, toString(%s) AS waybill_2, toString(%s) AS waybill_3, toString(%s) AS waybill_4, ifNull(toString(%s), '') AS waybill_5 FROM %s WHERE %s",
 		k[0], k[1], k[2], s.epoch(), clickhouse.Ident(s.rescue), clickhouse.Table(s.table.Database, s.table.Table), condition)
 	if limit > 0 {
 		sql += fmt.Sprintf(" ORDER BY %s LIMIT %d", strings.Join(k, ", "), limit)
 	}
-	return s.client.Texts(ctx, sql, sourceColumns, func(row []string) error {
+	return s.client.Texts(ctx, sql, aliases, func(row []string) error {
 		at, err := parsePlace(row)
 		if err != nil {
 			return err
@@ -116,8 +118,9 @@ func parsePlace(row []string) (place, error) {
 
 // observe looks at all values at the path.
 func (s *source) observe(ctx context.Context) (rows int64, seen contract.Observed, err error) {
+	f := newFinder(s.paths)
 	err = s.rows(ctx, s.holds(), 0, func(_ place, column string) error {
-		text, has, readable := find(column, s.paths)
+		text, has, readable := f.find(column)
 		if has {
 			rows++
 		}
@@ -136,17 +139,19 @@ func (s *source) check(ctx context.Context, col contract.Column) (Survey, error)
 	if err != nil {
 		return out, err
 	}
+	m.limit = s.limit
+	f := newFinder(s.paths)
 	err = s.rows(ctx, s.holds(), 0, func(at place, column string) error {
 		m.block.Reset()
-		out.take(m, at, column, s.paths)
+		out.take(m, at, column, f)
 		return nil
 	})
 	return out, err
 }
 
 // take adds one row: to the maker's block if its value fits.
-func (s *Survey) take(m *maker, at place, column string, paths []prefix) {
-	text, has, readable := find(column, paths)
+func (s *Survey) take(m *maker, at place, column string, f *finder) {
+	text, has, readable := f.find(column)
 	if !has {
 		return
 	}

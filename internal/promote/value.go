@@ -14,6 +14,7 @@ import (
 type maker struct {
 	decoder *json.Decoder
 	block   *column.Block // lineage and value of each row that fits
+	limit   int           // how long a text may be; 0: any length
 }
 
 // newMaker is for one column. lineage are the table's lineage columns.
@@ -46,6 +47,9 @@ func newMaker(col contract.Column, lineage contract.Lineage, t contract.TableSch
 
 // add appends the value that the text gives. A text that does not fit the column, or only with fewer digits, is an error.
 func (m *maker) add(at place, text []byte) error {
+	if m.limit > 0 && len(text) > m.limit {
+		return fmt.Errorf("it has %d bytes, too many for a statement that every replica carries out", len(text))
+	}
 	event := append(append([]byte(`{"v":`), text...), '}')
 	rows := m.block.Rows()
 	out := m.decoder.Decode(&waybill.Record{Topic: at.topic, Partition: at.partition, Offset: at.offset, Value: event}, at.epoch, m.block)
