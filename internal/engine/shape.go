@@ -58,6 +58,11 @@ func (t *target) adopt(ctx context.Context, s *shape) error {
 	t.mu.Lock()
 	t.plans[s.plan.ID()] = s.plan
 	t.mu.Unlock()
+	for _, c := range s.plan.Columns() {
+		if c.Added {
+			t.evolver.added[c.Name] = true
+		}
+	}
 	t.shape.Store(s)
 	return nil
 }

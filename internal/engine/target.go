@@ -115,14 +115,12 @@ func (t *target) prepare(ctx context.Context) error {
 	if err := t.dropProbes(ctx); err != nil {
 		return err
 	}
-	changes, err := t.ledger.Changes(ctx, t.cfg.Name)
+	added, err := t.ledger.Added(ctx, t.cfg.Name, c.Database, c.Table)
 	if err != nil {
 		return err
 	}
-	for i := range changes {
-		if c := &changes[i]; c.Kind == contract.AddColumn && c.Outcome == ledger.OutcomeApplied && c.Database+"."+c.Table == t.name() {
-			t.evolver.added[c.Column] = true
-		}
+	for _, name := range added {
+		t.evolver.added[name] = true
 	}
 	return t.adopt(ctx, s)
 }
