@@ -145,6 +145,44 @@ func TestEvolve_WidenedByHandIsNotUndone(t *testing.T) {
 	}
 }
 
+// Likewise for a worker that did not add it, but has seen it there; and for one that starts later, though the worker that added it died before it could put
+// that on record.
+func TestEvolve_DroppedColumnIsNotAddedAgainByAnother(t *testing.T) {
+	w := newWorld(t, 1)
+	fresh := func(i int) string {
+		return fmt.Sprintf(`{"id":%d,"model":"m","usage":{"tokens":1},"fresh":"f%d"}`, i, i)
+	}
+	cfg := w.file(spec{modes: evolving})
+	a := w.start(cfg)
+	b := w.start(cfg)
+	w.produceAs(100, fresh)
+	w.quiet(100)
+	owner, other := a, b
+	if !a.found("column_added") {
+		owner, other = b, a
+	}
+	before := owner.plan()
+	other.await("the owner's plan", func(s status.Pipeline) bool { return s.Plan == before })
+	w.exec("ALTER TABLE waybill.schema_changes DELETE WHERE pipeline = '" + w.name + "' SETTINGS mutations_sync = 2")
+	owner.stop()
+	w.alter("DROP COLUMN fresh")
+	other.awaitOtherPlan(before)
+	w.produceAs(100, fresh)
+	w.quiet(200)
+	other.stop()
+	c := w.start(cfg)
+	w.produceAs(100, fresh)
+	w.quiet(300)
+	c.stop()
+	w.verify()
+	if got := w.query("SELECT count() FROM system.columns WHERE database = '" + w.db + "' AND table = 'calls' AND name = 'fresh'"); got != "0" {
+		t.Error("the column was added again")
+	}
+	if got := w.query("SELECT countIf(JSONExtractString(_rescued, 'fields', 'fresh', 'value') = concat('f', toString(id))) FROM " + w.db + ".calls"); got != "200" {
+		t.Errorf("%s values are rescued, want 200", got)
+	}
+}
+
 // Events that have no field of the contract stop the pipeline before they are written.
 func TestBlank_StopsBeforeTheRowsAreWritten(t *testing.T) {
 	w := newWorld(t, 1)

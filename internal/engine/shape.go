@@ -46,6 +46,13 @@ func (t *target) adopt(ctx context.Context, s *shape) error {
 	t.mu.Lock()
 	t.plans[s.plan.ID()] = s.plan
 	t.mu.Unlock()
+	for i, ts := range s.tables {
+		for _, c := range ts.plan.Columns() {
+			if c.Added {
+				t.tables[i].evolver.added[c.Name] = true
+			}
+		}
+	}
 	t.shape.Store(s)
 	return nil
 }

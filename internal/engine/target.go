@@ -99,16 +99,14 @@ func (t *target) prepare(ctx context.Context) error {
 	if err := t.dropProbes(ctx); err != nil {
 		return err
 	}
-	changes, err := t.ledger.Changes(ctx, t.cfg.Name)
-	if err != nil {
-		return err
-	}
-	for i := range changes {
-		c := &changes[i]
-		for _, one := range t.tables {
-			if c.Kind == contract.AddColumn && c.Outcome == ledger.OutcomeApplied && c.Database+"."+c.Table == one.name() {
-				one.evolver.added[c.Column] = true
-			}
+	for _, one := range t.tables {
+		c := one.cfg.Sink.ClickHouse
+		added, err := t.ledger.Added(ctx, t.cfg.Name, c.Database, c.Table)
+		if err != nil {
+			return err
+		}
+		for _, name := range added {
+			one.evolver.added[name] = true
 		}
 	}
 	s, err := t.look(ctx)

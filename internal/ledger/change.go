@@ -111,3 +111,26 @@ FROM %s WHERE pipeline = %s ORDER BY at, outcome, column, to_type`, s.table(Tabl
 		})
 	return out, renamed("ledger.changes", err)
 }
+
+// Added are the names of columns of a table that Waybill has added: those on record as such, and those that plans on record know by
+// their comments (a worker may have died before it put on record what it had added).
+func (s *Store) Added(ctx context.Context, pipeline, database, table string) ([]string, error) {
+	var out []string
+	var name proto.ColStr
+	of := fmt.Sprintf("pipeline = %s AND database = %s AND table = %s", clickhouse.Literal(pipeline), clickhouse.Literal(database), clickhouse.Literal(table))
+	err := s.ch.Query(ctx, fmt.Sprintf(`
+SELECT DISTINCT name AS n FROM (
+    SELECT column AS name FROM %s WHERE %s AND kind = '%s' AND outcome = '%s'
+    UNION ALL
+    SELECT c.1 AS name FROM (
+        SELECT arrayJoin(JSONExtract(text, 'columns', 'Array(Tuple(name String, added Bool))')) AS c FROM %s WHERE %s)
+    WHERE c.2)
+ORDER BY n`, s.table(TableChanges), of, contract.AddColumn, OutcomeApplied, s.table(TablePlans), of),
+		proto.Results{{Name: "n", Data: &name}}, func(rows int) error {
+			for i := range rows {
+				out = append(out, name.Row(i))
+			}
+			return nil
+		})
+	return out, renamed("ledger.changes", err)
+}

@@ -28,6 +28,23 @@ func TestChanges_RoundTrip(t *testing.T) {
 	}
 }
 
+// What Waybill has added is known from its record, and where that is missing from plans that know the column.
+func TestAdded_ByRecordAndByPlans(t *testing.T) {
+	w := newWorld(t)
+	add := func(column string, outcome Outcome) Change {
+		return Change{At: now, Pipeline: "p'q", Database: "ai", Table: "t", Change: contract.Change{Kind: contract.AddColumn, Column: column}, Outcome: outcome}
+	}
+	widened, elsewhere := add("n", OutcomeApplied), add("e", OutcomeApplied)
+	widened.Kind, elsewhere.Table = contract.ModifyColumn, "other"
+	w.insert(TableChanges, ChangeBlock([]Change{add("b", OutcomeApplied), add("r", OutcomeRefused), widened, elsewhere}))
+	w.insert(TablePlans, PlanBlock(Plan{ID: 1, Pipeline: "p'q", Database: "ai", Table: "t", FirstSeen: now,
+		Text: `{"format":3,"columns":[{"name":"id","type":"UInt64"},{"name":"a","type":"String","added":true},{"name":"b","added":true}],"left_to_server":[]}`}))
+	got, err := w.s.Added(t.Context(), "p'q", "ai", "t")
+	if err != nil || !reflect.DeepEqual(got, []string{"a", "b"}) {
+		t.Errorf("got %q, error %v", got, err)
+	}
+}
+
 func TestDrift_AddsUp(t *testing.T) {
 	w := newWorld(t)
 	at := func(partition int32, offset int64, seconds int) contract.At {

@@ -77,7 +77,7 @@ func TestSpell_ValuesAreThoseOfTheOtherWay(t *testing.T) {
 				if strings.Contains(w.value("SELECT groupArray(name) FROM system.columns WHERE table = 'calls' AND database = '"+w.db+"'"), "'n'") {
 					o.Type = ""
 				}
-				j, err := Prepare(t.Context(), w.deps, cfg, "n", o)
+				j, err := Prepare(t.Context(), w.deps, cfg.Tables()[0], "n", o)
 				if err != nil {
 					t.Fatal(err)
 				}
