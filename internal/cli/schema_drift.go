@@ -185,6 +185,9 @@ func (e *driftEntry) print(b *strings.Builder) {
 	if e.Column != "" {
 		title += ", column " + e.Column
 	}
+	if e.Table != "" {
+		title += ", table " + e.Table
+	}
 	if e.Reason != "" {
 		title += ": " + e.Reason
 	}

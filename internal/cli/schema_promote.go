@@ -147,7 +147,11 @@ func (p *promotion) print(w io.Writer, file string, o promoteOptions) error {
 		wrap(&b, "  ", "table: has the column")
 	}
 	if p.Line != "" {
-		wrap(&b, "  ", file+", contract.columns:")
+		where := "contract.columns"
+		if o.route != "" {
+			where += " of route " + o.route
+		}
+		wrap(&b, "  ", file+", "+where+":")
 		b.WriteString("    + " + p.Line + "\n")
 	} else {
 		wrap(&b, "  ", file+": has the column")

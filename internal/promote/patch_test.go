@@ -110,3 +110,36 @@ func TestReplace_KeepsModeAndLink(t *testing.T) {
 		t.Errorf("left %v, %v", left, err)
 	}
 }
+
+func TestPatch_ColumnsOfARoute(t *testing.T) {
+	text := `name: p
+source: {kafka: {brokers: [b], topic: t}}
+sink: {clickhouse: {url: "clickhouse://h"}}
+contract: {columns: {id: {type: UInt64}}}
+routes:
+  - name: calls
+    when: event.kind == "call"
+    table: calls
+    contract:
+      columns:
+        model: {type: String}   # whose
+  - {name: tools, table: tools, when: "true", contract: {columns: {tool: {type: String}}}}
+  - {name: rest, table: rest}
+`
+	c := contract.Column{Name: "cost", Type: "Float64", From: "usage.cost"}
+	env := func(string) (string, bool) { return "", false }
+	for route, want := range map[string]string{
+		"calls": "        model: {type: String}   # whose\n        cost: {type: Float64, from: usage.cost}\n  - {name: tools",
+		"tools": "{columns: {tool: {type: String}, cost: {type: Float64, from: usage.cost}}}}\n  - {name: rest",
+	} {
+		got, err := Patch("f", []byte(text), route, c, env)
+		if err != nil || !strings.Contains(string(got), want) || len(got) <= len(text) {
+			t.Errorf("route %s: %v\n%s", route, err, got)
+		}
+	}
+	for route, want := range map[string]string{"rest": "there is no contract", "nope": "there is no route nope", "": "name a route, one of calls, tools, rest"} {
+		if _, err := Patch("f", []byte(text), route, c, env); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("route %q: %v, want %s", route, err, want)
+		}
+	}
+}
