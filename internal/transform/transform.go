@@ -30,9 +30,9 @@ type Transformer struct {
 	values [][]byte // Result.Computed
 }
 
-// named is an expression with the name that dead letters call it by.
+// named is an expression with the name that dead letters call it by, and the column that it is for, if it is for one.
 type named struct {
-	name string
+	name, column string
 	*expr.Expr
 }
 
@@ -81,7 +81,7 @@ func (t *Transformer) compileRoute(from contract.Route) (err error) {
 		if err != nil {
 			return configError("the expression of column "+c.Name, err)
 		}
-		r.computed = append(r.computed, named{strings.TrimPrefix(of+", column "+c.Name, ", "), e})
+		r.computed = append(r.computed, named{strings.TrimPrefix(of+", column "+c.Name, ", "), c.Name, e})
 	}
 	t.routes = append(t.routes, r)
 	return nil
@@ -123,7 +123,7 @@ const (
 type Reject struct {
 	Code    Code
 	Name    string // of the expression ("filter", "route calls", "column cost") or the step ("upcast 1 -> 2, step 3: move")
-	Path    string // the field concerned, if one
+	Path    string // the field or column concerned, if one
 	Message string
 }
 
@@ -195,7 +195,7 @@ func (t *Transformer) evaluate(out *Result) {
 	if t.filter != nil {
 		wanted, err := t.filter.Bool(&t.record)
 		if err != nil {
-			out.Reject = failed("filter", err)
+			out.Reject = named{name: "filter"}.failed(err)
 			return
 		}
 		if out.Filtered = !wanted; out.Filtered {
@@ -220,7 +220,7 @@ func (t *Transformer) choose(out *Result) {
 		}
 		takes, err := when.Bool(&t.record)
 		if err != nil {
-			out.Reject = failed(when.name, err)
+			out.Reject = when.failed(err)
 			return
 		}
 		if takes {
@@ -238,7 +238,7 @@ func (t *Transformer) compute(columns []named) *Reject {
 	for _, c := range columns {
 		out, ok, err := c.AppendJSON(t.out, &t.record)
 		if err != nil {
-			return failed(c.name, err)
+			return c.failed(err)
 		}
 		t.out = out
 		if end := len(out); ok {
@@ -265,6 +265,6 @@ func (t *Transformer) texts() [][]byte {
 	return t.values
 }
 
-func failed(name string, err error) *Reject {
-	return &Reject{Code: ExpressionError, Name: name, Message: err.Error()}
+func (n named) failed(err error) *Reject {
+	return &Reject{Code: ExpressionError, Name: n.name, Path: n.column, Message: err.Error()}
 }

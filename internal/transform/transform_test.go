@@ -143,8 +143,8 @@ func TestApply_Routes(t *testing.T) {
 	}{
 		{contract.UnroutedDeadLetter, false, `{"kind":"call","n":3}`, `0 {"kind":"call","n":3} 6`},
 		{contract.UnroutedDeadLetter, false, `{"kind":"tool","a":1,"b":2}`, `1 {"kind":"tool","a":1,"b":2} 1 2`},
-		{contract.UnroutedDeadLetter, false, `{"kind":"toolbox","n":3}`, `1 expression_error route tools, column a: no such field: a`},
-		{contract.UnroutedDeadLetter, false, `{"kind":"call"}`, `0 expression_error route calls, column twice: no such field: n`},
+		{contract.UnroutedDeadLetter, false, `{"kind":"toolbox","n":3}`, `1 expression_error route tools, column a: no such field: a (a)`},
+		{contract.UnroutedDeadLetter, false, `{"kind":"call"}`, `0 expression_error route calls, column twice: no such field: n (twice)`},
 		{contract.UnroutedDeadLetter, false, `{"n":1}`, `0 expression_error route calls: no such field: kind`},
 		{contract.UnroutedDeadLetter, false, `{"kind":1}`, `1 expression_error route tools: an operator or a function does not take values of these types: look at them with has() and type(), or convert`},
 		{contract.UnroutedDeadLetter, false, `{"kind":"x"}`, `1 no_route routes: no route takes the event`},
