@@ -154,3 +154,29 @@ func plainValue(t *testing.T, text string) string {
 	}
 	return fmt.Sprintf("%#v", plain(v))
 }
+
+// Why an integer column gets no type with fractions (docs/guide/evolve.md): each of these happens in silence.
+func TestServer_WhyIntegersGetNoFractions(t *testing.T) {
+	srv := testenv.SharedClickHouse(t)
+	db := testenv.Database(t, srv)
+	const id = "9007199254740993" // 2^53 + 1
+	for name, c := range map[string]struct {
+		steps []string
+		want  string
+	}{
+		"Float64 changes integers beyond 2^53": {[]string{"MODIFY COLUMN v Nullable(Float64)"}, "9007199254740992"},
+		"Decimal keeps them":                   {[]string{"MODIFY COLUMN v Nullable(Decimal(38, 18))"}, id},
+		"a late ALTER of a worker that saw a large integer cuts fractions off": {
+			[]string{"MODIFY COLUMN v Nullable(Decimal(38, 18))", "UPDATE v = '1.5' WHERE 1", "MODIFY COLUMN v Nullable(Int64)"}, "1"},
+		"and makes NULL of them where they are text": {
+			[]string{"MODIFY COLUMN v Nullable(String)", "UPDATE v = '1.5' WHERE 1", "MODIFY COLUMN v Nullable(Int64)"}, `\N`},
+	} {
+		testenv.Exec(t, srv.HTTPAddr(), "DROP TABLE IF EXISTS "+db+".t SYNC", "CREATE TABLE "+db+".t (v Nullable(Int64)) ENGINE = MergeTree ORDER BY tuple()", "INSERT INTO "+db+".t VALUES ("+id+")")
+		for _, step := range c.steps {
+			testenv.Exec(t, srv.HTTPAddr(), "ALTER TABLE "+db+".t "+step+" SETTINGS mutations_sync = 1, alter_sync = 1")
+		}
+		if got := testenv.QueryRows(t, srv.HTTPAddr(), "SELECT toString(toDecimal128(v, 2)) FROM "+db+".t")[0][0]; got != c.want {
+			t.Errorf("%s: got %s, want %s", name, got, c.want)
+		}
+	}
+}

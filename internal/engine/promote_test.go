@@ -86,3 +86,49 @@ func TestPromote_BesideWorkers(t *testing.T) {
 		t.Error("the sum is not that of the events")
 	}
 }
+
+// A column of integers sees fractions: they are rescued, and the finding says so. Whoever decides that it may be a Float64 alters it by hand, and
+// the command fills what was rescued meanwhile.
+func TestPromote_FractionsOfAnIntegerColumn(t *testing.T) {
+	w := newWorld(t, 1)
+	file := filepath.Join(t.TempDir(), "p.yaml")
+	if err := os.WriteFile(file, []byte(w.text(spec{modes: evolving})), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.produceAs(100, func(i int) string { return fmt.Sprintf(`{"id":%d,"model":"m","usage":{"tokens":1,"cost":%d}}`, i, i) })
+	a := w.start(cfg)
+	w.quiet(100)
+	fraction := func(i int) string {
+		return fmt.Sprintf(`{"id":%d,"model":"m","usage":{"tokens":1,"cost":%d.5}}`, i, i)
+	}
+	w.produceAs(100, fraction)
+	w.quiet(200)
+	w.wantFinding("evolve_held", 1)
+	before := a.plan()
+	w.alter("MODIFY COLUMN usage_cost Nullable(Float64)")
+	a.awaitOtherPlan(before)
+	w.produceAs(100, fraction)
+	w.quiet(300)
+	client, err := clickhouse.Open(t.Context(), engine.Server(cfg.Sink.ClickHouse), clickhouse.Deps{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	deps := promote.Deps{Client: client, Ledger: ledger.New(client, ""), Getenv: os.LookupEnv, Worker: "test"}
+	j, err := promote.Prepare(t.Context(), deps, cfg, "usage.cost", promote.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := j.Apply(t.Context(), nil); err != nil || r.Rows != 100 || r.Filled != 100 || r.Wrong != 0 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	a.stop()
+	w.verify()
+	if got := w.query("SELECT countIf(ifNull(usage_cost, -1) != if(id < 100, id, id + 0.5)) FROM " + w.db + ".calls"); got != "0" {
+		t.Errorf("%s rows are wrong", got)
+	}
+}
