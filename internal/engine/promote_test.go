@@ -119,7 +119,7 @@ func TestPromote_FractionsOfAnIntegerColumn(t *testing.T) {
 	}
 	defer client.Close()
 	deps := promote.Deps{Client: client, Ledger: ledger.New(client, ""), Getenv: os.LookupEnv, Worker: "test"}
-	j, err := promote.Prepare(t.Context(), deps, cfg, "usage.cost", promote.Options{})
+	j, err := promote.Prepare(t.Context(), deps, cfg.Tables()[0], "usage.cost", promote.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
