@@ -119,8 +119,14 @@ func (s OffsetSet) Minus(o OffsetSet) OffsetSet {
 // Intersect is the set of offsets in both.
 func (s OffsetSet) Intersect(o OffsetSet) OffsetSet { return s.Minus(s.Minus(o)) }
 
-// Within is the part of the set that lies in sp.
-func (s OffsetSet) Within(sp Span) OffsetSet { return s.Intersect(OffsetsIn(sp)) }
+// Within is the part of the set that lies in sp. It costs what the part is long, however large the set.
+func (s OffsetSet) Within(sp Span) (out OffsetSet) {
+	i, _ := slices.BinarySearchFunc(s.spans, sp.First, func(e Span, o int64) int { return cmp.Compare(e.Next, o+1) })
+	for ; i < len(s.spans) && s.spans[i].First < sp.Next; i++ {
+		out.AddSpan(Span{max(s.spans[i].First, sp.First), min(s.spans[i].Next, sp.Next)})
+	}
+	return out
+}
 
 // Bounds is the smallest span that covers the set; the zero Span if it is empty.
 func (s OffsetSet) Bounds() Span {

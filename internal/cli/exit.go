@@ -17,6 +17,7 @@ const (
 	ExitOK       = 0 // all is well
 	ExitFindings = 1 // the command ran, and what it checked does not hold
 	ExitUsage    = 2 // wrong flags or arguments, or a file that is refused
+	ExitUnclear  = 2 // `waybill audit` alone: something could not be told
 	ExitConnect  = 3 // a process, broker or server could not be reached
 	ExitFatal    = 4 // stopped by an error that waiting does not mend
 	ExitBug      = 5 // a broken invariant of Waybill itself; please report it
@@ -31,7 +32,8 @@ func exitCodesTopic() *cobra.Command {
   0  all is well
   1  the command ran, and what it checked does not hold: findings, a broken law,
      a difference to a golden file, a pipeline that would not start
-  2  wrong flags or arguments, or a pipeline file that is refused
+  2  wrong flags or arguments, or a pipeline file that is refused; of an audit,
+     that nothing is known to be wrong and something could not be told
   3  a process, broker or server could not be reached
   4  stopped by an error that waiting does not mend; the message says what to do
   5  a bug in Waybill: a broken invariant; please report it with the message

@@ -1,0 +1,294 @@
+// Package audit reconciles what Kafka held with what ClickHouse holds: it asks the ledger what became of each record, and the tables
+// whether that is so. It reads alone, and joins no group. What it cannot tell it says.
+//
+// The laws: L1, the ledger's spans tile the offsets; L2, what was read is accounted for, and by table; L3, what the ledger says was
+// written is in the tables, once each; L4, nothing was removed from Kafka before it was read.
+package audit
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/clickhouse"
+	"github.com/waybill-data/waybill/internal/config"
+	"github.com/waybill-data/waybill/internal/kafka"
+	"github.com/waybill-data/waybill/internal/ledger"
+)
+
+// Source is the topic. Errors that can heal mean that it could not be asked.
+type Source interface {
+	Describe(ctx context.Context) (kafka.TopicInfo, error)
+	ReadSpan(ctx context.Context, tp waybill.TopicPartition, span waybill.Span, fn func(*waybill.Record) error) (kafka.ReadResult, error)
+}
+
+// Deps are whom an audit asks.
+type Deps struct {
+	Client *clickhouse.Client
+	Ledger *ledger.Store
+	Source Source // nil: there is no way to Kafka
+	// Progress is told how far it is; it may be nil.
+	Progress func(Progress)
+}
+
+// Progress says what has been done.
+type Progress struct {
+	Partition int32
+	Done, Of  int64 // offsets
+}
+
+// Options say what to audit.
+type Options struct {
+	// Within are the offsets, by partition; empty: all that the ledger accounts for.
+	Within map[int32]waybill.Span
+}
+
+// auditor is one audit.
+type auditor struct {
+	Deps
+	cfg    *config.Pipeline
+	opts   Options
+	report *Report
+	tables []table
+	info   *kafka.TopicInfo // nil: Kafka could not be asked
+	makers map[waybill.PlanID]*maker
+}
+
+// table is one of the pipeline's tables, and what it was found to hold.
+type table struct {
+	name     string
+	presence clickhouse.Presence
+	repeated map[waybill.TopicPartition]waybill.OffsetSet
+	// forgets says why rows may be gone by right; empty: there is no reason.
+	forgets string
+}
+
+// Run audits a pipeline. The error says that it could not be done.
+func Run(ctx context.Context, deps Deps, cfg *config.Pipeline, opts Options) (*Report, error) {
+	a := &auditor{Deps: deps, cfg: cfg, opts: opts, makers: map[waybill.PlanID]*maker{},
+		report: &Report{Pipeline: cfg.Name, Epoch: uint32(cfg.Epoch), Topic: cfg.Source.Kafka.Topic, Partitions: []Partition{}, Violations: []Violation{}, Unknown: []Unknown{}}}
+	if a.Progress == nil {
+		a.Progress = func(Progress) {}
+	}
+	for _, step := range []func(context.Context) error{a.askKafka, a.askTables, a.askLaws, a.askPartitions} {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
+	}
+	a.report.judge()
+	return a.report, nil
+}
+
+func (a *auditor) unknown(law, action, format string, args ...any) {
+	a.report.Unknown = append(a.report.Unknown, Unknown{law, a.report.Topic, fmt.Sprintf(format, args...), action})
+}
+
+// askKafka looks where the topic's partitions begin and end.
+func (a *auditor) askKafka(ctx context.Context) error {
+	if a.Source == nil {
+		a.unknown("L4", "give a way to the brokers", "the brokers were not asked: whether records were removed before they were read is not known")
+		return nil
+	}
+	info, err := a.Source.Describe(ctx)
+	switch {
+	case err == nil:
+		a.info = &info
+		return nil
+	case waybill.ClassOf(err).Heals() && ctx.Err() == nil:
+		a.unknown("L4", "run it again where the brokers can be reached", "the brokers could not be asked: %v", err)
+		return nil
+	}
+	return err
+}
+
+// askTables looks what the tables are, and so what can be claimed of them.
+func (a *auditor) askTables(ctx context.Context) error {
+	for _, of := range a.cfg.Tables() {
+		c := of.Sink.ClickHouse
+		schema, info, err := a.Client.Describe(ctx, c.Database, c.Table, c.Lineage)
+		if err != nil {
+			return err
+		}
+		t := table{name: c.Database + "." + c.Table}
+		t.presence = clickhouse.Presence{Database: c.Database, Table: c.Table, Lineage: c.Lineage.In(schema), Epoch: a.cfg.Epoch, HasProjection: info.OffsetProjection, Replicated: info.Replicated}
+		a.report.Tables = append(a.report.Tables, t.name)
+		switch {
+		case !slices.Contains([]string{"MergeTree", "ReplicatedMergeTree", "SharedMergeTree"}, info.Engine):
+			t.forgets = fmt.Sprintf("its engine, %s, merges or removes rows", info.Engine)
+		case strings.Contains(info.EngineFull, " TTL "):
+			t.forgets = "it has a TTL"
+		}
+		a.tables = append(a.tables, t)
+	}
+	return nil
+}
+
+// twice: the pipeline may write a record twice, and so account for it twice.
+func (a *auditor) twice() bool { return a.cfg.Delivery == config.AtLeastOnce }
+
+// askLaws checks the ledger against itself.
+func (a *auditor) askLaws(ctx context.Context) error {
+	found, err := a.Ledger.Laws(ctx, a.cfg.Name, a.cfg.Epoch)
+	if err != nil {
+		return err
+	}
+	for _, v := range found {
+		within, asked := a.opts.Within[v.Partition]
+		if a.twice() && v.Kind == ledger.KindOverlap {
+			continue
+		}
+		if v.Topic != a.report.Topic || len(a.opts.Within) > 0 && (!asked || v.First >= within.Next || v.Next <= within.First) {
+			continue
+		}
+		law := "L1"
+		if v.Kind == ledger.KindUnbalanced {
+			law = "L2"
+		}
+		a.report.Violations = append(a.report.Violations, Violation{Law: law, Kind: v.Kind, Topic: v.Topic, Partition: v.Partition, Count: v.Span.Len(),
+			Offsets: []Range{{v.First, v.Next}}, Exact: law == "L1", Message: v.Message})
+	}
+	return nil
+}
+
+// askPartitions audits one partition after the other.
+func (a *auditor) askPartitions(ctx context.Context) error {
+	tips, err := a.Ledger.Tips(ctx, a.cfg.Name, a.cfg.Epoch, a.report.Topic)
+	if err != nil {
+		return err
+	}
+	a.uncovered(tips)
+	for i := range a.tables {
+		t := &a.tables[i]
+		if t.repeated, err = a.Client.Repeated(ctx, t.presence, a.report.Topic); err != nil {
+			return err
+		}
+	}
+	for _, p := range slices.Sorted(maps.Keys(tips)) {
+		within, asked := a.opts.Within[p]
+		if len(a.opts.Within) > 0 && !asked {
+			continue
+		}
+		end := tips[p].Next
+		for _, sp := range tips[p].Beyond {
+			end = max(end, sp.Next)
+		}
+		whole := waybill.Span{First: tips[p].First, Next: end}
+		if asked {
+			whole = waybill.Span{First: max(whole.First, within.First), Next: min(whole.Next, within.Next)}
+		}
+		if whole.First >= whole.Next {
+			continue
+		}
+		if err := a.partition(ctx, p, whole, tips[p].Next); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// uncovered notes what was asked for and is on no account.
+func (a *auditor) uncovered(tips map[int32]ledger.Tip) {
+	if len(a.opts.Within) == 0 && len(tips) == 0 {
+		a.unknown("L1", "run the pipeline", "nothing of topic %s is on the account of pipeline %s under epoch %d", a.report.Topic, a.cfg.Name, a.cfg.Epoch)
+	}
+	for _, p := range slices.Sorted(maps.Keys(a.opts.Within)) {
+		within, covered := waybill.OffsetsIn(a.opts.Within[p]), waybill.OffsetSet{}
+		if tip, ok := tips[p]; ok {
+			covered.AddSpan(waybill.Span{First: tip.First, Next: tip.Next})
+			for _, sp := range tip.Beyond {
+				covered.AddSpan(sp)
+			}
+		}
+		if left := within.Minus(covered); !left.Empty() {
+			a.unknown("L1", "", "offsets %s of partition %d are on nobody's account: they have not been read, or not under this epoch", left, p)
+		}
+	}
+}
+
+// partition audits what the ledger accounts for of one partition.
+func (a *auditor) partition(ctx context.Context, number int32, whole waybill.Span, tip int64) error {
+	tp := waybill.TopicPartition{Topic: a.report.Topic, Partition: number}
+	h := holdings{Partition: Partition{Partition: number, First: whole.First, Next: whole.Next, LogStart: -1, End: -1}, tp: tp}
+	// The account first: what it says was written before it said so.
+	err := a.Ledger.Accounts(ctx, a.cfg.Name, a.cfg.Epoch, a.report.Topic, map[int32]waybill.Span{number: whole}, func(row *ledger.Account) error {
+		h.count(row)
+		h.rows = append(h.rows, *row)
+		h.First, h.Next = min(h.First, row.First), max(h.Next, row.Next) // whole rows of the ledger
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	whole = waybill.Span{First: h.First, Next: h.Next}
+	ask := []clickhouse.PartitionSpan{{TopicPartition: tp, Span: whole}}
+	for i := range a.tables {
+		t := &a.tables[i]
+		t.presence.Spans = ask
+		found, err := a.Client.Present(ctx, t.presence)
+		if err != nil {
+			return err
+		}
+		h.add(found[tp])
+		twice := t.repeated[tp].Within(whole)
+		if h.Repeated += twice.Len(); !twice.Empty() && !a.twice() {
+			a.broken("L3", KindRepeated, tp, t.name, twice, "have more than one row")
+		}
+	}
+	if h.Repeated += h.several.Len(); !h.several.Empty() && !a.twice() {
+		a.broken("L3", KindRepeated, tp, "", h.several, "have rows in several tables")
+	}
+	dead, err := a.Client.Present(ctx, a.Ledger.DeadLetterPresence(a.cfg.Name, a.cfg.Epoch, ask))
+	if err != nil {
+		return err
+	}
+	h.dead = dead[tp]
+	h.Present, h.DeadPresent = h.all.Len(), h.dead.Len()
+	a.tip(&h, tip)
+	for i := range h.rows {
+		a.Progress(Progress{number, h.rows[i].First - whole.First, whole.Len()})
+		if err := a.account(ctx, &h, &h.rows[i]); err != nil {
+			return err
+		}
+	}
+	a.Progress(Progress{number, whole.Len(), whole.Len()})
+	a.report.Partitions = append(a.report.Partitions, h.Partition)
+	return nil
+}
+
+// tip is law L4.
+func (a *auditor) tip(h *holdings, tip int64) {
+	if a.info == nil {
+		return
+	}
+	for _, p := range a.info.Partitions {
+		if p.Partition != h.Partition.Partition {
+			continue
+		}
+		h.LogStart, h.End, h.Lag = p.LogStart, p.StableEnd, max(0, p.StableEnd-tip)
+		if p.LogStart > tip && len(a.opts.Within) == 0 {
+			a.broken("L4", KindLoss, h.tp, "", waybill.OffsetsIn(waybill.Span{First: tip, Next: p.LogStart}), "were removed from the topic before they were read")
+		}
+	}
+}
+
+// broken notes a violation whose offsets are known.
+func (a *auditor) broken(law, kind string, tp waybill.TopicPartition, table string, set waybill.OffsetSet, what string) {
+	of := ""
+	if table != "" {
+		of = " in " + table
+	}
+	a.report.Violations = append(a.report.Violations, Violation{Law: law, Kind: kind, Topic: tp.Topic, Partition: tp.Partition, Table: table, Count: set.Len(),
+		Offsets: rangesOf(set), Exact: true, Message: fmt.Sprintf("%d offsets of %s %s%s", set.Len(), tp, what, of)})
+}
+
+func compare(a, b string, x ...int64) int {
+	c := cmp.Compare(a, b)
+	for i := 0; i+1 < len(x); i += 2 {
+		c = cmp.Or(c, cmp.Compare(x[i], x[i+1]))
+	}
+	return c
+}

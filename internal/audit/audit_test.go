@@ -1,0 +1,271 @@
+package audit_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/audit"
+	"github.com/waybill-data/waybill/internal/clickhouse"
+	"github.com/waybill-data/waybill/internal/config"
+	"github.com/waybill-data/waybill/internal/engine"
+	"github.com/waybill-data/waybill/internal/kafka"
+	"github.com/waybill-data/waybill/internal/ledger"
+	"github.com/waybill-data/waybill/internal/telemetry"
+	"github.com/waybill-data/waybill/internal/testenv"
+	"github.com/waybill-data/waybill/internal/testenv/chserver"
+)
+
+func TestMain(m *testing.M) { testenv.Main(m) }
+
+const topic = "calls"
+
+// world is a pipeline that has run: a broker, a server, and what it has written.
+type world struct {
+	*testing.T
+	ch     *chserver.Server
+	kafka  *kfake.Cluster
+	db     string
+	cfg    *config.Pipeline
+	client *clickhouse.Client
+	deps   audit.Deps
+}
+
+// newWorld makes a pipeline of two partitions and n events in each; more is more of the file, in YAML. Every tenth event is filtered, every 25th a dead letter.
+func newWorld(t *testing.T, n int, more string) *world {
+	k, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, topic))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(k.Close)
+	w := &world{T: t, ch: testenv.SharedClickHouse(t), kafka: k}
+	w.db = testenv.Database(t, w.ch)
+	if more == "" {
+		more = "filter: event.id % 10 != 0"
+	}
+	text := fmt.Sprintf(`
+name: %s
+source: {kafka: {brokers: [%q], topic: %s}}
+contract: {new_fields: discard, tables: evolve, columns: {id: {type: UInt64, required: true}, kind: {type: String}}}
+sink: {clickhouse: {url: "clickhouse://default@%s/%s"TABLE}}
+batch: {rows: 100, age: 100ms}
+%s
+`, strings.ReplaceAll(w.db, "_", "-"), k.ListenAddrs()[0], topic, w.ch.TCPAddr(), w.db, more)
+	table := ", table: calls"
+	if strings.Contains(more, "routes:") {
+		table = ""
+	}
+	if w.cfg, err = config.Parse("test.yaml", []byte(strings.Replace(text, "TABLE", table, 1)), func(string) (string, bool) { return "", false }); err != nil {
+		t.Fatal(err)
+	}
+	if w.client, err = clickhouse.Open(t.Context(), engine.Server(w.cfg.Sink.ClickHouse), clickhouse.Deps{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.client.Close)
+	w.deps = audit.Deps{Client: w.client, Ledger: ledger.New(w.client, "")}
+	reader, err := kafka.OpenReader(t.Context(), kafka.Config{Brokers: k.ListenAddrs(), Topic: topic, Isolation: kafka.ReadCommitted, ClientID: "test", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(reader.Close)
+	w.deps.Source = reader
+	w.produce(n)
+	w.run(int64(2 * n))
+	return w
+}
+
+func (w *world) produce(n int) {
+	w.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(w.kafka.ListenAddrs()...), kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		w.Fatal(err)
+	}
+	defer cl.Close()
+	for i := range n {
+		for p := range int32(2) {
+			value := fmt.Sprintf(`{"id":%d,"kind":%q}`, i, []string{"a", "b"}[i%2])
+			if i%25 == 24 {
+				value = `{"id":`
+			}
+			cl.Produce(w.Context(), &kgo.Record{Partition: p, Value: []byte(value)}, nil)
+		}
+	}
+	if err := cl.Flush(w.Context()); err != nil {
+		w.Fatal(err)
+	}
+}
+
+// run runs the pipeline until the ledger accounts for n offsets.
+func (w *world) run(n int64) {
+	w.Helper()
+	p := engine.New(w.cfg, engine.Deps{Log: telemetry.NewLogger(io.Discard, false, slog.LevelError, false), Metrics: telemetry.NewMetrics("test"), Budget: engine.NewBudget(64<<20, nil)})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx) }()
+	testenv.Eventually(w, time.Minute, "all is accounted for", func() bool {
+		got, err := testenv.Query(w.ch.HTTPAddr(), "SELECT sum(next - first) FROM waybill.ledger WHERE pipeline = '"+w.cfg.Name+"'")
+		return err == nil && strings.TrimSpace(got) == fmt.Sprint(n)
+	})
+	cancel()
+	if err := <-done; err != nil {
+		w.Fatal(err)
+	}
+}
+
+func (w *world) exec(sql ...string) { w.Helper(); testenv.Exec(w, w.ch.HTTPAddr(), sql...) }
+
+func (w *world) audit(o audit.Options) *audit.Report {
+	w.Helper()
+	r, err := audit.Run(w.Context(), w.deps, w.cfg, o)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return r
+}
+
+// said is the violations in words: law, kind, partition, exactly which offsets.
+func said(r *audit.Report) (out []string) {
+	for _, v := range r.Violations {
+		s := fmt.Sprintf("%s %s %d:", v.Law, v.Kind, v.Partition)
+		for _, x := range v.Offsets {
+			s += " " + x.String()
+		}
+		if !v.Exact {
+			s += fmt.Sprintf(" (%d of them)", v.Count)
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+func (w *world) want(o audit.Options, verdict audit.Verdict, want ...string) *audit.Report {
+	w.Helper()
+	r := w.audit(o)
+	if got := said(r); r.Verdict != verdict || !slices.Equal(got, want) {
+		w.Errorf("%s, unknown %v:\n%s\nwant %s:\n%s", r.Verdict, r.Unknown, strings.Join(got, "\n"), verdict, strings.Join(want, "\n"))
+	}
+	return r
+}
+
+func TestRun_Clean(t *testing.T) {
+	w := newWorld(t, 500, "")
+	r := w.want(audit.Options{}, audit.Clean)
+	var sum audit.Sums
+	present := int64(0)
+	for _, p := range r.Partitions {
+		sum.Read, sum.Written, sum.Filtered, sum.DeadLettered = sum.Read+p.Read, sum.Written+p.Written, sum.Filtered+p.Filtered, sum.DeadLettered+p.DeadLettered
+		present += p.Present
+		if p.Lag != 0 || p.End != 500 {
+			t.Errorf("%+v", p)
+		}
+	}
+	// Each partition has 500 records: 50 filtered, 20 broken ones (none of them with an id).
+	if sum != (audit.Sums{Read: 1000, Written: 860, Filtered: 100, DeadLettered: 40}) || present != 860 || r.Reread != 0 {
+		t.Errorf("%+v, %d present, %d reread", sum, present, r.Reread)
+	}
+	if r := w.want(audit.Options{Within: map[int32]waybill.Span{0: {First: 490, Next: 510}, 7: {First: 1, Next: 2}}}, audit.Unclear); len(r.Unknown) != 2 || !strings.Contains(r.Unknown[0].Message, "offsets [500,510) of partition 0") {
+		t.Errorf("%+v", r.Unknown)
+	}
+	w.deps.Source = nil
+	w.want(audit.Options{}, audit.Unclear)
+	w.cfg.Epoch = 5
+	if r := w.want(audit.Options{}, audit.Unclear); len(r.Partitions) != 0 || len(r.Unknown) != 2 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// Whatever is done to the table behind Waybill's back is told by its very offsets, also in spans of which some records are no rows.
+func TestRun_NamesTheOffsets(t *testing.T) {
+	w := newWorld(t, 500, "")
+	w.exec("DELETE FROM "+w.db+".calls WHERE _partition = 0 AND _offset IN (11, 12, 13, 301)", "INSERT INTO "+w.db+".calls SELECT * FROM "+w.db+".calls WHERE _partition = 1 AND _offset IN (7, 498) SETTINGS insert_deduplicate = 0",
+		"INSERT INTO "+w.db+".calls (id, _topic, _partition, _offset) VALUES (10, 'calls', 1, 10), (24, 'calls', 1, 24)")
+	w.want(audit.Options{}, audit.Violated,
+		"L3 rows_missing 0: 11-13 301", "L3 rows_repeated 1: 7 498", "L3 rows_unexpected 1: 10 24")
+	w.want(audit.Options{Within: map[int32]waybill.Span{0: {First: 301, Next: 302}}}, audit.Violated, "L3 rows_missing 0: 301")
+	w.want(audit.Options{Within: map[int32]waybill.Span{0: {First: 450, Next: 500}}}, audit.Clean)
+	// Without the records only the number is known, and what they are among.
+	w.deps.Source = nil
+	r := w.audit(audit.Options{Within: map[int32]waybill.Span{0: {First: 301, Next: 302}}})
+	if r.Verdict != audit.Violated || len(r.Violations) != 1 || r.Violations[0].Exact || r.Violations[0].Count != 1 || !slices.ContainsFunc(r.Violations[0].Offsets, func(x audit.Range) bool { return x.First <= 301 && 301 < x.Next }) {
+		t.Errorf("%+v", r.Violations)
+	}
+}
+
+func TestRun_Ledger(t *testing.T) {
+	w := newWorld(t, 300, "")
+	first := testenv.QueryValue(t, w.ch.HTTPAddr(), "SELECT concat(toString(first), '-', toString(next - 1)) FROM waybill.ledger WHERE pipeline = '"+w.cfg.Name+"' AND partition = 1 AND first > 0 ORDER BY first LIMIT 1")
+	at := "pipeline = '" + w.cfg.Name + "' AND partition = 1 AND first = " + strings.Split(first, "-")[0]
+	w.exec("DELETE FROM waybill.ledger WHERE " + at)
+	w.want(audit.Options{}, audit.Violated, "L1 ledger_gap 1: "+first)
+	w.exec("ALTER TABLE waybill.ledger UPDATE read = read + 1 WHERE pipeline = '" + w.cfg.Name + "' AND partition = 0 AND first = 0 SETTINGS mutations_sync = 2")
+	if got := said(w.audit(audit.Options{Within: map[int32]waybill.Span{0: {First: 0, Next: 300}}})); len(got) != 1 || !strings.HasPrefix(got[0], "L2 ledger_unbalanced 0: 0-") {
+		t.Errorf("%v", got)
+	}
+}
+
+func TestRun_DeadLetters(t *testing.T) {
+	w := newWorld(t, 100, "")
+	w.exec("DELETE FROM waybill.dead_letters WHERE pipeline = '" + w.cfg.Name + "' AND partition = 0 AND offset = 49")
+	got := said(w.audit(audit.Options{}))
+	if len(got) != 1 || !strings.HasPrefix(got[0], "L3 dead_letters_missing 0:") || !strings.Contains(got[0], " 49-50 ") || !strings.HasSuffix(got[0], "(1 of them)") {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestRun_SeveralTables(t *testing.T) {
+	w := newWorld(t, 300, "routes:\n  - {name: a, when: event.kind == \"a\", table: ta}\n  - {name: b, table: tb}")
+	w.want(audit.Options{}, audit.Clean)
+	w.exec("INSERT INTO "+w.db+".tb SELECT * FROM "+w.db+".ta WHERE _partition = 0 AND _offset = 50", "DELETE FROM "+w.db+".ta WHERE _partition = 0 AND _offset = 50")
+	got := said(w.audit(audit.Options{}))
+	if len(got) != 1 || !strings.HasPrefix(got[0], "L2 rows_elsewhere 0:") {
+		t.Errorf("a row in the wrong table: %q", got)
+	}
+	w.exec("INSERT INTO " + w.db + ".ta SELECT * FROM " + w.db + ".tb WHERE _partition = 0 AND _offset = 50")
+	got = said(w.audit(audit.Options{}))
+	if len(got) != 2 || !slices.Contains(got, "L3 rows_repeated 0: 50") {
+		t.Errorf("a row in two tables: %q", got)
+	}
+	w.exec("DELETE FROM "+w.db+".tb WHERE _partition = 0 AND _offset = 50", "DELETE FROM "+w.db+".tb WHERE _partition = 1 AND _offset IN (1, 3)")
+	w.want(audit.Options{}, audit.Violated, "L3 rows_missing 1: 1 3")
+}
+
+// A table that may forget rows by right proves nothing by lacking them.
+func TestRun_TablesThatForget(t *testing.T) {
+	w := newWorld(t, 100, "")
+	w.exec("ALTER TABLE "+w.db+".calls ADD COLUMN day Date DEFAULT today()", "ALTER TABLE "+w.db+".calls MODIFY TTL day + INTERVAL 1 YEAR", "DELETE FROM "+w.db+".calls WHERE _offset = 1")
+	r := w.want(audit.Options{}, audit.Unclear)
+	if len(r.Unknown) != 2 || !strings.Contains(r.Unknown[0].Message, "it has a TTL") {
+		t.Errorf("%+v", r.Unknown)
+	}
+}
+
+func TestRun_Retention(t *testing.T) {
+	w := newWorld(t, 200, "")
+	w.produce(100)
+	cl, err := kgo.NewClient(kgo.SeedBrokers(w.kafka.ListenAddrs()...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	to := kadm.Offsets{}
+	to.Add(kadm.Offset{Topic: topic, Partition: 1, At: 250})
+	if _, err := kadm.NewClient(cl).DeleteRecords(t.Context(), to); err != nil {
+		t.Fatal(err)
+	}
+	r := w.want(audit.Options{}, audit.Violated, "L4 retention_loss 1: 200-249")
+	for _, p := range r.Partitions {
+		if p.Lag != 100 {
+			t.Errorf("%+v", p)
+		}
+	}
+}

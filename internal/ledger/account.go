@@ -1,0 +1,102 @@
+package ledger
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ClickHouse/ch-go/proto"
+
+	waybill "github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/clickhouse"
+)
+
+// Account is a ledger row as it is read back: of one batch, or of those that the roll-up has joined.
+type Account struct {
+	waybill.TopicPartition
+	waybill.Span
+	Batches int64
+	Counts
+	Routed   map[string]int64 // of the written, by database.table
+	Plans    []PlanFirst      // in the order of their first offsets
+	Checksum uint64           // order-free sum over the records read
+}
+
+// PlanFirst is a plan, and the first offset that it wrote.
+type PlanFirst struct {
+	Plan  waybill.PlanID
+	First int64
+}
+
+// PlanAt is the plan that an offset of the span was written under.
+func (a *Account) PlanAt(offset int64) waybill.PlanID {
+	plan := waybill.PlanID(0)
+	for _, p := range a.Plans {
+		if p.First <= offset || plan == 0 {
+			plan = p.Plan
+		}
+	}
+	return plan
+}
+
+// Between is the offsets of the batches that were closed in a time, by partition: from the first to the last of them.
+func (s *Store) Between(ctx context.Context, pipeline string, epoch waybill.Epoch, topic string, from, to time.Time) (map[int32]waybill.Span, error) {
+	out := map[int32]waybill.Span{}
+	err := s.spans(ctx, "ledger.between", fmt.Sprintf(
+		"SELECT topic AS t, partition AS p, min(first) AS f, max(next) AS n FROM %s WHERE %s AND topic = %s AND batch_time >= fromUnixTimestamp64Milli(%d) AND batch_time < fromUnixTimestamp64Milli(%d) GROUP BY t, p ORDER BY p",
+		s.table(TableLedger), scope(pipeline, epoch), clickhouse.Literal(topic), from.UnixMilli(), to.UnixMilli()),
+		func(tp waybill.TopicPartition, sp waybill.Span) { out[tp.Partition] = sp })
+	return out, err
+}
+
+// Accounts gives each row of the ledger that lies at least in part in a range of offsets, in the order of partitions and offsets; one
+// for each key. An empty range is everything.
+func (s *Store) Accounts(ctx context.Context, pipeline string, epoch waybill.Epoch, topic string, within map[int32]waybill.Span, fn func(*Account) error) error {
+	where := scope(pipeline, epoch) + " AND topic = " + clickhouse.Literal(topic)
+	if len(within) > 0 {
+		some := "0"
+		for p, sp := range within {
+			some += fmt.Sprintf(" OR partition = %d AND first < %d AND next > %d", p, sp.Next, sp.First)
+		}
+		where += " AND (" + some + ")"
+	}
+	var partition proto.ColInt32
+	var batches proto.ColUInt32
+	var first, next, read, written, filtered, dead, tombstones, lost, deduplicated, rescued, redacted proto.ColInt64
+	var checksum proto.ColUInt64
+	tables, rows := new(proto.ColStr).Array(), new(proto.ColInt64).Array()
+	plans, firsts := new(proto.ColUInt64).Array(), new(proto.ColInt64).Array()
+	err := s.ch.Query(ctx, fmt.Sprintf(`
+SELECT partition AS p, first AS f, next AS n, batches AS b, read AS r, written AS w, filtered AS fi, dead_lettered AS d, tombstones AS t, lost AS l, deduplicated AS dd,
+       rescued AS re, redacted AS rd, checksum AS c, CAST(mapKeys(routed), 'Array(String)') AS ro, mapValues(routed) AS rn, mapKeys(plan_firsts) AS pl, mapValues(plan_firsts) AS pf
+FROM %s WHERE %s ORDER BY partition, first LIMIT 1 BY partition, first`, s.table(TableLedger), where),
+		proto.Results{
+			{Name: "p", Data: &partition}, {Name: "f", Data: &first}, {Name: "n", Data: &next}, {Name: "b", Data: &batches}, {Name: "r", Data: &read}, {Name: "w", Data: &written},
+			{Name: "fi", Data: &filtered}, {Name: "d", Data: &dead}, {Name: "t", Data: &tombstones}, {Name: "l", Data: &lost}, {Name: "dd", Data: &deduplicated},
+			{Name: "re", Data: &rescued}, {Name: "rd", Data: &redacted}, {Name: "c", Data: &checksum}, {Name: "ro", Data: tables}, {Name: "rn", Data: rows},
+			{Name: "pl", Data: plans}, {Name: "pf", Data: firsts},
+		}, func(n int) error {
+			for i := range n {
+				a := &Account{
+					TopicPartition: waybill.TopicPartition{Topic: topic, Partition: partition.Row(i)}, Span: waybill.Span{First: first.Row(i), Next: next.Row(i)}, Batches: int64(batches.Row(i)),
+					Counts: Counts{Read: read.Row(i), Written: written.Row(i), Filtered: filtered.Row(i), DeadLettered: dead.Row(i), Tombstones: tombstones.Row(i), Lost: lost.Row(i),
+						Deduplicated: deduplicated.Row(i), Rescued: rescued.Row(i), Redacted: redacted.Row(i)},
+					Checksum: checksum.Row(i), Routed: map[string]int64{},
+				}
+				for j, name := range tables.Row(i) {
+					a.Routed[name] = rows.Row(i)[j]
+				}
+				for j, id := range plans.Row(i) {
+					a.Plans = append(a.Plans, PlanFirst{waybill.PlanID(id), firsts.Row(i)[j]})
+				}
+				slices.SortFunc(a.Plans, func(x, y PlanFirst) int { return cmp.Compare(x.First, y.First) })
+				if err := fn(a); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	return renamed("ledger.accounts", err)
+}
