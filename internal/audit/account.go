@@ -42,9 +42,9 @@ func (h *holdings) count(r *ledger.Account) {
 func (a *auditor) account(ctx context.Context, h *holdings, r *ledger.Account) error {
 	present, dead := h.all.Within(r.Span), h.dead.Within(r.Span)
 	switch full := r.Written+r.DeadLettered == r.Span.Len(); {
-	case full: // every offset is a row or a dead letter, so it is plain which should be which
+	case full && !a.opts.Reread: // every offset is a row or a dead letter, so it is plain which should be which
 		a.rows(h.tp, waybill.OffsetsIn(r.Span).Minus(dead), present, r)
-	case present.Len() == r.Written && dead.Len() == r.DeadLettered && present.Intersect(dead).Empty():
+	case !a.opts.Reread && present.Len() == r.Written && dead.Len() == r.DeadLettered && present.Intersect(dead).Empty():
 	default:
 		if err := a.lookUp(ctx, h, r, present, dead); err != nil {
 			return err
@@ -88,7 +88,7 @@ func (a *auditor) missing(tp waybill.TopicPartition, set waybill.OffsetSet, coun
 func (a *auditor) lookUp(ctx context.Context, h *holdings, r *ledger.Account, present, dead waybill.OffsetSet) error {
 	neither := waybill.OffsetsIn(r.Span).Minus(present).Minus(dead)
 	lack := r.Written - present.Len()
-	if lack == neither.Len() && present.Intersect(dead).Empty() {
+	if !a.opts.Reread && lack == neither.Len() && present.Intersect(dead).Empty() {
 		a.missing(h.tp, neither, lack, true, r)
 		return nil
 	}
@@ -103,6 +103,8 @@ func (a *auditor) lookUp(ctx context.Context, h *holdings, r *ledger.Account, pr
 	case lack < 0:
 		a.report.Violations = append(a.report.Violations, Violation{Law: "L3", Kind: KindUnexpected, Topic: h.tp.Topic, Partition: h.tp.Partition, Count: -lack, Offsets: rangesOf(present),
 			Message: fmt.Sprintf("the table has %d rows of %s %s, %d more than the ledger says were written; which ones cannot be told: %v", present.Len(), h.tp, r.Span, -lack, err)})
+	case a.opts.Reread:
+		a.unknown("L3", "", "%s %s: the counts agree, and the records cannot be read again: %v", h.tp, r.Span, err)
 	default:
 		a.unknown("L3", "", "%s %s: rows and dead letters are as many as they should be, and whether they are the right ones cannot be told: %v", h.tp, r.Span, err)
 	}
@@ -139,11 +141,13 @@ func (a *auditor) made(ctx context.Context, tp waybill.TopicPartition, r *ledger
 	if a.Source == nil || a.info == nil {
 		return out, errUntold
 	}
+	var sum uint64
 	res, err := a.Source.ReadSpan(ctx, tp, r.Span, func(rec *waybill.Record) error {
 		if rec.Control {
 			return nil
 		}
 		a.report.Reread++
+		sum += waybill.RecordChecksum(rec)
 		m, err := a.maker(ctx, r.PlanAt(rec.Offset))
 		if err != nil {
 			return err
@@ -155,7 +159,10 @@ func (a *auditor) made(ctx context.Context, tp waybill.TopicPartition, r *ledger
 		return nil
 	})
 	if err == nil && (res.LogStart > r.First || res.Next < r.Next) {
-		err = errUntold
+		return out, errUntold
+	}
+	if err == nil && sum != r.Checksum {
+		a.broken("L5", KindChanged, tp, "", waybill.OffsetsIn(r.Span), "hold other records now than those that were read")
 	}
 	return out, err
 }

@@ -2,7 +2,8 @@
 // whether that is so. It reads alone, and joins no group. What it cannot tell it says.
 //
 // The laws: L1, the ledger's spans tile the offsets; L2, what was read is accounted for, and by table; L3, what the ledger says was
-// written is in the tables, once each; L4, nothing was removed from Kafka before it was read.
+// written is in the tables, once each; L4, nothing was removed from Kafka before it was read. Of L5, content, it checks the topic's side:
+// that the records that are read again are those that were read then.
 package audit
 
 import (
@@ -45,6 +46,8 @@ type Progress struct {
 type Options struct {
 	// Within are the offsets, by partition; empty: all that the ledger accounts for.
 	Within map[int32]waybill.Span
+	// Reread reads the records of every span again, also where the counts agree.
+	Reread bool
 }
 
 // auditor is one audit.

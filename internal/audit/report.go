@@ -24,12 +24,13 @@ const (
 	KindUnexpected  = "rows_unexpected"      // L3: a row of an offset that is a dead letter, or no row by its plan
 	KindElsewhere   = "rows_elsewhere"       // L2: a table of the pipeline has rows that the ledger says are in another
 	KindDeadMissing = "dead_letters_missing" // L3: of dead letters
+	KindChanged     = "records_changed"      // L5: the topic holds other records than those that were read
 	KindLoss        = "retention_loss"       // L4: the topic no longer holds what has not been read
 )
 
 // Violation is a broken law, with the offsets concerned.
 type Violation struct {
-	Law       string `json:"law"` // L1 to L4
+	Law       string `json:"law"` // L1 to L5
 	Kind      string `json:"kind"`
 	Topic     string `json:"topic"`
 	Partition int32  `json:"partition"`

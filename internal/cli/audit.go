@@ -23,6 +23,7 @@ type auditOptions struct {
 	spans    []string
 	from, to string
 	offline  bool
+	reread   bool
 }
 
 func newAudit(s Streams) *cobra.Command {
@@ -37,11 +38,13 @@ func newAudit(s Streams) *cobra.Command {
   L3  what was written is in the tables, once; dead letters are there
   L4  nothing was removed from Kafka before it was read
 
-It reads alone: workers go on, and it joins no group. Which offsets a table holds
-is asked of the offset projection, not of the rows. Where the counts of a span do
-not agree, and it has offsets that are no rows (filtered ones, tombstones,
-transaction markers), its records are read again from Kafka to tell which offsets
-should be there; what Kafka no longer has cannot be told, and that is said.
+It reads alone: workers go on, and it joins no group. Which offsets a table has
+is asked of the offset projection, not of the rows. Where the counts of a span
+do not agree, and it has offsets that are no rows (filtered ones, tombstones,
+transaction markers), its records are read again from Kafka to tell which
+offsets should be there; what Kafka no longer has cannot be told, and that is
+said. --reread does so for all spans, and checks that the records are still
+those that were read then (L5).
 
 It ends with 0 if all is well, with 1 if a law is broken, and with 2 if none is
 known to be broken and something could not be told.`,
@@ -54,6 +57,7 @@ known to be broken and something could not be told.`,
 	f.StringArrayVar(&o.spans, "spans", nil, "only these offsets: `PARTITION:FIRST-LAST`; may be given several times")
 	f.StringVar(&o.from, "from", "", "only what was written since: a `TIME` (RFC 3339), or a length of time ago")
 	f.StringVar(&o.to, "to", "", "only what was written before: likewise (default: now)")
+	f.BoolVar(&o.reread, "reread", false, "read all records again from Kafka, also where the counts agree")
 	f.BoolVar(&o.offline, "without-kafka", false, "do not ask the brokers")
 	out := outputFlag(cmd)
 	cmd.RunE = withDesk(func(ctx context.Context, d *desk, _ []string) error { return runAudit(ctx, s, *out, d, o) })
@@ -79,7 +83,7 @@ func runAudit(ctx context.Context, s Streams, o output, d *desk, opts auditOptio
 			deps.Source = reader
 		}
 	}
-	r, err := audit.Run(ctx, deps, d.cfg, audit.Options{Within: within})
+	r, err := audit.Run(ctx, deps, d.cfg, audit.Options{Within: within, Reread: opts.reread})
 	if err != nil {
 		return unreached(err)
 	}
