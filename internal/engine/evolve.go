@@ -41,6 +41,11 @@ func (g *gatherer) replan() error {
 	for attempt := 1; ; attempt++ {
 		s, err := t.look(g.l.ctx)
 		if err == nil {
+			if was := t.now(); len(renames(was.plan, s)) > 0 {
+				for _, b := range was.inserts.met() {
+					t.metRename(g.l.p, b, renames(was.plan, s))
+				}
+			}
 			err = t.adopt(g.l.ctx, s)
 		}
 		g.l.trouble(aboutTable, err, attempt-1)

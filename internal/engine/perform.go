@@ -173,9 +173,13 @@ func (l *life) send(e delivery.Send) {
 	if e.Store == waybill.StoreTarget {
 		failpoint.During(failpoint.DuringTarget)
 	}
+	began := time.Now()
 	a := l.p.target.client.Insert(l.ctx, in)
 	if a.Changed {
 		l.outdated()
+	}
+	if e.Store == waybill.StoreTarget {
+		shape.inserted(e.Batch, in, a, began)
 	}
 	clean = a.Outcome == clickhouse.Landed || e.Store != waybill.StoreTarget
 	failpoint.Hit(after)
@@ -309,6 +313,9 @@ func (l *life) readBack(e delivery.ReadBack) {
 	l.batchTrouble(e.Work, err, e.Attempt)
 	if err == nil {
 		l.resolve(e.Work, present)
+		if e.Store == waybill.StoreTarget && present.Len() > 0 {
+			l.lookForRenames(e.Batch)
+		}
 		l.p.log.Debug("read back", "batch", e.Batch.ID.Short(), "store", e.Store, "present", present.Len())
 		failpoint.Hit(failpoint.AfterReadBack)
 	}

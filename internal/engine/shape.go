@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -19,11 +18,12 @@ import (
 	"github.com/waybill-data/waybill/internal/ledger"
 )
 
-// shape is the target table as it was last read, and the plan compiled against it. It is immutable but for types.
+// shape is the target table as it was last read, and the plan compiled against it. It is immutable but for inserts and types.
 type shape struct {
-	schema contract.TableSchema
-	info   clickhouse.TableInfo
-	plan   *contract.Plan
+	schema  contract.TableSchema
+	info    clickhouse.TableInfo
+	plan    *contract.Plan
+	inserts underway
 
 	mu sync.Mutex
 	// types are what the server is told to compare, by column list: see clickhouse.Insert.Types.
@@ -115,7 +115,7 @@ const (
 
 // changed compares the table with what it was.
 func (t *target) changed(ctx context.Context) (change, error) {
-	c := t.cfg.Sink.ClickHouse
+	c, began := t.cfg.Sink.ClickHouse, time.Now()
 	schema, info, err := t.client.Describe(ctx, c.Database, c.Table, t.lineage)
 	if err != nil {
 		if waybill.ClassOf(err) == waybill.ClassSchema {
@@ -130,6 +130,7 @@ func (t *target) changed(ctx context.Context) (change, error) {
 	case !reflect.DeepEqual(schema, was.schema):
 		return columnsChanged, nil
 	}
+	was.inserts.had(began)
 	return unchanged, nil
 }
 
@@ -173,19 +174,6 @@ func (t *target) fit(s *shape, p *contract.Plan) (f fitted, err error) {
 		f.columns = append(f.columns, name)
 	}
 	return f, nil
-}
-
-// renamed is the column that takes now what column c of plan p took, which is gone.
-func renamed(c contract.PlanColumn, p, now *contract.Plan) (name string, ok bool) {
-	if c.Source != contract.SourceField {
-		return "", false
-	}
-	for _, other := range now.Columns() {
-		if other.Source == c.Source && other.Path == c.Path && other.As == c.As && !slices.Contains(p.ColumnNames(), other.Name) {
-			return other.Name, true
-		}
-	}
-	return "", false
 }
 
 func (t *target) misfit(p *contract.Plan, c contract.PlanColumn, now string) error {

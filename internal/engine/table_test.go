@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/waybill-data/waybill/internal/status"
+	"github.com/waybill-data/waybill/internal/testenv"
 )
 
 // alter is an ALTER of the target.
@@ -183,6 +184,33 @@ func TestTable_PendingBatchFollowsARename(t *testing.T) {
 	}
 	if got := w.query("SELECT countIf(other_name = id AND _rescued = '') FROM " + w.db + ".calls"); got != "1500" {
 		t.Errorf("%s rows have the value under the new name, want 1500", got)
+	}
+}
+
+// A rename meets an insert that is under way: its values stay under the old name, which ClickHouse does and Waybill says.
+func TestTable_RenameThatMeetsAnInsertIsTold(t *testing.T) {
+	w := newWorld(t, 1)
+	more := func(i int) string { return fmt.Sprintf(`{"id":%d,"model":"m","usage":{"tokens":1},"more":%d}`, i, i) }
+	w.produceAs(100, more)
+	a := w.start(w.file(spec{modes: evolving}))
+	w.quiet(100)
+	first := a.plan()
+	w.alter("ADD COLUMN slow UInt8 MATERIALIZED sleep(2)")
+	a.awaitOtherPlan(first)
+	w.produceAs(100, more)
+	testenv.Eventually(w, soon, "the insert is under way", func() bool {
+		return w.query("SELECT count() FROM system.processes WHERE query LIKE 'INSERT INTO%"+w.db+"%' AND elapsed > 0.3") == "1"
+	})
+	w.alter("RENAME COLUMN more TO other_name")
+	w.quiet(200)
+	w.wantFinding("column_renamed", 1)
+	w.produceAs(100, more)
+	w.quiet(300)
+	w.wantFinding("column_renamed", 1)
+	a.stop()
+	w.verify()
+	if got := w.query("SELECT countIf(other_name = id) FROM " + w.db + ".calls WHERE id NOT BETWEEN 100 AND 199"); got != "200" {
+		t.Errorf("%s rows of the other batches have the value, want 200", got)
 	}
 }
 

@@ -44,8 +44,9 @@ type target struct {
 
 	evolver evolver // the gatherer's
 
-	mu    sync.Mutex
-	plans map[waybill.PlanID]*contract.Plan
+	mu         sync.Mutex
+	plans      map[waybill.PlanID]*contract.Plan
+	metRenames map[waybill.BatchID]bool // that a finding has told of
 }
 
 // openTarget connects, migrates Waybill's tables, compiles the plan, puts it on record and runs the
@@ -56,7 +57,7 @@ func openTarget(ctx context.Context, cfg *config.Pipeline, log *slog.Logger) (*t
 	if err != nil {
 		return nil, err
 	}
-	t := &target{cfg: cfg, client: client, ledger: ledger.New(client, ""), plans: map[waybill.PlanID]*contract.Plan{}, evolver: evolver{map[string]*attempt{}, map[string]bool{}, map[string]bool{}},
+	t := &target{cfg: cfg, client: client, ledger: ledger.New(client, ""), plans: map[waybill.PlanID]*contract.Plan{}, metRenames: map[waybill.BatchID]bool{}, evolver: evolver{map[string]*attempt{}, map[string]bool{}, map[string]bool{}},
 		lineage: contract.Lineage{Topic: c.Lineage.Topic, Partition: c.Lineage.Partition, Offset: c.Lineage.Offset, Epoch: c.Lineage.Epoch}}
 	t.recordCtx, t.stopRecording = context.WithCancel(context.WithoutCancel(ctx))
 	if err := t.prepare(ctx); err != nil {
