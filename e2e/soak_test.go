@@ -287,7 +287,12 @@ func (s *soak) exchange() bool {
 // misfit is a change that the contract does not survive: both workers stop, and say why. The operator takes it back.
 func (s *soak) misfit(change, back string, words ...string) bool {
 	s.Helper()
+	began := time.Now()
 	s.alter("%s", change)
+	if words, renames := strings.CutPrefix(change, "RENAME COLUMN "); renames {
+		from, _, _ := strings.Cut(words, " ")
+		s.other.renames = append(s.other.renames, renaming{from, interval{began, time.Now()}})
+	}
 	for i, p := range s.workers {
 		code := p.exit(patience)
 		if s.diedAtFailpoint(i) {

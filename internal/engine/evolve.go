@@ -41,20 +41,17 @@ func (g *gatherer) replan() error {
 	for attempt := 1; ; attempt++ {
 		s, err := t.look(g.l.ctx)
 		if err == nil {
-			if was := t.now(); len(renames(was.plan, s)) > 0 {
-				for _, b := range was.inserts.met() {
-					t.metRename(g.l.p, b, renames(was.plan, s))
-				}
-			}
 			err = t.adopt(g.l.ctx, s)
 		}
 		g.l.trouble(aboutTable, err, attempt-1)
 		switch {
 		case err == nil:
+			t.lookForRenames(g.l.p, s)
 			return g.under(s)
 		case g.l.ctx.Err() != nil:
 			return g.l.ctx.Err()
 		case !waybill.ClassOf(err).Heals():
+			t.lookForLosses(g.l.ctx, g.l.p)
 			g.l.step(delivery.Failed{Err: err})
 			return err
 		}

@@ -179,7 +179,7 @@ func (l *life) send(e delivery.Send) {
 		l.outdated()
 	}
 	if e.Store == waybill.StoreTarget {
-		shape.inserted(e.Batch, in, a, began)
+		l.p.target.inserted(l.p, shape, e.Batch, in, a, began)
 	}
 	clean = a.Outcome == clickhouse.Landed || e.Store != waybill.StoreTarget
 	failpoint.Hit(after)
@@ -314,7 +314,7 @@ func (l *life) readBack(e delivery.ReadBack) {
 	if err == nil {
 		l.resolve(e.Work, present)
 		if e.Store == waybill.StoreTarget && present.Len() > 0 {
-			l.lookForRenames(e.Batch)
+			l.p.target.foundWritten(l.p, e.Batch)
 		}
 		l.p.log.Debug("read back", "batch", e.Batch.ID.Short(), "store", e.Store, "present", present.Len())
 		failpoint.Hit(failpoint.AfterReadBack)

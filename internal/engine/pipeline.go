@@ -65,6 +65,7 @@ type Pipeline struct {
 	meter    meter
 	assigned atomic.Bool
 	drift    drifting
+	inserts  underway
 }
 
 // New makes a pipeline that has not started.
@@ -164,6 +165,7 @@ func (p *Pipeline) prepare(ctx context.Context) error {
 			for _, f := range t.notes {
 				p.found(f)
 			}
+			t.lookForRenames(p, t.now()) // since the life before
 			return nil
 		}
 		if ctx.Err() != nil || !waybill.ClassOf(err).Heals() {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,82 +16,141 @@ import (
 // ClickHouse leaves what an INSERT writes under a column's old name if the column is renamed while the INSERT is under way, and nothing reads it there
 // (TestServer_InsertsUnderWayAndAlters). Waybill can neither prevent nor mend that. It says which batches it may have met.
 
-// underway is what is known of inserts that were made for one shape of the table.
+// underway is what is known of the inserts of late. It forgets those that ended before the server took a later block of the same plan: the table
+// had all of the plan's columns then.
 type underway struct {
-	mu    sync.Mutex
-	known time.Time // the table had that shape until then, at least
-	last  []ended   // inserts that ended later
+	mu     sync.Mutex
+	last   []written
+	proofs map[waybill.PlanID]time.Time // when such a block came, at the latest
+	told   map[waybill.BatchID]bool
 }
 
-type ended struct {
+// written is a batch of which rows may have landed.
+type written struct {
 	batch *waybill.Batch
+	plan  *contract.Plan
 	at    time.Time
 }
 
-// had notes that the table still had the shape at some time.
-func (u *underway) had(at time.Time) {
+// wrote notes an insert that may have landed. proved: it has, and the server has compared all columns of the plan.
+func (u *underway) wrote(b *waybill.Batch, plan *contract.Plan, began, over time.Time, proved bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if at.After(u.known) {
-		u.known = at
+	if u.proofs == nil {
+		u.proofs = map[waybill.PlanID]time.Time{}
 	}
-	u.last = slices.DeleteFunc(u.last, func(e ended) bool { return e.at.Before(u.known) })
+	if proved && began.After(u.proofs[b.Plan]) {
+		u.proofs[b.Plan] = began
+	}
+	u.last = append(u.last, written{b, plan, over})
+	u.last = slices.DeleteFunc(u.last, func(w written) bool { return w.at.Before(u.proofs[w.batch.Plan]) })
 }
 
-// wrote notes an insert that may have landed.
-func (u *underway) wrote(b *waybill.Batch, at time.Time) {
+// forget begins anew, and is what was known until then.
+func (u *underway) forget() []written {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.last = append(u.last, ended{b, at})
+	last := u.last
+	u.last = nil
+	clear(u.proofs)
+	return last
 }
 
-// met are the batches whose inserts a change of the table may have met.
-func (u *underway) met() []*waybill.Batch {
+// tell reports whether nobody was told of the batch yet.
+func (u *underway) tell(id waybill.BatchID) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	var out []*waybill.Batch
-	for _, e := range u.last {
-		if !slices.Contains(out, e.batch) {
-			out = append(out, e.batch)
+	if u.told == nil {
+		u.told = map[waybill.BatchID]bool{}
+	}
+	told := u.told[id]
+	u.told[id] = true
+	return !told
+}
+
+// inserted notes an insert into the target, which was made for the table as it was in s.
+func (t *target) inserted(p *Pipeline, s *shape, b *waybill.Batch, in clickhouse.Insert, a clickhouse.Answer, began time.Time) {
+	plan := t.known(b.Plan)
+	if plan == nil || in.Types == "" || a.NotSent || a.Outcome == clickhouse.Refused {
+		return
+	}
+	p.inserts.wrote(b, plan, began, time.Now(), len(in.Input) == len(plan.Columns()) && a.Outcome.Answered())
+	now := t.now()
+	if now == s {
+		return
+	}
+	sent := map[string]bool{} // while the gatherer read the table anew
+	for _, c := range in.Input {
+		sent[c.Name] = true
+	}
+	var met []string
+	for _, r := range renames(plan, now) {
+		if sent[r.old] {
+			met = append(met, r.String())
 		}
+	}
+	t.metRename(p, b, met)
+}
+
+// lookForRenames tells of batches that were written of late, if the table that the gatherer has read anew has other names for their columns.
+func (t *target) lookForRenames(p *Pipeline, s *shape) {
+	for _, w := range p.inserts.forget() {
+		t.metRename(p, w.batch, texts(renames(w.plan, s)))
+	}
+}
+
+// foundWritten tells of a batch whose rows are there, though it is not known what the table looked like when they came.
+func (t *target) foundWritten(p *Pipeline, b *waybill.Batch) {
+	if plan := t.known(b.Plan); plan != nil {
+		t.metRename(p, b, texts(renames(plan, t.now())))
+	}
+}
+
+// lookForLosses is lookForRenames for a table that does not fit the contract any more: where a column has gone is not known then.
+func (t *target) lookForLosses(ctx context.Context, p *Pipeline) {
+	c := t.cfg.Sink.ClickHouse
+	schema, _, err := t.client.Describe(ctx, c.Database, c.Table, t.lineage)
+	if err != nil {
+		return
+	}
+	for _, w := range p.inserts.forget() {
+		var gone []string
+		for _, c := range w.plan.Columns() {
+			if c.Source == contract.SourceField && !has(schema, c.Name) {
+				gone = append(gone, c.Name+" is gone")
+			}
+		}
+		t.metRename(p, w.batch, gone)
+	}
+}
+
+func has(schema contract.TableSchema, name string) bool {
+	return slices.ContainsFunc(schema.Columns, func(in contract.TableColumn) bool { return in.Name == name })
+}
+
+// renaming is a column of a plan that has another name by now.
+type renaming struct{ old, new string }
+
+func (r renaming) String() string { return r.old + " to " + r.new }
+
+func texts(all []renaming) (out []string) {
+	for _, r := range all {
+		out = append(out, r.String())
 	}
 	return out
 }
 
-// inserted notes an insert that was made for the shape, unless nothing of it can have landed.
-func (s *shape) inserted(b *waybill.Batch, in clickhouse.Insert, a clickhouse.Answer, began time.Time) {
-	switch {
-	case a.Outcome == clickhouse.Refused || a.NotSent:
-		return
-	case a.Outcome.Answered() && in.Types != "":
-		s.inserts.had(began) // the server has compared
-	}
-	s.inserts.wrote(b, time.Now())
-}
-
-// lookForRenames: rows of the batch are there, and it is not known what the table looked like when they came.
-func (l *life) lookForRenames(b *waybill.Batch) {
-	t := l.p.target
-	plan, err := t.plan(l.ctx, b.Plan)
-	if err != nil {
-		return // the batch is not carried out without it
-	}
-	if names := renames(plan, t.now()); len(names) > 0 {
-		t.metRename(l.p, b, names)
-	}
-}
-
-// renames are columns of a plan that have another name by now, as "old to new".
-func renames(p *contract.Plan, s *shape) (names []string) {
+// renames are columns of a plan that have another name in s.
+func renames(p *contract.Plan, s *shape) (out []renaming) {
 	for _, c := range p.Columns() {
-		if slices.ContainsFunc(s.schema.Columns, func(in contract.TableColumn) bool { return in.Name == c.Name }) {
+		if has(s.schema, c.Name) {
 			continue
 		}
 		if name, ok := renamed(c, p, s.plan); ok {
-			names = append(names, c.Name+" to "+name)
+			out = append(out, renaming{c.Name, name})
 		}
 	}
-	return names
+	return out
 }
 
 // renamed is the column that takes now what column c of plan p took, which is gone.
@@ -108,11 +168,7 @@ func renamed(c contract.PlanColumn, p, now *contract.Plan) (name string, ok bool
 
 // metRename says, once for each batch, that a rename may have met its insert.
 func (t *target) metRename(p *Pipeline, b *waybill.Batch, names []string) {
-	t.mu.Lock()
-	told := t.metRenames[b.ID]
-	t.metRenames[b.ID] = true
-	t.mu.Unlock()
-	if told {
+	if len(names) == 0 || !p.inserts.tell(b.ID) {
 		return
 	}
 	p.found(waybill.Finding{Kind: "column_renamed", Severity: waybill.SeverityWarning, Batch: b.ID.String(), TopicPartition: b.Spans[0].TopicPartition, Span: b.Spans[0].Span,

@@ -18,12 +18,11 @@ import (
 	"github.com/waybill-data/waybill/internal/ledger"
 )
 
-// shape is the target table as it was last read, and the plan compiled against it. It is immutable but for inserts and types.
+// shape is the target table as it was last read, and the plan compiled against it. It is immutable but for types.
 type shape struct {
-	schema  contract.TableSchema
-	info    clickhouse.TableInfo
-	plan    *contract.Plan
-	inserts underway
+	schema contract.TableSchema
+	info   clickhouse.TableInfo
+	plan   *contract.Plan
 
 	mu sync.Mutex
 	// types are what the server is told to compare, by column list: see clickhouse.Insert.Types.
@@ -115,7 +114,7 @@ const (
 
 // changed compares the table with what it was.
 func (t *target) changed(ctx context.Context) (change, error) {
-	c, began := t.cfg.Sink.ClickHouse, time.Now()
+	c := t.cfg.Sink.ClickHouse
 	schema, info, err := t.client.Describe(ctx, c.Database, c.Table, t.lineage)
 	if err != nil {
 		if waybill.ClassOf(err) == waybill.ClassSchema {
@@ -130,7 +129,6 @@ func (t *target) changed(ctx context.Context) (change, error) {
 	case !reflect.DeepEqual(schema, was.schema):
 		return columnsChanged, nil
 	}
-	was.inserts.had(began)
 	return unchanged, nil
 }
 

@@ -155,6 +155,26 @@ func TestTable_ColumnGoesBeforeThePlansFirstInsert(t *testing.T) {
 	w.wantValues()
 }
 
+// The table changes while the pipeline stops in good order: what is in flight is settled all the same.
+func TestTable_ChangesDuringAStop(t *testing.T) {
+	w := newWorld(t, 2)
+	w.produce(500)
+	w.exec("SYSTEM STOP MERGES " + w.db + ".calls")
+	a := w.start(w.file(spec{deadline: "2s", modes: "new_fields: discard\n  type_conflicts: evolve"}))
+	w.quiet(500)
+	w.alter("MODIFY SETTING parts_to_throw_insert = 1, parts_to_delay_insert = 1")
+	w.produce(500)
+	a.await("a batch that cannot be inserted", func(s status.Pipeline) bool { return s.State == status.Stalled && len(s.InFlight) > 0 })
+	a.cancel()
+	a.await("a stop", func(s status.Pipeline) bool { return s.State == status.Draining || s.State == status.Stalled })
+	w.exec("SYSTEM START MERGES " + w.db + ".calls")
+	w.alter("MODIFY COLUMN tokens UInt64")
+	w.alter("RESET SETTING parts_to_throw_insert, parts_to_delay_insert")
+	a.stop()
+	w.verify()
+	w.wantCounts("1000 990 10 0")
+}
+
 // A column that Waybill has added is renamed while a batch that fills it is past its intent: its values go where those of the rows before went.
 func TestTable_PendingBatchFollowsARename(t *testing.T) {
 	w := newWorld(t, 2)

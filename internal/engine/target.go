@@ -44,9 +44,8 @@ type target struct {
 
 	evolver evolver // the gatherer's
 
-	mu         sync.Mutex
-	plans      map[waybill.PlanID]*contract.Plan
-	metRenames map[waybill.BatchID]bool // that a finding has told of
+	mu    sync.Mutex
+	plans map[waybill.PlanID]*contract.Plan
 }
 
 // openTarget connects, migrates Waybill's tables, compiles the plan, puts it on record and runs the
@@ -57,7 +56,7 @@ func openTarget(ctx context.Context, cfg *config.Pipeline, log *slog.Logger) (*t
 	if err != nil {
 		return nil, err
 	}
-	t := &target{cfg: cfg, client: client, ledger: ledger.New(client, ""), plans: map[waybill.PlanID]*contract.Plan{}, metRenames: map[waybill.BatchID]bool{}, evolver: evolver{map[string]*attempt{}, map[string]bool{}, map[string]bool{}},
+	t := &target{cfg: cfg, client: client, ledger: ledger.New(client, ""), plans: map[waybill.PlanID]*contract.Plan{}, evolver: evolver{map[string]*attempt{}, map[string]bool{}, map[string]bool{}},
 		lineage: contract.Lineage{Topic: c.Lineage.Topic, Partition: c.Lineage.Partition, Offset: c.Lineage.Offset, Epoch: c.Lineage.Epoch}}
 	t.recordCtx, t.stopRecording = context.WithCancel(context.WithoutCancel(ctx))
 	if err := t.prepare(ctx); err != nil {
@@ -215,11 +214,16 @@ func (t *target) newBatch(p *contract.Plan, epoch waybill.Epoch, now time.Time) 
 	return b
 }
 
+// known is a plan that was recorded, nil if nobody has asked for it yet.
+func (t *target) known(id waybill.PlanID) *contract.Plan {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.plans[id]
+}
+
 // plan finds a plan that was recorded, for a batch that was gathered under it.
 func (t *target) plan(ctx context.Context, id waybill.PlanID) (*contract.Plan, error) {
-	t.mu.Lock()
-	p := t.plans[id]
-	t.mu.Unlock()
+	p := t.known(id)
 	if p != nil {
 		return p, nil
 	}
