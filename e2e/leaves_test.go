@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/waybill-data/waybill/internal/testenv"
 )
@@ -22,6 +23,8 @@ type leafOracle struct {
 	spans   map[position][]ledgerSpan
 	plans   map[string]map[string]string // by id: the column that takes a path
 	notes   map[string]string            // batch id to what column_dropped said of it
+	renamed map[string]bool              // batch ids that column_renamed named
+	inserts map[string][]interval        // batch ids, short, to when workers inserted them
 
 	bad   []string
 	tally leafTally
@@ -33,6 +36,8 @@ type leafTally struct {
 	leaves, typed, text, rescued, discarded, nothing, excused int64
 	// steady are leaves with a value, of one type for life, under evolve, of paths that nobody else has touched; typedSteady are those in columns.
 	steady, typedSteady int64
+	// renamed are those of the excused that a rename has met; silent are those that no finding tells of.
+	renamed, silent int64
 }
 
 // ledgerSpan is what the ledger says of a span of offsets.
@@ -42,11 +47,16 @@ type ledgerSpan struct {
 	at          int64 // milliseconds, by the server's clock
 }
 
+// interval of time, by the clock of this machine.
+type interval struct{ from, to time.Time }
+
+func (i interval) meets(o interval) bool { return !i.to.Before(o.from) && !o.to.Before(i.from) }
+
 // leafProblems is everything that does not hold of values.
 func (w *world) leafProblems(other *otherClient, steady func(path string) bool) ([]string, leafTally) {
 	w.Helper()
 	o := &leafOracle{w: w, byPath: map[string][]int{}, rescued: map[place]string{}, spans: map[position][]ledgerSpan{}, plans: map[string]map[string]string{},
-		notes: map[string]string{}, seen: map[string]bool{}}
+		notes: map[string]string{}, renamed: map[string]bool{}, inserts: map[string][]interval{}, seen: map[string]bool{}}
 	o.readColumns(other)
 	o.readRescued()
 	o.readLedger()
@@ -169,16 +179,44 @@ func (o *leafOracle) readLedger() {
 		}
 		o.plans[f[0]] = takes
 	}
-	for _, f := range o.w.rowsOf("SELECT batch, message FROM waybill.findings WHERE kind = 'column_dropped' AND pipeline = '" + o.w.pipeline + "'") {
-		o.notes[strings.ReplaceAll(f[0], "-", "")] += f[1]
+	for _, f := range o.w.rowsOf("SELECT kind, substring(batch, 1, 8), message FROM waybill.findings WHERE kind IN ('column_dropped', 'column_renamed') AND pipeline = '" + o.w.pipeline + "'") {
+		o.note(f[0], f[1], f[2])
 	}
 	for _, p := range o.w.workers {
-		for line := range strings.SplitSeq(p.log.String(), "\n") {
-			if strings.Contains(line, `"column_dropped"`) {
-				_, rest, _ := strings.Cut(line, "; batch ")
-				short, _, _ := strings.Cut(rest, ",")
-				o.notes[short] += line
+		o.readLog(p.log.String())
+	}
+}
+
+func (o *leafOracle) note(kind, batch, message string) {
+	switch kind {
+	case "column_dropped":
+		o.notes[batch] += message
+	case "column_renamed":
+		o.renamed[batch] = true
+	}
+}
+
+// readLog reads the findings of a worker that may have been killed before they were in the table, and when it inserted what.
+func (o *leafOracle) readLog(log string) {
+	for line := range strings.SplitSeq(log, "\n") {
+		if !strings.Contains(line, `"column_`) && !strings.Contains(line, `"store":"target"`) {
+			continue
+		}
+		var l struct {
+			Time                              time.Time
+			Msg, Kind, Message, Batch, Answer string
+			Took                              time.Duration
+		}
+		if json.Unmarshal([]byte(line), &l) != nil {
+			continue
+		}
+		switch l.Msg {
+		case "finding":
+			if _, rest, found := strings.Cut(l.Message, " batch "); found {
+				o.note(l.Kind, rest[:8], l.Message)
 			}
+		case "insert":
+			o.inserts[l.Batch] = append(o.inserts[l.Batch], interval{l.Time.Add(-l.Took - 100*time.Millisecond), l.Time})
 		}
 	}
 }
@@ -369,16 +407,27 @@ func (o *leafOracle) saysNothing(leaf located, in *rowOf) bool {
 	return false
 }
 
-// excused: the leaf was in a column that the other client has dropped. Either the batch was closed before the DROP was over, or a finding names it.
+// excused: the leaf was in a column that the other client has dropped: either the batch was closed before the DROP was over, or a finding names it. Or the
+// column was renamed just when the batch was inserted, which a finding says too, unless the worker was killed before it noticed.
 func (o *leafOracle) excused(c chain, in *rowOf, other *otherClient) bool {
 	for _, at := range c {
 		name := in.takes[at.path]
 		if name == "" {
 			continue
 		}
+		batch := in.span.batch[:min(8, len(in.span.batch))]
 		for _, d := range other.drops {
-			noted := o.notes[in.span.batch] + o.notes[in.span.batch[:min(8, len(in.span.batch))]]
-			if d.names[name] && (in.span.at <= d.after || strings.Contains(noted, name)) {
+			if d.names[name] && (in.span.at <= d.after || strings.Contains(o.notes[batch], name)) {
+				return true
+			}
+		}
+		for _, r := range other.renames {
+			met := slices.ContainsFunc(o.inserts[batch], r.when.meets)
+			if r.from == name && (o.renamed[batch] || met) {
+				o.tally.renamed++
+				if !o.renamed[batch] {
+					o.tally.silent++
+				}
 				return true
 			}
 		}

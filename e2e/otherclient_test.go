@@ -13,23 +13,30 @@ type otherClient struct {
 	owned   map[string]column // columns whose comments it has taken away: what they took
 	foreign map[string]string // its own columns: their DEFAULT
 	drops   []drop
+	renames []renaming
 	touched map[string]bool // paths whose columns it has done something to
 	// names that a column had before, by the one that it has.
 	names map[string][]string
 	// gone are columns that it has dropped and not added again.
-	gone map[string]column
+	gone map[string]drop
 	made int // how many names it has given
 }
 
 // drop is one column that it has dropped.
 type drop struct {
 	names map[string]bool // that the column had
-	path  string
+	column
 	after int64 // when the DROP was over: milliseconds, by the server's clock
 }
 
+// renaming is one RENAME of a column, with the time that it took.
+type renaming struct {
+	from string
+	when interval
+}
+
 func newOtherClient() *otherClient {
-	return &otherClient{owned: map[string]column{}, foreign: map[string]string{}, touched: map[string]bool{}, names: map[string][]string{}, gone: map[string]column{}}
+	return &otherClient{owned: map[string]column{}, foreign: map[string]string{}, touched: map[string]bool{}, names: map[string][]string{}, gone: map[string]drop{}}
 }
 
 // touches reports whether it has done something to a column that has to do with the path.
@@ -84,7 +91,7 @@ var altering = map[string]func(*soak) bool{
 		if !ok {
 			return false
 		}
-		d := drop{names: map[string]bool{c.name: true}, path: c.path}
+		d := drop{names: map[string]bool{c.name: true}, column: c}
 		for _, name := range s.other.names[c.name] {
 			d.names[name] = true
 		}
@@ -92,7 +99,7 @@ var altering = map[string]func(*soak) bool{
 		s.alter("DROP COLUMN `%s`", c.name)
 		d.after = integer(s.query("SELECT toUnixTimestamp64Milli(now64(3))"))
 		s.other.drops = append(s.other.drops, d)
-		s.other.gone[c.name] = c
+		s.other.gone[c.name] = d
 		return true
 	},
 	"dropped columns added again": func(s *soak) bool {
@@ -115,7 +122,9 @@ var altering = map[string]func(*soak) bool{
 		to := s.other.newName(c.name)
 		s.other.names[to] = append(s.other.names[c.name], c.name)
 		s.other.touched[c.path] = true
+		began := time.Now()
 		s.alter("RENAME COLUMN `%s` TO `%s`", c.name, to)
+		s.other.renames = append(s.other.renames, renaming{c.name, interval{began, time.Now()}})
 		return true
 	},
 	"comments taken away": func(s *soak) bool {

@@ -116,7 +116,7 @@ func TestSchema_SoakUnderAltersAndCrashes(t *testing.T) {
 	length, drawn := soakFor(t), seed(t)
 	w := newWorld(t, setup{check: "tenant != 'cursed'", partitions: 6, ch: testenv.ClickHouse(t)})
 	w.shaped()
-	w.allow("column_dropped", "null_rate", "default_rate", "field_vanished")
+	w.allow("column_dropped", "column_renamed", "null_rate", "default_rate", "field_vanished")
 	s := &soak{world: w, rng: rand.New(rand.NewPCG(drawn, 4)), other: newOtherClient(), counts: map[string]int64{}, //nolint:gosec // chance, not secrecy
 		shapes: shaper{seed: drawn, every: max(40, uint64(length.Seconds()*eventsPerSecond/90))}} //nolint:gosec // positive
 	for i := range s.workers {
@@ -238,7 +238,8 @@ func (s *soak) revive() {
 			continue
 		}
 		if !s.diedAtFailpoint(i) {
-			s.Fatalf("%s has ended by itself: %v", p.name, p.cmd.ProcessState)
+			s.Fatalf("%s has ended by itself: %v; the table has the columns %s", p.name, p.cmd.ProcessState,
+				s.query("SELECT arrayStringConcat(groupArray(concat(name, ' ', type)), ', ') FROM system.columns WHERE database = '"+s.db+"' AND table = 'events'"))
 		}
 		s.restartWorker(i, "")
 	}
@@ -286,7 +287,12 @@ func (s *soak) exchange() bool {
 // misfit is a change that the contract does not survive: both workers stop, and say why. The operator takes it back.
 func (s *soak) misfit(change, back string, words ...string) bool {
 	s.Helper()
+	began := time.Now()
 	s.alter("%s", change)
+	if words, renames := strings.CutPrefix(change, "RENAME COLUMN "); renames {
+		from, _, _ := strings.Cut(words, " ")
+		s.other.renames = append(s.other.renames, renaming{from, interval{began, time.Now()}})
+	}
 	for i, p := range s.workers {
 		code := p.exit(patience)
 		if s.diedAtFailpoint(i) {
@@ -337,8 +343,18 @@ func (s *soak) finish() {
 	if float64(tally.typedSteady) < 0.999*float64(tally.steady) {
 		s.Errorf("of %d leaves of one type under evolve, whose columns nobody has touched, %d are in columns", tally.steady, tally.typedSteady)
 	}
-	for name := range s.other.gone {
-		if s.query("SELECT count() FROM system.columns WHERE database = '"+s.db+"' AND table = 'events' AND name = '"+name+"'") != "0" {
+	s.staysGone()
+}
+
+// slowToNotice is how long a worker may not have seen that somebody has dropped a column, and even that it was there.
+const slowToNotice = 10 * time.Second
+
+// staysGone: no worker adds again what the other client has dropped, unless it was about to when it was dropped.
+func (s *soak) staysGone() {
+	s.Helper()
+	for name, d := range s.other.gone {
+		if n := s.query(fmt.Sprintf("SELECT count() FROM waybill.schema_changes WHERE pipeline = '%s' AND kind = 'add_column' AND outcome = 'applied' AND column = '%s' AND toUnixTimestamp64Milli(at) > %d",
+			s.pipeline, name, d.after+slowToNotice.Milliseconds())); n != "0" {
 			s.Errorf("column %s was dropped, and has been added again", name)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/waybill-data/waybill/internal/testenv"
 	"github.com/waybill-data/waybill/internal/testenv/chserver"
@@ -281,5 +282,35 @@ func TestServer_EnumNamesAreNotCompared(t *testing.T) {
 		"ALTER TABLE "+table+" MODIFY COLUMN v Enum8('a' = 1, 'theirs' = 2)")
 	if got := testenv.QueryValue(t, srv.HTTPAddr(), "SELECT v FROM "+table); got != "theirs" {
 		t.Errorf("the row shows %s", got)
+	}
+}
+
+// Blocks that are under way when their column is altered: widened, they are read as the wider type; renamed, their values stay under the old name, which
+// nothing reads any more. (The statement is analysed, and would be refused if it came later; its part is written after the ALTER.)
+func TestServer_InsertsUnderWayAndAlters(t *testing.T) {
+	srv := testenv.SharedClickHouse(t)
+	db := testenv.Database(t, srv)
+	for name, c := range map[string]struct{ alter, read, want string }{
+		"widened":   {"MODIFY COLUMN v Nullable(Int64)", "v", "7"},
+		"made text": {"MODIFY COLUMN v Nullable(String)", "v", "7"},
+		"renamed":   {"RENAME COLUMN v TO w", "w", "0"},
+	} {
+		table := db + ".`" + name + "`"
+		testenv.Exec(t, srv.HTTPAddr(), "CREATE TABLE "+table+" (id UInt8, v Int32) ENGINE = MergeTree ORDER BY id", "INSERT INTO "+table+" VALUES (0, 7)")
+		done := make(chan error)
+		go func() {
+			_, err := testenv.Query(srv.HTTPAddr(), "INSERT INTO "+table+" SELECT 1, 7 FROM numbers(1) WHERE sleep(1.5) = 0")
+			done <- err
+		}()
+		testenv.Eventually(t, time.Minute, "the insert is under way", func() bool {
+			return testenv.QueryValue(t, srv.HTTPAddr(), "SELECT count() FROM system.processes WHERE query LIKE 'INSERT INTO%"+name+"%' AND elapsed > 0.2") == "1"
+		})
+		testenv.Exec(t, srv.HTTPAddr(), "ALTER TABLE "+table+" "+c.alter)
+		if err := <-done; err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got := testenv.QueryValue(t, srv.HTTPAddr(), "SELECT arrayStringConcat(groupArray(toString("+c.read+")), ' ') FROM (SELECT * FROM "+table+" ORDER BY id)"); got != "7 "+c.want {
+			t.Errorf("%s: the rows from before and under way show %s, want 7 %s", name, got, c.want)
+		}
 	}
 }

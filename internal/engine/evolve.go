@@ -63,10 +63,12 @@ func (g *gatherer) replan() error {
 		g.l.trouble(aboutTable, err, attempt-1)
 		switch {
 		case err == nil:
+			t.lookForRenames(g.l.p, s)
 			return g.under(s)
 		case g.l.ctx.Err() != nil:
 			return g.l.ctx.Err()
 		case !waybill.ClassOf(err).Heals():
+			t.lookForLosses(g.l.ctx, g.l.p)
 			g.l.step(delivery.Failed{Err: err})
 			return err
 		}

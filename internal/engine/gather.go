@@ -67,11 +67,27 @@ func (l *life) gather() {
 	for l.ctx.Err() == nil {
 		select {
 		case <-l.drain:
+			g.stopped()
 			return
 		default:
 		}
 		if err := g.turn(); err != nil {
 			return
+		}
+	}
+}
+
+// stopped gathers no more. It goes on reading the table anew where batches that are in flight need that.
+func (g *gatherer) stopped() {
+	g.abandon()
+	for {
+		if g.l.stale.Swap(false) && g.replan() != nil {
+			return
+		}
+		select {
+		case <-g.l.ctx.Done():
+			return
+		case <-g.l.wake:
 		}
 	}
 }

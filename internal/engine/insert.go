@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -19,8 +20,9 @@ import (
 type request struct {
 	in   clickhouse.Insert // without token and deadline
 	rows delivery.RowSet
-	// route is part of the token: each table has a chain of its own.
+	// route is part of the token: each table has a chain of its own. table is its number.
 	route string
+	table int
 }
 
 // insertsOf are the INSERTs that a Send asks for, and what to count of the rows that turn out to be there. d is nil if there was
@@ -67,7 +69,7 @@ func (t *target) targetInserts(l *life, e delivery.Send, d *data) ([]request, er
 				Message: fmt.Sprintf("columns %s are gone from %s; batch %s, which was gathered before, is written without them, as if it had come just before the DROP", strings.Join(gone, ", "), one.name(), e.Batch.ID.Short()),
 				Action:  "the values are in the topic: take the columns out of the contract, or add them again and read the span anew"})
 		}
-		out = append(out, request{in, part.rows, routes[part.table].Name})
+		out = append(out, request{in, part.rows, routes[part.table].Name, part.table})
 	}
 	return out, nil
 }
@@ -83,11 +85,11 @@ func (t *target) irretrievable(e delivery.Send) error {
 
 // sendAll sends what a Send asks for, tables side by side, and sums up what came of it: for delivery they are one store, of which
 // the rows of one request are as good as those of another. clean: nobody holds on to the blocks.
-func (l *life) sendAll(e delivery.Send, reqs []request) (ev delivery.SendAnswered, clean bool) {
+func (l *life) sendAll(e delivery.Send, shape *shape, reqs []request) (ev delivery.SendAnswered, clean bool) {
 	replies := make([]reply, len(reqs))
 	var wg sync.WaitGroup
 	for i := range reqs {
-		wg.Go(func() { replies[i] = l.sendOne(e, &reqs[i]) })
+		wg.Go(func() { replies[i] = l.sendOne(e, shape, &reqs[i]) })
 	}
 	wg.Wait()
 	answers := make([]delivery.Answer, len(reqs))
@@ -112,7 +114,7 @@ type reply struct {
 	clean  bool // nobody holds on to its block
 }
 
-func (l *life) sendOne(e delivery.Send, r *request) reply {
+func (l *life) sendOne(e delivery.Send, shape *shape, r *request) reply {
 	// Right before the send, and nowhere earlier: a worker whose group has given it up must not send.
 	deadline, ok := l.deadline()
 	if !ok {
@@ -123,9 +125,13 @@ func (l *life) sendOne(e delivery.Send, r *request) reply {
 	if e.Store == waybill.StoreTarget {
 		failpoint.During(failpoint.DuringTarget)
 	}
+	began := time.Now()
 	a := l.p.target.client.Insert(l.ctx, r.in)
 	if a.Changed {
 		l.outdated()
+	}
+	if e.Store == waybill.StoreTarget {
+		l.p.target.inserted(l.p, r.table, shape, e.Batch, r.in, a, began)
 	}
 	out := reply{answer: l.p.answerOf(a), clean: a.Outcome == clickhouse.Landed || e.Store != waybill.StoreTarget}
 	l.p.metrics.Insert(e.Store, insertOutcome(a), a.Wall)

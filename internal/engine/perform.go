@@ -161,7 +161,7 @@ func (l *life) send(e delivery.Send) {
 	before, after := hits(e.Store)
 	failpoint.Hit(before)
 	var ev delivery.SendAnswered
-	ev, clean = l.sendAll(e, reqs)
+	ev, clean = l.sendAll(e, shape, reqs)
 	if ev.Answer != delivery.NotSent {
 		failpoint.Hit(after)
 	}
@@ -280,6 +280,9 @@ func (l *life) readBack(e delivery.ReadBack) {
 	l.batchTrouble(e.Work, err, e.Attempt)
 	if err == nil {
 		l.resolve(e.Work, present)
+		if e.Store == waybill.StoreTarget && present.Len() > 0 {
+			l.p.target.foundWritten(l.p, e.Batch)
+		}
 		l.p.log.Debug("read back", "batch", e.Batch.ID.Short(), "store", e.Store, "present", present.Len())
 		failpoint.Hit(failpoint.AfterReadBack)
 	}

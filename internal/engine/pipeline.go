@@ -65,7 +65,8 @@ type Pipeline struct {
 	meter    meter
 	assigned atomic.Bool
 	drift    drifting
-	blanks   []blanks // the gatherer's, one for each table
+	blanks   []blanks   // the gatherer's, one for each table
+	inserts  []underway // one for each table
 }
 
 // New makes a pipeline that has not started.
@@ -74,9 +75,10 @@ func New(cfg *config.Pipeline, deps Deps) *Pipeline {
 		deps.Drain = DefaultDrain
 	}
 	p := &Pipeline{cfg: cfg, deps: deps, log: deps.Log.With("pipeline", cfg.Name), metrics: deps.Metrics.ForPipeline(cfg.Name), budget: deps.Budget.account(), state: status.Starting}
-	for range cfg.Tables() {
+	tables := len(cfg.Tables())
+	p.blanks, p.inserts = make([]blanks, tables), make([]underway, tables)
+	for range tables {
 		p.drift.monitors = append(p.drift.monitors, drift.New(drift.Config{}))
-		p.blanks = append(p.blanks, blanks{})
 	}
 	return p
 }
@@ -170,6 +172,7 @@ func (p *Pipeline) prepare(ctx context.Context) error {
 			for _, f := range t.notes {
 				p.found(f)
 			}
+			t.lookForRenames(p, t.now()) // since the life before
 			return nil
 		}
 		if ctx.Err() != nil || !waybill.ClassOf(err).Heals() {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"slices"
 	"strings"
 	"sync"
 
@@ -235,19 +234,6 @@ func (t *table) fit(s *tableShape, p *contract.Plan) (f fitted, err error) {
 		f.columns = append(f.columns, name)
 	}
 	return f, nil
-}
-
-// renamed is the column that takes now what column c of plan p took, which is gone.
-func renamed(c contract.PlanColumn, p, now *contract.Plan) (name string, ok bool) {
-	if c.Source != contract.SourceField {
-		return "", false
-	}
-	for _, other := range now.Columns() {
-		if other.Source == c.Source && other.Path == c.Path && other.As == c.As && !slices.Contains(p.ColumnNames(), other.Name) {
-			return other.Name, true
-		}
-	}
-	return "", false
 }
 
 func (t *table) misfit(p *contract.Plan, c contract.PlanColumn, now string) error {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/waybill-data/waybill/internal/status"
+	"github.com/waybill-data/waybill/internal/testenv"
 )
 
 // alter is an ALTER of the target.
@@ -154,6 +155,26 @@ func TestTable_ColumnGoesBeforeThePlansFirstInsert(t *testing.T) {
 	w.wantValues()
 }
 
+// The table changes while the pipeline stops in good order: what is in flight is settled all the same.
+func TestTable_ChangesDuringAStop(t *testing.T) {
+	w := newWorld(t, 2)
+	w.produce(500)
+	w.exec("SYSTEM STOP MERGES " + w.db + ".calls")
+	a := w.start(w.file(spec{deadline: "2s", modes: "new_fields: discard\n  type_conflicts: evolve"}))
+	w.quiet(500)
+	w.alter("MODIFY SETTING parts_to_throw_insert = 1, parts_to_delay_insert = 1")
+	w.produce(500)
+	a.await("a batch that cannot be inserted", func(s status.Pipeline) bool { return s.State == status.Stalled && len(s.InFlight) > 0 })
+	a.cancel()
+	a.await("a stop", func(s status.Pipeline) bool { return s.State == status.Draining || s.State == status.Stalled })
+	w.exec("SYSTEM START MERGES " + w.db + ".calls")
+	w.alter("MODIFY COLUMN tokens UInt64")
+	w.alter("RESET SETTING parts_to_throw_insert, parts_to_delay_insert")
+	a.stop()
+	w.verify()
+	w.wantCounts("1000 990 10 0")
+}
+
 // A column that Waybill has added is renamed while a batch that fills it is past its intent: its values go where those of the rows before went.
 func TestTable_PendingBatchFollowsARename(t *testing.T) {
 	w := newWorld(t, 2)
@@ -189,6 +210,33 @@ func TestTable_PendingBatchFollowsARename(t *testing.T) {
 	}
 	if got := w.query("SELECT countIf(other_name = id AND model_name = concat('m', toString(id % 3)) AND _rescued = '') FROM " + w.db + ".calls"); got != "1500" {
 		t.Errorf("%s rows have their values under the new names, want 1500", got)
+	}
+}
+
+// A rename meets an insert that is under way: its values stay under the old name, which ClickHouse does and Waybill says.
+func TestTable_RenameThatMeetsAnInsertIsTold(t *testing.T) {
+	w := newWorld(t, 1)
+	more := func(i int) string { return fmt.Sprintf(`{"id":%d,"model":"m","usage":{"tokens":1},"more":%d}`, i, i) }
+	w.produceAs(100, more)
+	a := w.start(w.file(spec{modes: evolving}))
+	w.quiet(100)
+	first := a.plan()
+	w.alter("ADD COLUMN slow UInt8 MATERIALIZED sleep(2)")
+	a.awaitOtherPlan(first)
+	w.produceAs(100, more)
+	testenv.Eventually(w, soon, "the insert is under way", func() bool {
+		return w.query("SELECT count() FROM system.processes WHERE query LIKE 'INSERT INTO%"+w.db+"%' AND elapsed > 0.3") == "1"
+	})
+	w.alter("RENAME COLUMN more TO other_name")
+	w.quiet(200)
+	w.wantFinding("column_renamed", 1)
+	w.produceAs(100, more)
+	w.quiet(300)
+	w.wantFinding("column_renamed", 1)
+	a.stop()
+	w.verify()
+	if got := w.query("SELECT countIf(other_name = id) FROM " + w.db + ".calls WHERE id NOT BETWEEN 100 AND 199"); got != "200" {
+		t.Errorf("%s rows of the other batches have the value, want 200", got)
 	}
 }
 

@@ -154,11 +154,16 @@ func (t *target) newBatch(p *contract.Plan, epoch waybill.Epoch, now time.Time) 
 	return b
 }
 
+// known is a plan that was recorded, nil if nobody has asked for it yet.
+func (t *target) known(id waybill.PlanID) *contract.Plan {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.plans[id]
+}
+
 // plan finds a plan that was recorded, for a batch that was gathered under it.
 func (t *target) plan(ctx context.Context, id waybill.PlanID) (*contract.Plan, error) {
-	t.mu.Lock()
-	p := t.plans[id]
-	t.mu.Unlock()
+	p := t.known(id)
 	if p != nil {
 		return p, nil
 	}

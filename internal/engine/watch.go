@@ -38,9 +38,10 @@ func (l *life) lookAgain() change {
 	return changed
 }
 
-// outdatedSince reports whether the table is no longer as it was read.
+// outdatedSince reports whether the table is no longer as it was read. The gatherer may read it anew at the same time: that it is as it was
+// read last says nothing then.
 func (l *life) outdatedSince(s *shape) bool {
-	return l.p.target.now() != s || l.lookAgain() != unchanged
+	return l.p.target.now() != s || l.lookAgain() != unchanged || l.p.target.now() != s
 }
 
 // watch looks at the table, measures the server's clock (deadlines depend on it), notices its
