@@ -16,6 +16,8 @@ func parse() (o lab.Options, p paths, m mode, err error) {
 	llm, small := flag.Int64("llm-rows", 300_000, "LLM events of a run"), flag.Int64("small-rows", 1_500_000, "small events of a run")
 	brokers := flag.String("broker", "kfake,kafka", "brokers, separated by commas")
 	workloads := flag.String("workload", "llm,small", "kinds of events, separated by commas; empty for flatness alone")
+	costLLM, costSmall := flag.Int64("cost-llm-rows", 600_000, "LLM events of a run that tells what an option costs"), flag.Int64("cost-small-rows", 3_000_000, "small events of one")
+	flag.IntVar(&o.CostRounds, "cost-rounds", 12, "how often each pipeline runs that tells what an option costs; 0 leaves them out")
 	flatPartitions := flag.String("flat-partitions", "1,32,1000", "numbers of partitions for flatness")
 	flatPipelines := flag.String("flat-pipelines", "1,10,50", "numbers of pipelines for flatness")
 	flag.StringVar(&o.Binary, "waybill", "bin/waybill", "the binary that is measured")
@@ -31,13 +33,14 @@ func parse() (o lab.Options, p paths, m mode, err error) {
 	flag.StringVar(&p.out, "out", "docs/evidence/bench.json", "where the results are kept")
 	flag.StringVar(&p.doc, "doc", "docs/performance.md", "the document that names known shortfalls and shows the results")
 	flag.BoolVar(&m.quick, "quick", false, "a minute's run on kfake: all checks, no verdict, nothing kept")
+	flag.BoolVar(&m.costs, "costs", false, "measure only what options cost, and put that into the results that are kept")
 	flag.BoolVar(&m.report, "report", false, "measure nothing: put the results that are kept into the document")
 	flag.BoolVar(&m.check, "check", false, "measure nothing: fail if the results that are kept are not whole, or the document does not show them or hides a shortfall")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		return o, p, m, fmt.Errorf("no arguments are taken: %q", flag.Args())
 	}
-	o.Rows = map[string]int64{"llm": *llm, "small": *small}
+	o.Rows, o.CostRows = map[string]int64{"llm": *llm, "small": *small}, map[string]int64{"llm": *costLLM, "small": *costSmall}
 	o.Brokers, o.Workloads = split(*brokers), split(*workloads)
 	if o.FlatPartitions, err = numbers(*flatPartitions); err != nil {
 		return o, p, m, fmt.Errorf("-flat-partitions: %w", err)

@@ -35,7 +35,7 @@ func main() {
 type paths struct{ out, doc string }
 
 // mode is what the command is to do.
-type mode struct{ quick, report, check bool }
+type mode struct{ quick, costs, report, check bool }
 
 func run(ctx context.Context) error {
 	o, p, m, err := parse()
@@ -48,6 +48,8 @@ func run(ctx context.Context) error {
 		return checkReport(p)
 	case m.quick:
 		return quick(ctx, o)
+	case m.costs:
+		return measureCosts(ctx, o, p)
 	default:
 		return measure(ctx, o, p)
 	}
@@ -89,6 +91,36 @@ func measure(ctx context.Context, o lab.Options, p paths) error {
 	if err != nil {
 		return err
 	}
+	return keep(f, p)
+}
+
+// measureCosts measures one part, and puts it beside what is kept of the others.
+func measureCosts(ctx context.Context, o lab.Options, p paths) error {
+	f, err := result.Load(p.out)
+	if err != nil {
+		return err
+	}
+	var c *result.Costs
+	err = within(func(dir string) (err error) {
+		o.Dir = dir
+		c, err = lab.Costs(ctx, o)
+		return err
+	})
+	if c != nil {
+		part := &result.File{Machine: c.Machine, Costs: c}
+		part.Complete()
+		err = errors.Join(err, part.Print(os.Stdout))
+	}
+	if err != nil {
+		return err
+	}
+	f.Costs = c
+	f.Complete()
+	return keep(f, p)
+}
+
+// keep saves results, and is an error if they miss a target that the document does not own up to.
+func keep(f *result.File, p paths) error {
 	if err := f.Save(p.out); err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -20,7 +21,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// The harness is run as a whole, small: every contender, latency and flatness. That each run lands every event once and
+// The harness is run as a whole, small: every contender, latency, flatness and options. That each run lands every event once and
 // that all tables are equal is checked by the harness itself.
 func TestQuick_EveryContenderLandsTheSameRows(t *testing.T) {
 	if _, err := chserver.Locate(); err != nil {
@@ -34,10 +35,11 @@ func TestQuick_EveryContenderLandsTheSameRows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(f.Runs) != 10 || len(f.Latency) != 2 || len(f.Flatness) != 4 || len(f.Medians) != 10 || len(f.Targets) != 18 {
-		t.Errorf("%d runs, %d latencies, %d for flatness, %d medians, %d targets", len(f.Runs), len(f.Latency), len(f.Flatness), len(f.Medians), len(f.Targets))
+	if len(f.Runs) != 10 || len(f.Latency) != 2 || len(f.Flatness) != 4 || len(f.Costs.Runs) != 12 || len(f.Medians) != 10 || len(f.Targets) != 26 {
+		t.Errorf("%d runs, %d latencies, %d for flatness, %d of options, %d medians, %d targets",
+			len(f.Runs), len(f.Latency), len(f.Flatness), len(f.Costs.Runs), len(f.Medians), len(f.Targets))
 	}
-	for _, r := range append(f.Runs, f.Flatness...) {
+	for _, r := range slices.Concat(f.Runs, f.Flatness, f.Costs.Runs) {
 		process := r.Contender != result.KafkaEngine
 		if r.ServerCPU <= 0 || r.BrokerCPU < 0 || r.RowsPerSecond <= 0 || r.Seconds < r.FirstSeconds || (r.WorkerCPU > 0) != process || (r.RSS > 0) != process || r.Hash == "" {
 			t.Errorf("not measured: %+v", r)

@@ -11,13 +11,14 @@ import (
 	"github.com/waybill-data/waybill/bench/internal/workload"
 )
 
-// job is what a contender is to do: take each topic into its table.
+// job is what a contender is to do: take each topic into its table, or tables.
 type job struct {
 	*Lab
 	broker   *broker
 	server   *server
 	workload *workload.Workload
 	topics   []string
+	tables   int    // as many for each topic
 	name     string // of this run: consumer groups and pipelines are called by it
 }
 
@@ -26,7 +27,11 @@ type contender struct {
 	name string
 	// table makes the statement that creates a table it writes to.
 	table func(w *workload.Workload, name string) string
-	start func(ctx context.Context, j *job) (worker, error)
+	// tables of one topic.
+	tables int
+	start  func(ctx context.Context, j *job) (worker, error)
+	// lineage: the tables have a rescue column, which stays empty.
+	lineage bool
 }
 
 // worker is a contender at work.
@@ -38,12 +43,21 @@ type worker struct {
 // contenders in the order of the first round.
 func contenders() []contender {
 	return []contender{
-		{result.Waybill, (*workload.Workload).LineageTable, startWaybill("exactly-once")},
-		{result.AtLeastOnce, (*workload.Workload).LineageTable, startWaybill("at-least-once")},
-		{result.KafkaEngine, (*workload.Workload).Table, startKafkaEngine},
-		{result.PassThrough, (*workload.Workload).Table, startPeer(child.PassThrough)},
-		{result.Typical, (*workload.Workload).Table, startPeer(child.Typical)},
+		waybill(result.Waybill, setup{Delivery: "exactly-once"}),
+		waybill(result.AtLeastOnce, setup{Delivery: "at-least-once"}),
+		{name: result.KafkaEngine, table: (*workload.Workload).Table, tables: 1, start: startKafkaEngine},
+		{name: result.PassThrough, table: (*workload.Workload).Table, tables: 1, start: startPeer(child.PassThrough)},
+		{name: result.Typical, table: (*workload.Workload).Table, tables: 1, start: startPeer(child.Typical)},
 	}
+}
+
+// waybill is Waybill with a pipeline file that says so.
+func waybill(name string, s setup) contender {
+	c := contender{name: name, table: (*workload.Workload).LineageTable, tables: 1, start: startWaybill(s), lineage: true}
+	if s.When != "" {
+		c.tables = 2
+	}
+	return c
 }
 
 // startKafkaEngine makes the source table and the view that moves rows: they are the worker. They end with their server:

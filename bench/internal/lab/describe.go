@@ -4,7 +4,6 @@ import (
 	"context"
 	osexec "os/exec"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
 
@@ -13,22 +12,18 @@ import (
 )
 
 // describe says where and with what it is measured.
-func (l *Lab) describe(ctx context.Context, f *result.File) error {
+func (l *Lab) describe(ctx context.Context) (m result.Machine, err error) {
 	srv, err := l.startServer(ctx)
 	if err != nil {
-		return err
+		return m, err
 	}
 	defer srv.stop()
 	version, err := query(ctx, srv.HTTPAddr(), "SELECT version()")
 	if err != nil {
-		return err
+		return m, err
 	}
-	f.Machine = result.Machine{CPU: system.CPUModel(), Cores: runtime.NumCPU(), MemoryGiB: system.Memory(), Go: runtime.Version(),
-		ClickHouse: version, Commit: commit(ctx), Date: time.Now().UTC().Format(time.DateOnly)}
-	if slices.Contains(l.Brokers, result.Kafka) {
-		f.Machine.Kafka = kafkaVersion()
-	}
-	return nil
+	return result.Machine{CPU: system.CPUModel(), Cores: runtime.NumCPU(), MemoryGiB: system.Memory(), Go: runtime.Version(),
+		ClickHouse: version, Commit: commit(ctx), Date: time.Now().UTC().Format(time.DateOnly)}, nil
 }
 
 // commit is what the working directory is a checkout of, and whether that is all.

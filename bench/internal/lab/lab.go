@@ -34,6 +34,11 @@ type Options struct {
 	FlatPartitions []int
 	FlatPipelines  []int
 
+	// CostRows are those of each run that tells what an option costs, by workload, and CostRounds how many rounds of them there
+	// are; 0 leaves it out. It is measured on kfake.
+	CostRows   map[string]int64
+	CostRounds int
+
 	// QuietFor is how long a server must have neither merged nor made a part to count as done.
 	QuietFor time.Duration
 
@@ -46,6 +51,7 @@ func (o Options) Quick() Options {
 	o.Rows, o.BatchRows = map[string]int64{"llm": 10_000, "small": 20_000}, 5_000
 	o.Latency, o.LatencyRate = 2*time.Second, 2_000
 	o.FlatRows, o.FlatPartitions, o.FlatPipelines = 20_000, []int{1, 20}, []int{1, 3}
+	o.CostRows, o.CostRounds = o.Rows, 1
 	o.QuietFor = 300 * time.Millisecond
 	return o
 }
@@ -63,22 +69,38 @@ type Lab struct {
 // Run measures everything. It stops at the first failure: a result that is not right is not worth comparing. What had been
 // measured by then is returned with the error; the file is nil if that is nothing.
 func Run(ctx context.Context, o Options) (*result.File, error) {
-	l := &Lab{Options: o, dir: o.Dir, began: time.Now(), hashes: map[string]string{}}
-	f := &result.File{Parameters: result.Parameters{Rows: o.Rows, FlatRows: o.FlatRows, Rounds: o.Rounds, Partitions: o.Partitions,
-		BatchRows: o.BatchRows, BatchAge: o.BatchAge.Seconds(), LatencyRate: o.LatencyRate, Seed: o.Seed}}
-	if err := l.describe(ctx, f); err != nil {
+	l := newLab(o)
+	machine, err := l.describe(ctx)
+	if err != nil {
 		return nil, err
 	}
+	if slices.Contains(o.Brokers, result.Kafka) {
+		machine.Kafka = kafkaVersion()
+	}
+	f := &result.File{Machine: machine, Parameters: result.Parameters{Rows: o.Rows, FlatRows: o.FlatRows, Rounds: o.Rounds, Partitions: o.Partitions,
+		BatchRows: o.BatchRows, BatchAge: o.BatchAge.Seconds(), LatencyRate: o.LatencyRate, Seed: o.Seed}}
 	defer f.Complete()
 	for _, name := range o.Brokers {
 		if err := l.onBroker(ctx, name, f); err != nil {
 			return f, err
 		}
 	}
-	if o.FlatRows > 0 && slices.Contains(o.Brokers, result.KFake) {
-		return f, l.flatness(ctx, f)
+	if !slices.Contains(o.Brokers, result.KFake) {
+		return f, nil
 	}
-	return f, nil
+	if o.FlatRows > 0 {
+		if err := l.flatness(ctx, f); err != nil {
+			return f, err
+		}
+	}
+	if o.CostRounds > 0 {
+		f.Costs, err = l.costs(ctx, machine)
+	}
+	return f, err
+}
+
+func newLab(o Options) *Lab {
+	return &Lab{Options: o, dir: o.Dir, began: time.Now(), hashes: map[string]string{}}
 }
 
 func (l *Lab) onBroker(ctx context.Context, name string, f *result.File) error {
@@ -104,32 +126,37 @@ func (l *Lab) onBroker(ctx context.Context, name string, f *result.File) error {
 	return nil
 }
 
-// sideBySide runs all contenders, alternated: each round begins where the one before ended.
+// sideBySide runs all contenders.
 func (l *Lab) sideBySide(ctx context.Context, b *broker, w *workload.Workload, f *result.File) error {
 	p := preload{workload: w, topics: []string{"side-by-side-" + w.Name}, partitions: l.Partitions, rows: l.Rows[w.Name], seed: l.Seed}
 	l.say("%s: loading %d %s events", b.name, p.rows, w.Name)
 	if err := b.load(ctx, p); err != nil {
 		return err
 	}
-	for round := 1; round <= l.Rounds; round++ {
-		order := contenders()
-		if round%2 == 0 {
-			slices.Reverse(order)
-		}
+	runs, err := l.alternate(ctx, b, p, contenders(), l.Rounds)
+	f.Runs = append(f.Runs, runs...)
+	return err
+}
+
+// alternate runs contenders in rounds over the same topic, and deletes it: each round begins where the one before ended. What had been
+// measured before a failure is returned with the error.
+func (l *Lab) alternate(ctx context.Context, b *broker, p preload, order []contender, rounds int) (runs []result.Run, err error) {
+	for round := 1; round <= rounds; round++ {
 		for _, c := range order {
 			r, err := l.measure(ctx, b, p, c)
 			if err != nil {
-				return fmt.Errorf("%s, %s events: %w", b.name, w.Name, err)
+				return runs, fmt.Errorf("%s, %s events: %w", b.name, p.workload.Name, err)
 			}
 			r.Round = round
-			if err := l.same(w.Name, r); err != nil {
-				return err
+			if err := l.same(fmt.Sprintf("%d %s events", p.rows, p.workload.Name), r); err != nil {
+				return runs, err
 			}
 			l.sayRun(r, c.name)
-			f.Runs = append(f.Runs, r)
+			runs = append(runs, r)
 		}
+		slices.Reverse(order)
 	}
-	return b.deleteTopics(ctx, p.topics)
+	return runs, b.deleteTopics(ctx, p.topics)
 }
 
 // same compares the rows of a run with those of the runs before it on the same events.

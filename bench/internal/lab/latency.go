@@ -33,7 +33,7 @@ func (l *Lab) latency(ctx context.Context, b *broker, w *workload.Workload, f *r
 	if err := exec(ctx, srv.HTTPAddr(), w.LineageTable(tableName(0))); err != nil {
 		return err
 	}
-	wb, err := startWaybill("exactly-once")(ctx, &job{Lab: l, broker: b, server: srv, workload: w, topics: topics, name: l.nextName()})
+	wb, err := startWaybill(setup{Delivery: "exactly-once"})(ctx, &job{Lab: l, broker: b, server: srv, workload: w, topics: topics, tables: 1, name: l.nextName()})
 	if err != nil {
 		return err
 	}

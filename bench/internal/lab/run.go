@@ -17,18 +17,25 @@ func (l *Lab) measure(ctx context.Context, b *broker, p preload, c contender) (r
 		return r, err
 	}
 	defer srv.stop()
-	j := &job{Lab: l, broker: b, server: srv, workload: p.workload, topics: p.topics, name: l.nextName()}
-	for i := range p.topics {
+	j := &job{Lab: l, broker: b, server: srv, workload: p.workload, topics: p.topics, tables: len(p.topics) * c.tables, name: l.nextName()}
+	for i := range j.tables {
 		if err := exec(ctx, srv.HTTPAddr(), c.table(p.workload, tableName(i))); err != nil {
 			return r, err
 		}
+	}
+	columns, err := j.columns(ctx)
+	if err != nil {
+		return r, err
 	}
 	r = result.Run{Broker: b.name, Workload: p.workload.Name, Contender: c.name, Partitions: p.partitions, Pipelines: len(p.topics), Rows: p.rows}
 	if err := j.timed(ctx, c, &r); err != nil {
 		return r, fmt.Errorf("%s: %w", c.name, err)
 	}
 	r.Load = system.Load()
-	return r, j.check(ctx, &r)
+	if err := j.check(ctx, &r); err != nil || !c.lineage {
+		return r, err
+	}
+	return r, j.checkDrift(ctx, &r, columns)
 }
 
 // timed is the part of a run that is measured.
@@ -100,7 +107,7 @@ func (j *job) watch(ctx context.Context, w worker, start time.Time, r *result.Ru
 	var seen int64
 	moved := time.Now()
 	for {
-		rows, err := j.server.rows(ctx, len(j.topics))
+		rows, err := j.server.rows(ctx, j.tables)
 		if err != nil {
 			return err
 		}
@@ -124,7 +131,7 @@ func (j *job) watch(ctx context.Context, w worker, start time.Time, r *result.Ru
 
 // check counts and hashes what is in the tables.
 func (j *job) check(ctx context.Context, r *result.Run) error {
-	rows, err := j.server.rows(ctx, len(j.topics))
+	rows, err := j.server.rows(ctx, j.tables)
 	if err != nil {
 		return err
 	}
@@ -132,6 +139,27 @@ func (j *job) check(ctx context.Context, r *result.Run) error {
 		return fmt.Errorf("%s: %d rows for %d events", r.Contender, rows, r.Rows)
 	}
 	r.Hash, err = query(ctx, j.server.HTTPAddr(), fmt.Sprintf("SELECT %s FROM merge('%s', '^rows_')", j.workload.Hash(), database))
+	return err
+}
+
+// columns is a hash over those of the run's tables.
+func (j *job) columns(ctx context.Context) (string, error) {
+	return query(ctx, j.server.HTTPAddr(), "SELECT sum(cityHash64(table, name, type)) FROM system.columns WHERE database = '"+database+"' AND startsWith(table, 'rows_')")
+}
+
+// checkDrift fails if events were not what the contract says of them: then something else was measured.
+func (j *job) checkDrift(ctx context.Context, r *result.Run, columns string) error {
+	now, err := j.columns(ctx)
+	if err != nil {
+		return err
+	}
+	if now != columns {
+		return fmt.Errorf("%s: a table was changed, though it had a column for each field", r.Contender)
+	}
+	rescued, err := queryInt(ctx, j.server.HTTPAddr(), fmt.Sprintf("SELECT countIf(_rescued != '') FROM merge('%s', '^rows_')", database))
+	if err == nil && rescued > 0 {
+		err = fmt.Errorf("%s: %d rows have rescued values, though there is a column for each field", r.Contender, rescued)
+	}
 	return err
 }
 

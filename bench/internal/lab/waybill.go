@@ -28,25 +28,51 @@ contract:
 {{- range .Columns}}
     {{.Name}}: {type: "{{.Type}}"{{if .Required}}, required: true{{end}}}
 {{- end}}
+{{- with .NewFields}}
+  new_fields: {{.}}
+{{- end}}
+{{- with .TypeConflicts}}
+  type_conflicts: {{.}}
+{{- end}}
 sink:
-  clickhouse: {url: "clickhouse://default@{{.ClickHouse}}", table: {{.Table}}}
-delivery: {{.Delivery}}
+  clickhouse: {url: "clickhouse://default@{{.ClickHouse}}"{{if not .When}}, table: {{index .Tables 0}}{{end}}}
+{{- with .Delivery}}
+delivery: {{.}}
+{{- end}}
+{{- with .Filter}}
+filter: '{{.}}'
+{{- end}}
+{{- with .When}}
+routes:
+  - {name: some, when: '{{.}}', table: {{index $.Tables 0}}}
+  - {name: rest, table: {{index $.Tables 1}}}
+{{- end}}
 batch: {rows: {{.BatchRows}}, bytes: 128MiB, age: {{.BatchAge}}}
 `))
 
+// setup is what a pipeline file says beside where events come from and go to. What is empty is not in the file.
+type setup struct {
+	Delivery                 string
+	NewFields, TypeConflicts string
+	Filter                   string
+	When                     string // of the first of two routes; the second takes the rest
+}
+
 // pipeline fills the template.
 type pipeline struct {
-	Name, Broker, Topic, ClickHouse, Table, Delivery string
-	Columns                                          []workload.Column
-	BatchRows                                        int
-	BatchAge                                         string
+	setup
+	Name, Broker, Topic, ClickHouse string
+	Tables                          []string
+	Columns                         []workload.Column
+	BatchRows                       int
+	BatchAge                        string
 }
 
 // startWaybill runs the binary as anyone would: one pipeline file a topic, all in one process, every option that is not in
 // the file at its default but the bound of memory.
-func startWaybill(delivery string) func(context.Context, *job) (worker, error) {
+func startWaybill(s setup) func(context.Context, *job) (worker, error) {
 	return func(_ context.Context, j *job) (worker, error) {
-		files, err := j.pipelineFiles(delivery)
+		files, err := j.pipelineFiles(s)
 		if err != nil {
 			return worker{}, err
 		}
@@ -70,12 +96,17 @@ func (j *job) memory() []string {
 	return []string{"--memory", j.workload.Memory}
 }
 
-func (j *job) pipelineFiles(delivery string) (files []string, err error) {
+func (j *job) pipelineFiles(s setup) (files []string, err error) {
+	each := j.tables / len(j.topics)
 	for i, topic := range j.topics {
 		var b bytes.Buffer
 		name := fmt.Sprintf("%s-%d", j.name, i)
-		err := pipelineText.Execute(&b, pipeline{Name: name, Broker: j.broker.addr, Topic: topic, ClickHouse: j.server.TCPAddr() + "/" + database,
-			Table: fmt.Sprintf("rows_%d", i), Delivery: delivery, Columns: j.workload.Columns, BatchRows: j.BatchRows, BatchAge: j.BatchAge.String()})
+		p := pipeline{setup: s, Name: name, Broker: j.broker.addr, Topic: topic, ClickHouse: j.server.TCPAddr() + "/" + database,
+			Columns: j.workload.Columns, BatchRows: j.BatchRows, BatchAge: j.BatchAge.String()}
+		for t := range each {
+			p.Tables = append(p.Tables, fmt.Sprintf("rows_%d", i*each+t))
+		}
+		err := pipelineText.Execute(&b, p)
 		if err != nil {
 			return nil, err
 		}

@@ -42,7 +42,7 @@ func (f *File) markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nMeasured on: %s.\n%s\nMedians; in brackets the range over the rounds. Ratios are taken within a round.\n", f.Machine, f.Parameters)
 	for _, t := range f.tables() {
-		fmt.Fprintf(&b, "\n### %s\n\n", t.title)
+		fmt.Fprintf(&b, "\n### %s\n\n%s", t.title, t.notes())
 		line(&b, t.head)
 		line(&b, slices.Repeat([]string{"---"}, len(t.head)))
 		for _, row := range t.rows {
@@ -55,13 +55,18 @@ func (f *File) markdown() string {
 func line(b *strings.Builder, cells []string) { fmt.Fprintln(b, "| "+strings.Join(cells, " | ")+" |") }
 
 func (p Parameters) String() string {
+	return fmt.Sprintf("%s; latency at %d rows/s; flatness with %d small events.", p.common(), p.LatencyRate, p.FlatRows)
+}
+
+// common are those that every part of the benchmark has.
+func (p Parameters) common() string {
 	var rows []string
 	for w, n := range p.Rows {
 		rows = append(rows, fmt.Sprintf("%d %s", n, w))
 	}
 	slices.Sort(rows)
-	return fmt.Sprintf("%s events a run, %d partitions, %d rounds, batches of %d rows or %g s, seed %d; latency at %d rows/s; flatness with %d small events.",
-		strings.Join(rows, " and "), p.Partitions, p.Rounds, p.BatchRows, p.BatchAge, p.Seed, p.LatencyRate, p.FlatRows)
+	return fmt.Sprintf("%s events a run, %d partitions, %d rounds, batches of %d rows or %g s, seed %d",
+		strings.Join(rows, " and "), p.Partitions, p.Rounds, p.BatchRows, p.BatchAge, p.Seed)
 }
 
 // sizes are those of a series that were measured, ascending.

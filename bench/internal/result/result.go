@@ -39,6 +39,7 @@ type File struct {
 	Latency  []Latency `json:"latency"`
 	Runs     []Run     `json:"runs"`
 	Flatness []Run     `json:"flatness"`
+	Costs    *Costs    `json:"costs,omitempty"`
 }
 
 // Machine is where and with what it was measured.
@@ -64,12 +65,12 @@ func (m Machine) String() string {
 // Parameters are the options of the run.
 type Parameters struct {
 	Rows        map[string]int64 `json:"rows"` // by workload
-	FlatRows    int64            `json:"flat_rows"`
+	FlatRows    int64            `json:"flat_rows,omitempty"`
 	Rounds      int              `json:"rounds"`
 	Partitions  int              `json:"partitions"`
 	BatchRows   int              `json:"batch_rows"`
 	BatchAge    float64          `json:"batch_age_seconds"`
-	LatencyRate int              `json:"latency_rate"` // rows a second
+	LatencyRate int              `json:"latency_rate,omitempty"` // rows a second
 	Seed        uint64           `json:"seed"`
 }
 

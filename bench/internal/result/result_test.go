@@ -24,6 +24,14 @@ func sample() *File {
 				Run{Broker: KFake, Workload: "small", Contender: Waybill, Series: Pipelines, Partitions: 1, Pipelines: n, Round: round, WorkerCPU: cost})
 		}
 	}
+	f.Costs = &Costs{Machine: Machine{CPU: "slide rule"}}
+	for round := 1; round <= leastCostRounds; round++ {
+		// The machine gets slower during a round, too: the mean of those before and after knows.
+		for name, cost := range map[string]float64{Unarmed: 90, Rescue: 105, Evolve: 105, UnarmedAgain: 110, Filter: 300, Routes: 400} {
+			cost *= float64(round)
+			f.Costs.Runs = append(f.Costs.Runs, Run{Broker: KFake, Workload: "small", Contender: name, Round: round, WorkerCPU: cost, ServerCPU: 2 * cost})
+		}
+	}
 	f.Latency = []Latency{{Broker: KFake, Workload: "llm", P99: 2}}
 	f.Complete()
 	return f
@@ -64,6 +72,15 @@ func TestTargets_EachCanBeMissed(t *testing.T) {
 			}
 		}
 	}
+	costs := func(option string, worker, server float64) func(*File) {
+		return func(f *File) {
+			for i, r := range f.Costs.Runs {
+				if r.Contender == option {
+					f.Costs.Runs[i].WorkerCPU, f.Costs.Runs[i].ServerCPU = r.WorkerCPU*worker, r.ServerCPU*server
+				}
+			}
+		}
+	}
 	for id, edit := range map[string]func(*File){
 		"kfake/llm/total-cpu":        runs(KafkaEngine, func(r *Run) { r.ServerCPU *= 0.99 }),
 		"kfake/llm/rows-per-second":  runs(Typical, func(r *Run) { r.RowsPerSecond *= 1.01 }),
@@ -79,6 +96,10 @@ func TestTargets_EachCanBeMissed(t *testing.T) {
 		"kfake/llm/latency-p99":       func(f *File) { f.Latency[0].P99 = 2.01 },
 		"kfake/small/flat-partitions": flatness(Partitions),
 		"kfake/small/flat-pipelines":  flatness(Pipelines),
+		"kfake/small/rescue-worker":   costs(Rescue, 1.01, 0.99),
+		"kfake/small/rescue-total":    costs(Rescue, 1, 1.01),
+		"kfake/small/evolve-worker":   costs(Evolve, 1.01, 0.99),
+		"kfake/small/evolve-total":    costs(Evolve, 1, 1.01),
 	} {
 		f := sample()
 		edit(f)
@@ -132,7 +153,7 @@ func TestReport_ReplacesTheSectionAndNothingElse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"# Performance\n\n<!-- begin", "<!-- end: generated -->\n\n## Known shortfalls\n", "abacus", "| waybill exactly-once |", "| 1000 pipelines |", "| `kfake/llm/total-cpu` |"} {
+	for _, want := range []string{"# Performance\n\n<!-- begin", "<!-- end: generated -->\n\n## Known shortfalls\n", "abacus", "| waybill exactly-once |", "| 1000 pipelines |", "\n\nMeasured on: slide rule", "| evolve | ", "| `kfake/llm/total-cpu` |"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)
 		}
@@ -168,6 +189,21 @@ func TestFile_KeepsWhatItSays(t *testing.T) {
 	}
 }
 
+func TestLikely_IsAsSureAsTheTableOfTheSignTestSays(t *testing.T) {
+	for n, k := range map[int]int{1: 1, 5: 1, 6: 1, 8: 1, 9: 2, 11: 2, 12: 3, 15: 4, 20: 6, 25: 8} {
+		var values []float64
+		for i := n; i > 0; i-- {
+			values = append(values, float64(i))
+		}
+		if low, high := likely(values); low != float64(k) || high != float64(n+1-k) {
+			t.Errorf("of %d values: from the %gth to the %gth, want the %dth from either end", n, low, high, k)
+		}
+	}
+	if low, high := likely(nil); low != 0 || high != 0 {
+		t.Errorf("of none: %g, %g", low, high)
+	}
+}
+
 func TestSpread(t *testing.T) {
 	if s := spread([]float64{3, 1, 2}); s != (Spread{2, 1, 3}) {
 		t.Errorf("%+v", s)
@@ -178,7 +214,7 @@ func TestSpread(t *testing.T) {
 }
 
 func TestMissing_APartIsNoResult(t *testing.T) {
-	whole := &File{}
+	whole := &File{Costs: &Costs{}}
 	for round := 1; round <= 3; round++ {
 		for _, broker := range []string{KFake, Kafka} {
 			for _, events := range []string{"llm", "small"} {
@@ -195,6 +231,13 @@ func TestMissing_APartIsNoResult(t *testing.T) {
 				Run{Series: Pipelines, Pipelines: n, Round: round, WorkerCPU: 1})
 		}
 	}
+	for round := 1; round <= leastCostRounds; round++ {
+		for _, events := range []string{"llm", "small"} {
+			for _, o := range options {
+				whole.Costs.Runs = append(whole.Costs.Runs, Run{Broker: KFake, Workload: events, Contender: o.name, Round: round})
+			}
+		}
+	}
 	if got := whole.Missing(); got != nil {
 		t.Fatalf("nothing is missing, got %q", got)
 	}
@@ -202,6 +245,7 @@ func TestMissing_APartIsNoResult(t *testing.T) {
 		"a run":               func(f *File) { f.Runs = f.Runs[1:] },
 		"a latency":           func(f *File) { f.Latency = f.Latency[1:] },
 		"a run with a base":   func(f *File) { f.Flatness = f.Flatness[1:] },
+		"a run of an option":  func(f *File) { f.Costs = &Costs{Runs: f.Costs.Runs[1:]} },
 		"a run with the most": func(f *File) { f.Flatness = f.Flatness[:len(f.Flatness)-1] },
 	} {
 		part := *whole

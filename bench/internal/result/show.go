@@ -10,6 +10,7 @@ import (
 // table is some text in rows and columns, for a terminal or a document.
 type table struct {
 	title string
+	note  string // below the title
 	head  []string
 	rows  [][]string
 }
@@ -25,6 +26,7 @@ func (f *File) tables() (out []table) {
 	if len(f.Flatness) > 0 {
 		out = append(out, f.flatness())
 	}
+	out = append(out, f.Costs.tables()...)
 	if len(f.Targets) > 0 {
 		out = append(out, f.verdicts())
 	}
@@ -102,6 +104,14 @@ func (f *File) verdicts() table {
 	return t
 }
 
+// notes are the note as a paragraph of its own.
+func (t table) notes() string {
+	if t.note == "" {
+		return ""
+	}
+	return t.note + "\n\n"
+}
+
 // String is the median, and the range if there is one.
 func (s Spread) String() string {
 	if s.Min == s.Max {
@@ -124,7 +134,7 @@ func (f *File) Print(out io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintln(&b, f.Machine)
 	for _, t := range f.tables() {
-		fmt.Fprintf(&b, "\n%s\n", t.title)
+		fmt.Fprintf(&b, "\n%s\n%s", t.title, t.notes())
 		w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 		for _, row := range append([][]string{t.head}, t.rows...) {
 			if _, err := fmt.Fprintln(w, "  "+strings.ReplaceAll(strings.Join(row, "\t"), "`", "")); err != nil {

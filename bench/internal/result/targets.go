@@ -65,7 +65,7 @@ func (f *File) judge() (out []Target) {
 			most(g, "flat-partitions", "worker CPU a row, at worst, relative to 1 partition", flat, growth(runs, Partitions), ratioUnit),
 			most(g, "flat-pipelines", "worker CPU a row, at worst, relative to 1 pipeline", flat, growth(runs, Pipelines), ratioUnit))
 	}
-	return out
+	return append(out, f.Costs.judge()...)
 }
 
 func (f *File) judgeGroup(g group) []Target {

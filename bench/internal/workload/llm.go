@@ -31,7 +31,8 @@ var LLM = &Workload{
 		{"error", "Nullable(String)", false},
 	},
 	OrderBy: "(project_id, timestamp)",
-	New:     func(seed uint64) Generator { return &llm{source: newSource(seed)} },
+	Some:    `event.environment == "prod"`, Every: `event.environment != ""`,
+	New: func(seed uint64) Generator { return &llm{source: newSource(seed)} },
 }
 
 type llm struct{ source }

@@ -16,7 +16,8 @@ var Small = &Workload{
 		{"premium", "Bool", true},
 	},
 	OrderBy: "(kind, ts)",
-	New:     func(seed uint64) Generator { return &small{newSource(seed)} },
+	Some:    `event.kind == "page_view"`, Every: `event.kind != ""`,
+	New: func(seed uint64) Generator { return &small{newSource(seed)} },
 }
 
 type small struct{ source }

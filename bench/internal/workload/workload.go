@@ -22,6 +22,8 @@ type Workload struct {
 	Name    string
 	Columns []Column
 	OrderBy string
+	// Some and Every are CEL conditions: the one that some events meet, the other that all do.
+	Some, Every string
 	// Memory is what Waybill is told to stay within.
 	Memory string
 	// New makes a generator. Stored results depend on its bytes.
