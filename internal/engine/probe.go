@@ -20,9 +20,13 @@ func (l *life) probe(e delivery.Probe) {
 	if !alive {
 		return // dropped meanwhile; nobody waits for the answer
 	}
-	ev := delivery.Probed{Op: e.Op, Unable: l.p.target.now().info.Replicated}
+	shape := l.p.target.now()
+	ev := delivery.Probed{Op: e.Op, Unable: shape.info.Replicated}
 	if !ev.Unable {
-		ev.Refused, ev.Unable, ev.Err = l.p.target.probe(l.ctx, e, d, func(rows delivery.RowSet, err *waybill.Error) { l.refused(e.Work, rows, err) })
+		ev.Refused, ev.Unable, ev.Err = l.p.target.probe(l.ctx, shape, e, d, func(rows delivery.RowSet, err *waybill.Error) { l.refused(e.Work, rows, err) })
+		if ev.Unable && l.outdatedSince(shape) { // the copy is of another table than the block is for
+			ev.Unable, ev.Err = false, &waybill.Error{Op: "probe", Pipeline: l.p.cfg.Name, Class: waybill.ClassRetryable, Err: errShapeMoves}
+		}
 	}
 	if ev.Err != nil {
 		l.batchTrouble(e.Work, ev.Err, e.Attempt)
@@ -36,7 +40,7 @@ const probePrefix = "probe_"
 
 // probe answers with the refused rows, at least Limit+1 of them if there are more; unable if the server
 // lets us make no copy. tell is told of each refusal.
-func (t *target) probe(ctx context.Context, e delivery.Probe, d *data, tell func(delivery.RowSet, *waybill.Error)) (refused delivery.RowSet, unable bool, err error) {
+func (t *target) probe(ctx context.Context, s *shape, e delivery.Probe, d *data, tell func(delivery.RowSet, *waybill.Error)) (refused delivery.RowSet, unable bool, err error) {
 	name := probePrefix + uuid.NewString()
 	copied := clickhouse.Table(t.ledger.Database(), name)
 	c := t.cfg.Sink.ClickHouse
@@ -51,7 +55,7 @@ func (t *target) probe(ctx context.Context, e delivery.Probe, d *data, tell func
 		// Also when the life is ending: a copy that stays is dropped by the next start.
 		_ = t.client.Exec(context.WithoutCancel(ctx), "DROP TABLE IF EXISTS "+copied)
 	}()
-	p := prober{target: t, table: name, data: d, limit: e.Limit, refused: delivery.RowSet{}, tell: tell}
+	p := prober{target: t, shape: s, table: name, data: d, limit: e.Limit, refused: delivery.RowSet{}, tell: tell}
 	if err = p.try(ctx, e.Rows); err != nil && !waybill.ClassOf(err).Heals() {
 		return nil, true, nil // the copy is not like the table; the batch is halved in the table itself
 	}
@@ -61,6 +65,7 @@ func (t *target) probe(ctx context.Context, e delivery.Probe, d *data, tell func
 // prober halves a block in a copy of the table.
 type prober struct {
 	target  *target
+	shape   *shape
 	table   string
 	data    *data
 	limit   int64
@@ -73,6 +78,10 @@ func (p *prober) try(ctx context.Context, rows delivery.RowSet) error {
 	block := p.data.pick(rows)
 	if block == nil {
 		return &waybill.Error{Op: "probe", Pipeline: p.target.cfg.Name, Class: waybill.ClassBug, Err: fmt.Errorf("rows to be tried are not in the batch: %s", rows)}
+	}
+	block, _, err := p.target.fitBlock(p.shape, p.data.made, block)
+	if err != nil {
+		return err
 	}
 	a := p.target.client.Insert(ctx, clickhouse.Insert{Database: p.target.ledger.Database(), Table: p.table,
 		Token: waybill.Token("probe-" + uuid.NewString()), Input: block.Input()})

@@ -174,6 +174,18 @@ func (t *target) fit(s *shape, p *contract.Plan) (f fitted, err error) {
 	return f, nil
 }
 
+// fitBlock is what the table takes of a block that was made under p.
+func (t *target) fitBlock(s *shape, p *contract.Plan, block *column.Block) (*column.Block, fitted, error) {
+	f, err := t.fit(s, p)
+	if err != nil {
+		return nil, f, err
+	}
+	if len(f.gone) > 0 {
+		block = block.Without(f.gone)
+	}
+	return block.Renamed(f.as), f, nil
+}
+
 func (t *target) misfit(p *contract.Plan, c contract.PlanColumn, now string) error {
 	return &waybill.Error{Op: "clickhouse.insert", Pipeline: t.cfg.Name, Class: waybill.ClassSchema,
 		Err:  fmt.Errorf("a pending batch was gathered under plan %s, in which column %s is %s; in table %s it %s", p.ID(), c.Name, c.Type, t.name(), now),

@@ -276,7 +276,7 @@ func (t *target) targetInsert(l *life, b *waybill.Batch, block *column.Block) (c
 		return clickhouse.Insert{}, err
 	}
 	s := t.now()
-	f, err := t.fit(s, p)
+	block, f, err := t.fitBlock(s, p, block)
 	if err != nil {
 		return clickhouse.Insert{}, err
 	}
@@ -288,9 +288,7 @@ func (t *target) targetInsert(l *life, b *waybill.Batch, block *column.Block) (c
 		l.p.found(waybill.Finding{Kind: "column_dropped", Severity: waybill.SeverityWarning, Batch: b.ID.String(),
 			Message: fmt.Sprintf("columns %s are gone from %s; batch %s, which was gathered before, is written without them, as if it had come just before the DROP", strings.Join(f.gone, ", "), t.name(), b.ID.Short()),
 			Action:  "the values are in the topic: take the columns out of the contract, or add them again and read the span anew"})
-		block = block.Without(f.gone)
 	}
-	block = block.Renamed(f.as)
 	c := t.cfg.Sink.ClickHouse
 	return clickhouse.Insert{Database: c.Database, Table: c.Table, Input: block.Input(), Types: types}, nil
 }

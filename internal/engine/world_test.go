@@ -361,14 +361,17 @@ func (w *world) wantFinding(kind string, n int) {
 }
 
 // rebalances of the worker so far.
-func (r *worker) rebalances() (n float64) {
+func (r *worker) rebalances() (n float64) { r.w.Helper(); return r.metric("waybill_rebalances_total") }
+
+// metric is the sum of a counter.
+func (r *worker) metric(name string) (n float64) {
 	r.w.Helper()
 	families, err := r.metrics.Gatherer().Gather()
 	if err != nil {
 		r.w.Fatal(err)
 	}
 	for _, f := range families {
-		if f.GetName() == "waybill_rebalances_total" {
+		if f.GetName() == name {
 			for _, m := range f.GetMetric() {
 				n += m.GetCounter().GetValue()
 			}
