@@ -116,6 +116,9 @@ func TestRows_RefusedOnesOfAnOldPlanAreFoundOnACopy(t *testing.T) {
 	if n := b.metric("waybill_inserts_total"); n > 20 {
 		t.Errorf("%v inserts to write one batch: its refused rows were looked for in the table itself", n)
 	}
+	if n := w.query("SELECT max(n) FROM (SELECT count() AS n FROM waybill.findings WHERE pipeline = '" + w.name + "' AND kind = 'column_dropped' GROUP BY batch)"); n != "1" {
+		t.Errorf("it was told %s times that a batch is written without a column", n)
+	}
 	b.stop()
 	w.verify()
 	if got := w.query("SELECT countIf(other_name = id OR id % 40 = 0) FROM " + w.db + ".calls"); got != w.query("SELECT count() FROM "+w.db+".calls") {

@@ -284,9 +284,9 @@ func (t *target) targetInsert(l *life, b *waybill.Batch, block *column.Block) (c
 	if err != nil {
 		return clickhouse.Insert{}, err
 	}
-	if len(f.gone) > 0 {
+	if gone := strings.Join(f.gone, ", "); gone != "" && l.p.inserts.tell(b.ID, "column_dropped "+gone) {
 		l.p.found(waybill.Finding{Kind: "column_dropped", Severity: waybill.SeverityWarning, Batch: b.ID.String(),
-			Message: fmt.Sprintf("columns %s are gone from %s; batch %s, which was gathered before, is written without them, as if it had come just before the DROP", strings.Join(f.gone, ", "), t.name(), b.ID.Short()),
+			Message: fmt.Sprintf("columns %s are gone from %s; batch %s, which was gathered before, is written without them, as if it had come just before the DROP", gone, t.name(), b.ID.Short()),
 			Action:  "the values are in the topic: take the columns out of the contract, or add them again and read the span anew"})
 	}
 	c := t.cfg.Sink.ClickHouse
