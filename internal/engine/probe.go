@@ -20,8 +20,12 @@ func (l *life) probe(e delivery.Probe) {
 	if !alive {
 		return // dropped meanwhile; nobody waits for the answer
 	}
+	shape := l.p.target.now()
 	ev := delivery.Probed{Op: e.Op}
-	ev.Refused, ev.Unable, ev.Err = l.p.target.probe(l.ctx, e, d, func(rows delivery.RowSet, err *waybill.Error) { l.refused(e.Work, rows, err) })
+	ev.Refused, ev.Unable, ev.Err = l.p.target.probe(l.ctx, shape, e, d, func(rows delivery.RowSet, err *waybill.Error) { l.refused(e.Work, rows, err) })
+	if ev.Unable && !shape.replicated() && l.outdatedSince(shape) { // the copy is of another table than the block is for
+		ev.Unable, ev.Err = false, &waybill.Error{Op: "probe", Pipeline: l.p.cfg.Name, Class: waybill.ClassRetryable, Err: errShapeMoves}
+	}
 	if ev.Err != nil {
 		l.batchTrouble(e.Work, ev.Err, e.Attempt)
 	}
@@ -34,19 +38,17 @@ const probePrefix = "probe_"
 
 // probe answers with the refused rows, at least Limit+1 of them if there are more; unable if the server
 // lets us make no copy of a table. tell is told of each refusal.
-func (t *target) probe(ctx context.Context, e delivery.Probe, d *data, tell func(delivery.RowSet, *waybill.Error)) (refused delivery.RowSet, unable bool, err error) {
+func (t *target) probe(ctx context.Context, s *shape, e delivery.Probe, d *data, tell func(delivery.RowSet, *waybill.Error)) (refused delivery.RowSet, unable bool, err error) {
 	refused = delivery.RowSet{}
-	s, parts := t.now(), d.pick(e.Rows)
+	parts := d.pick(e.Rows)
 	if parts == nil {
 		return nil, false, t.notInBatch(e.Rows)
 	}
-	for _, part := range parts {
-		if s.tables[part.table].info.Replicated {
-			return nil, true, nil
-		}
+	if s.replicated() {
+		return nil, true, nil
 	}
 	for _, part := range parts {
-		found, unable, err := t.probeTable(ctx, t.tables[part.table], part.rows, e.Limit-refused.Len(), d, tell)
+		found, unable, err := t.probeTable(ctx, s, part.table, part.rows, e.Limit-refused.Len(), d, tell)
 		if unable || err != nil {
 			return nil, unable, err
 		}
@@ -58,10 +60,10 @@ func (t *target) probe(ctx context.Context, e delivery.Probe, d *data, tell func
 }
 
 // probeTable looks for refused rows of one table.
-func (t *target) probeTable(ctx context.Context, of *table, rows delivery.RowSet, limit int64, d *data, tell func(delivery.RowSet, *waybill.Error)) (refused delivery.RowSet, unable bool, err error) {
+func (t *target) probeTable(ctx context.Context, s *shape, number int, rows delivery.RowSet, limit int64, d *data, tell func(delivery.RowSet, *waybill.Error)) (refused delivery.RowSet, unable bool, err error) {
 	name := probePrefix + uuid.NewString()
 	copied := clickhouse.Table(t.ledger.Database(), name)
-	c := of.cfg.Sink.ClickHouse
+	c := t.tables[number].cfg.Sink.ClickHouse
 	if err := t.client.Exec(ctx, fmt.Sprintf("CREATE TABLE %s AS %s COMMENT 'an empty copy that Waybill looks for refused rows with; may be dropped'",
 		copied, clickhouse.Table(c.Database, c.Table))); err != nil {
 		if waybill.ClassOf(err).Heals() {
@@ -73,7 +75,7 @@ func (t *target) probeTable(ctx context.Context, of *table, rows delivery.RowSet
 		// Also when the life is ending: a copy that stays is dropped by the next start.
 		_ = t.client.Exec(context.WithoutCancel(ctx), "DROP TABLE IF EXISTS "+copied)
 	}()
-	p := prober{target: t, table: name, data: d, limit: limit, refused: delivery.RowSet{}, tell: tell}
+	p := prober{target: t, number: number, shape: s.tables[number], table: name, data: d, limit: limit, refused: delivery.RowSet{}, tell: tell}
 	if err = p.try(ctx, rows); err != nil && !waybill.ClassOf(err).Heals() {
 		return nil, true, nil // the copy is not like the table; the batch is halved in the table itself
 	}
@@ -87,6 +89,8 @@ func (t *target) notInBatch(rows delivery.RowSet) error {
 // prober halves a block in a copy of the table.
 type prober struct {
 	target  *target
+	number  int // of the table that the copy is of
+	shape   *tableShape
 	table   string
 	data    *data
 	limit   int64
@@ -100,8 +104,12 @@ func (p *prober) try(ctx context.Context, rows delivery.RowSet) error {
 	if len(parts) != 1 {
 		return p.target.notInBatch(rows)
 	}
+	block, _, err := p.target.tables[p.number].fitBlock(p.shape, p.data.made.Routes()[p.number].Plan, parts[0].block)
+	if err != nil {
+		return err
+	}
 	a := p.target.client.Insert(ctx, clickhouse.Insert{Database: p.target.ledger.Database(), Table: p.table,
-		Token: waybill.Token("probe-" + uuid.NewString()), Input: parts[0].block.Input()})
+		Token: waybill.Token("probe-" + uuid.NewString()), Input: block.Input()})
 	switch answerOf(a) {
 	case delivery.Landed, delivery.Deduplicated:
 		return nil

@@ -22,7 +22,7 @@ type underway struct {
 	mu     sync.Mutex
 	last   []written
 	proofs map[waybill.PlanID]time.Time // when such a block came, at the latest
-	told   map[waybill.BatchID]bool
+	told   map[string]bool              // findings about batches, which are met again with each send
 }
 
 // written is a batch of which rows may have landed.
@@ -56,15 +56,16 @@ func (u *underway) forget() []written {
 	return last
 }
 
-// tell reports whether nobody was told of the batch yet.
-func (u *underway) tell(id waybill.BatchID) bool {
+// tell reports whether this was not said of the batch yet.
+func (u *underway) tell(id waybill.BatchID, what string) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.told == nil {
-		u.told = map[waybill.BatchID]bool{}
+		u.told = map[string]bool{}
 	}
-	told := u.told[id]
-	u.told[id] = true
+	key := id.String() + " " + what
+	told := u.told[key]
+	u.told[key] = true
 	return !told
 }
 
@@ -183,7 +184,7 @@ func renamed(c contract.PlanColumn, p, now *contract.Plan) (name string, ok bool
 
 // metRename says, once for each batch, that a rename may have met its insert.
 func (t *target) metRename(p *Pipeline, table int, b *waybill.Batch, names []string) {
-	if len(names) == 0 || !p.inserts[table].tell(b.ID) {
+	if len(names) == 0 || !p.inserts[table].tell(b.ID, "column_renamed") {
 		return
 	}
 	p.found(waybill.Finding{Kind: "column_renamed", Severity: waybill.SeverityWarning, Batch: b.ID.String(), TopicPartition: b.Spans[0].TopicPartition, Span: b.Spans[0].Span,

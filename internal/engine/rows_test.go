@@ -34,7 +34,7 @@ func TestRows_RefusedByTheServerAreDeadLettersWithTheirOwnReason(t *testing.T) {
 
 // Rows that the server refuses are no rows with rescued values, though they would have been.
 func TestRows_RefusedOnesAreNotCountedAsRescued(t *testing.T) {
-	w := newWorldOn(t, testenv.ClickHouse(t), 2) // another case counts the copies on the shared one
+	w := newWorld(t, 2)
 	w.table(", CONSTRAINT no_seven CHECK id % 100 != 7")
 	w.produceAs(300, func(i int) string { return fmt.Sprintf(`{"id":%d,"more":{"x":%d}}`, i, i) })
 	a := w.start(w.file(spec{modes: "new_fields: rescue"}))
@@ -76,7 +76,7 @@ func TestRows_ServerThatRefusesTooManyStopsAndDeadLettersNone(t *testing.T) {
 
 // In the table itself every half that lands makes all others climb past its token: 50 rows would take minutes.
 func TestRows_ManyRefusedAreFoundOnACopy(t *testing.T) {
-	w := newWorld(t, 2)
+	w := newWorldOn(t, testenv.ClickHouse(t), 2) // others make copies on the shared one
 	w.table(", CONSTRAINT no_forties CHECK id % 40 != 1")
 	w.produceAs(2000, func(i int) string { return fmt.Sprintf(`{"id":%d}`, i) })
 	a := w.start(w.file(spec{rows: 2000}))
@@ -89,6 +89,40 @@ func TestRows_ManyRefusedAreFoundOnACopy(t *testing.T) {
 	}
 	if got := w.query("SELECT count() FROM system.tables WHERE database = 'waybill' AND name LIKE 'probe_%'"); got != "0" {
 		t.Errorf("%s copies are left", got)
+	}
+}
+
+// The copy is of the table as it is, the batch of the table as it was: columns were renamed and dropped in between.
+func TestRows_RefusedOnesOfAnOldPlanAreFoundOnACopy(t *testing.T) {
+	w := newWorld(t, 2)
+	w.table(", CONSTRAINT no_forties CHECK id % 40 != 1")
+	more := func(i int) string { return fmt.Sprintf(`{"id":%d,"more":%d,"other":"o%d"}`, i, i, i) }
+	w.produceAs(500, func(i int) string { return fmt.Sprintf(`{"id":%d,"more":%d,"other":"x"}`, i*40, i) })
+	w.exec("SYSTEM STOP MERGES " + w.db + ".calls")
+	cfg := w.file(spec{modes: evolving, deadline: "2s", rows: 2000})
+	a := w.start(cfg)
+	w.quiet(500)
+	w.alter("MODIFY SETTING parts_to_throw_insert = 1, parts_to_delay_insert = 1")
+	w.produceAs(1000, more)
+	a.await("a batch that cannot be inserted", func(s status.Pipeline) bool { return s.State == status.Stalled && len(s.InFlight) > 0 })
+	a.cancel()
+	<-a.done
+	w.exec("SYSTEM START MERGES " + w.db + ".calls")
+	w.alter("RENAME COLUMN more TO other_name")
+	w.alter("DROP COLUMN other")
+	w.alter("RESET SETTING parts_to_throw_insert, parts_to_delay_insert")
+	b := w.start(cfg)
+	w.quiet(1500)
+	if n := b.metric("inserts_total", ""); n > 20 {
+		t.Errorf("%v inserts to write one batch: its refused rows were looked for in the table itself", n)
+	}
+	if n := w.query("SELECT max(n) FROM (SELECT count() AS n FROM waybill.findings WHERE pipeline = '" + w.name + "' AND kind = 'column_dropped' GROUP BY batch)"); n != "1" {
+		t.Errorf("it was told %s times that a batch is written without a column", n)
+	}
+	b.stop()
+	w.verify()
+	if got := w.query("SELECT countIf(other_name = id OR id % 40 = 0) FROM " + w.db + ".calls"); got != w.query("SELECT count() FROM "+w.db+".calls") {
+		t.Errorf("%s rows have the value under the new name", got)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/waybill-data/waybill"
@@ -16,6 +17,11 @@ import (
 type shape struct {
 	tables []*tableShape // in the order of the plan's routes
 	plan   *contract.Plan
+}
+
+// replicated: some of the tables are.
+func (s *shape) replicated() bool {
+	return slices.ContainsFunc(s.tables, func(t *tableShape) bool { return t.info.Replicated })
 }
 
 // now is the tables as they were last read.

@@ -236,6 +236,18 @@ func (t *table) fit(s *tableShape, p *contract.Plan) (f fitted, err error) {
 	return f, nil
 }
 
+// fitBlock is what the table takes of a block that was made under p.
+func (t *table) fitBlock(s *tableShape, p *contract.Plan, block *column.Block) (*column.Block, fitted, error) {
+	f, err := t.fit(s, p)
+	if err != nil {
+		return nil, f, err
+	}
+	if len(f.gone) > 0 {
+		block = block.Without(f.gone)
+	}
+	return block.Renamed(f.as), f, nil
+}
+
 func (t *table) misfit(p *contract.Plan, c contract.PlanColumn, now string) error {
 	return &waybill.Error{Op: "clickhouse.insert", Pipeline: t.cfg.Name, Class: waybill.ClassSchema,
 		Err:  fmt.Errorf("a pending batch was gathered under plan %s, in which column %s is %s; in table %s it %s", p.ID(), c.Name, c.Type, t.name(), now),
@@ -255,7 +267,7 @@ func widens(from, to string) bool {
 // insert is the INSERT of a block that was made under p into the table as it is now, and the columns that are gone from there.
 // The server compares: it would cast the types of a block that was made for another shape of the table without a word.
 func (t *table) insert(ctx context.Context, s *tableShape, p *contract.Plan, block *column.Block) (in clickhouse.Insert, gone []string, err error) {
-	f, err := t.fit(s, p)
+	block, f, err := t.fitBlock(s, p, block)
 	if err != nil {
 		return in, nil, err
 	}
@@ -263,10 +275,6 @@ func (t *table) insert(ctx context.Context, s *tableShape, p *contract.Plan, blo
 	if err != nil {
 		return in, nil, err
 	}
-	if len(f.gone) > 0 {
-		block = block.Without(f.gone)
-	}
-	block = block.Renamed(f.as)
 	c := t.cfg.Sink.ClickHouse
 	return clickhouse.Insert{Database: c.Database, Table: c.Table, Input: block.Input(), Types: types}, f.gone, nil
 }
