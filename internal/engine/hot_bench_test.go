@@ -126,6 +126,34 @@ func selfCPU(t testing.TB) int64 {
 	return u.Utime.Nano() + u.Stime.Nano()
 }
 
+// The ledger says for each partition how many rows are in which table, also when the server has refused some.
+func TestShares_AreThoseOfThePartition(t *testing.T) {
+	proc := clickProcessor(t, contract.ModeRescue, "", someClicks)
+	d := newData(proc.NewBlocks())
+	a, b := waybill.TopicPartition{Topic: "t", Partition: 1}, waybill.TopicPartition{Topic: "t", Partition: 2}
+	spans := []*spanData{d.open(a, 1, 0), d.open(b, 1, 0)}
+	for i := range 40 { // two of four are of the first table
+		for j, s := range spans {
+			d.add(proc, 0, s, &waybill.Record{Topic: "t", Partition: s.Partition, Offset: int64(i), Value: click(i * (1 + j))}) // in b, 0 and 2 of four
+		}
+	}
+	refused := waybill.OffsetsOf(0, 1, 2, 3, 4, 39, 77)
+	for _, tt := range []struct {
+		tp      waybill.TopicPartition
+		refused waybill.OffsetSet
+		want    string
+	}{
+		{a, waybill.OffsetSet{}, "[20 20]"}, {b, waybill.OffsetSet{}, "[20 20]"},
+		{a, refused, "[16 18]"}, // 0, 3, 4 and 39; 1 and 2
+		{b, refused, "[17 17]"}, // 0, 2 and 4; 1, 3 and 39
+		{waybill.TopicPartition{Topic: "t", Partition: 3}, refused, "[0 0]"},
+	} {
+		if got := fmt.Sprint(d.shares(tt.tp, tt.refused)); got != tt.want {
+			t.Errorf("partition %d without %s: %s, want %s", tt.tp.Partition, tt.refused, got, tt.want)
+		}
+	}
+}
+
 // An expression allocates in the interpreter; nothing else on the way of a record into a batch does, however many tables there are.
 func TestAdd_AllocatesNothingButInExpressions(t *testing.T) {
 	for name, proc := range clickCases(t) {
