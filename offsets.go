@@ -89,11 +89,21 @@ func (s OffsetSet) Clone() OffsetSet { return OffsetSet{slices.Clone(s.spans)} }
 // Equal reports whether both sets hold the same offsets.
 func (s OffsetSet) Equal(o OffsetSet) bool { return slices.Equal(s.spans, o.spans) }
 
-// Union is the set of offsets in either.
+// Union is the set of offsets in either. It takes time in proportion to their runs: routes leave a run for every few offsets.
 func (s OffsetSet) Union(o OffsetSet) OffsetSet {
-	out := s.Clone()
-	for _, sp := range o.spans {
-		out.AddSpan(sp)
+	a, b := s.spans, o.spans
+	if len(a) == 0 || len(b) == 0 {
+		return OffsetSet{slices.Concat(a, b)}
+	}
+	out := OffsetSet{make([]Span, 0, len(a)+len(b))}
+	for len(a) > 0 || len(b) > 0 {
+		if len(b) == 0 || len(a) > 0 && a[0].First <= b[0].First {
+			out.AddSpan(a[0])
+			a = a[1:]
+		} else {
+			out.AddSpan(b[0])
+			b = b[1:]
+		}
 	}
 	return out
 }

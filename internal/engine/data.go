@@ -73,7 +73,8 @@ type spanData struct {
 	index       int32
 	instance    delivery.Instance
 	tally       delivery.Tally
-	leaderEpoch int32 // of the last record
+	routed      []int64 // rows in each table
+	leaderEpoch int32   // of the last record
 	bytes       int64
 }
 
@@ -84,7 +85,7 @@ func newData(blocks Blocks) *data {
 // open begins the part of a partition that the batch does not have yet, at offset first.
 func (d *data) open(tp waybill.TopicPartition, instance delivery.Instance, first int64) *spanData {
 	s := &spanData{BatchSpan: waybill.BatchSpan{TopicPartition: tp, Span: waybill.Span{First: first, Next: first}},
-		index: int32(len(d.spans)), instance: instance, leaderEpoch: -1} //nolint:gosec // a batch has fewer than 2^31 partitions
+		index: int32(len(d.spans)), instance: instance, routed: make([]int64, len(d.tables)), leaderEpoch: -1} //nolint:gosec // a batch has fewer than 2^31 partitions
 	d.spans = append(d.spans, s)
 	return s
 }
@@ -153,6 +154,7 @@ func b2i(b bool) int64 {
 // written notes which record the newest row of a table's block came from.
 func (d *data) written(route int, s *spanData, offset int64) {
 	s.tally.Rows.Add(offset)
+	s.routed[route]++
 	d.count++
 	t := &d.tables[route]
 	t.count++
@@ -274,16 +276,22 @@ func (d *data) shares(tp waybill.TopicPartition, refused waybill.OffsetSet) []in
 		if s.TopicPartition != tp {
 			continue
 		}
-		for i := range d.tables {
-			for _, r := range d.tables[i].rows {
-				if r.span != s.index {
-					continue
-				}
-				if out[i] += r.next - r.first; !refused.Empty() {
-					out[i] -= refused.Within(waybill.Span{First: r.first, Next: r.next}).Len()
-				}
+		for i := range out {
+			out[i] += s.routed[i]
+			if !refused.Empty() {
+				out[i] -= d.tables[i].within(s, refused)
 			}
 		}
 	}
 	return out
+}
+
+// within is how many of the rows that a span has in the table are in a set.
+func (t *tableData) within(s *spanData, set waybill.OffsetSet) (n int64) {
+	for _, r := range t.rows {
+		if r.span == s.index {
+			n += set.Within(waybill.Span{First: r.first, Next: r.next}).Len()
+		}
+	}
+	return n
 }

@@ -106,11 +106,11 @@ func (d *Decoder) finishRescue() {
 	if d.rescue.index < 0 {
 		return
 	}
-	d.order()
 	if len(d.rescue.entries) == 0 {
 		d.rescue.column.AppendZero()
 		return
 	}
+	d.order()
 	d.rescue.out = append(d.rescue.out[:0], d.rescue.open...)
 	for i := range d.rescue.entries {
 		if i > 0 {

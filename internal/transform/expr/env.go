@@ -11,10 +11,6 @@ import (
 	"cel.dev/cel-go/ext"
 )
 
-// CostLimit is what an evaluation may cost, in CEL's units: about one for each operation and each ten characters looked
-// at. It takes some hundredths of a second to get there.
-const CostLimit = 1_000_000
-
 // The variables.
 const (
 	varEvent     = "event"

@@ -49,7 +49,11 @@ func Compile(text string) (*Expr, error) {
 	if issues.Err() != nil {
 		return nil, problemsOf(issues)
 	}
-	program, err := env.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(CostLimit), cel.CustomDecoratorV2(orderMaps))
+	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize), cel.CustomDecoratorV2(orderMaps)}
+	if !bounded(env, ast) {
+		options = append(options, cel.CostLimit(CostLimit))
+	}
+	program, err := env.Program(ast, options...)
 	if err != nil {
 		return nil, Problems{{1, 1, err.Error(), ""}}
 	}

@@ -185,6 +185,40 @@ func TestEval_CostLimit(t *testing.T) {
 	}
 }
 
+// An expression that is evaluated without counting costs next to nothing, however large the event's values are.
+func TestEval_WhatIsNotCountedIsCheap(t *testing.T) {
+	large, list := strings.Repeat("x", 100*expr.BoundedCost), "["+strings.Repeat("1,", 2*expr.BoundedCost)+"1]"
+	var members strings.Builder
+	for i := range 2 * expr.BoundedCost {
+		fmt.Fprintf(&members, `"k%d":%d,`, i, i)
+	}
+	text, object, nested := `"`+large+`"`, "{"+members.String()+`"z":1}`, `[`+list+`,"`+large+`"]`
+	values := [][2]string{{text, `"x"`}, {`"x"`, text}, {list, list}, {list, `1`}, {object, object}, {object, `"k7"`}, {nested, nested}, {`7`, `0.5`}}
+	texts := append([]string{`event.a == "call"`, `event.a != ""`, `event.a == event.a`, `event.a in ["x", "y"]`, `event.?a.orValue("").startsWith("x")`, `event.a.endsWith("x")`,
+		`event.a.contains("y")`, `event.a.matches("x*y")`, `event.a + event.a`, `event.a > 3 && event.b < 4 || has(event.a.b)`, `event.a == {"x": 1}`, `event.a == [1, 2]`, `"k7" in event.a`,
+		`event.a.lowerAscii() == "x"`, `event.a.size() > 7`, `string(event.a) == "x"`, `timestamp(event.a) < kafka.timestamp`, `event.a.split("x")[0] == ""`, `event.a.reverse() == "x"`,
+		`event.a.indexOf("y") == 1`, `event.a.replace("x", "y") == ""`, `base64.encode(bytes(event.a)) == ""`, `sets.contains(event.a, [1])`, `sets.intersects([1], event.a)`,
+		`math.greatest(event.a) > 1`, `event.a.all(x, x == 1)`, `cel.bind(x, event.a, x == x)`, `[event.a] == [event.b]`, `"%s".format([event.a]) == ""`, `event.a * 2 > event.b - 1`}, expressions...)
+	counted := 0
+	for _, v := range values {
+		r := record(t, `{"a":`+v[0]+`,"b":`+v[1]+`}`)
+		for _, text := range texts {
+			cost, uncounted, err := expr.CostOf(text, r)
+			switch {
+			case err != nil:
+				t.Fatalf("%s: %v", text, err)
+			case !uncounted:
+				counted++
+			case cost > expr.BoundedCost:
+				t.Errorf("%s costs %d with a as %.20s and b as %.20s, and nobody counts", text, cost, v[0], v[1])
+			}
+		}
+	}
+	if n := len(values) * len(texts); counted < n/4 || counted > n*3/4 {
+		t.Errorf("%d of %d evaluations are counted: one of the two kinds is hardly tried", counted, n)
+	}
+}
+
 // An error is stored with the dead letter, so it must not give away what the record holds.
 func TestEval_ErrorsDoNotQuoteTheRecord(t *testing.T) {
 	r := record(t, `{"s":"hunter2","l":["hunter2"],"o":{"hunter2":1},"n":4242424242}`)

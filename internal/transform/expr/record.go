@@ -19,10 +19,11 @@ var (
 	errHeader = errors.New("the header's value is not UTF-8")
 )
 
-// Record is what an expression is evaluated on. It belongs to one goroutine.
+// Record is what an expression is evaluated on. It belongs to one goroutine, and is not copied once it has been set.
 type Record struct {
 	record *waybill.Record
 	event  document
+	root   any // event as an object, made once
 }
 
 var _ cel.Activation = (*Record)(nil)
@@ -31,6 +32,9 @@ var _ cel.Activation = (*Record)(nil)
 // expressions are not for such records. Both must stay as they are until the next Set.
 func (r *Record) Set(record *waybill.Record, text []byte) bool {
 	r.record = record
+	if r.root == nil {
+		r.root = object{&r.event, 0}
+	}
 	return r.event.parse(text)
 }
 
@@ -41,7 +45,7 @@ func (r *Record) Parent() cel.Activation { return nil }
 func (r *Record) ResolveName(name string) (any, bool) {
 	switch name {
 	case varEvent:
-		return object{&r.event, 0}, true
+		return r.root, true
 	case varTopic:
 		return types.String(r.record.Topic), true
 	case varPartition:
