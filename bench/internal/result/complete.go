@@ -28,6 +28,9 @@ func (f *File) Missing() (out []string) {
 			out = append(out, fmt.Sprintf("%d rounds of flatness by %s, at least %d are needed", n, series, leastRounds))
 		}
 	}
+	if f.Costs == nil { // what options cost can be measured by itself (-costs); until then the report has no part on it
+		return out
+	}
 	for _, g := range []group{{KFake, "llm"}, {KFake, "small"}} {
 		for _, o := range options {
 			if n := f.Costs.rounds(g, o.name); n < leastCostRounds {
