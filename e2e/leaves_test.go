@@ -66,6 +66,11 @@ func (w *world) leafProblems(other *otherClient, steady func(path string) bool) 
 		}
 	}
 	o.foreign(other)
+	for _, what := range slices.Sorted(maps.Keys(o.seen)) {
+		if strings.HasPrefix(what, "silent ") {
+			w.Logf("a rename has met an insert, and nobody has said so: %s", what)
+		}
+	}
 	return o.bad, o.tally
 }
 
@@ -294,7 +299,7 @@ func (o *leafOracle) rescuedOf(at place) map[string]string {
 // invented: a column has a value that is not the event's, nor what a column has without one.
 func (o *leafOracle) invented(i int, in *rowOf) {
 	c, text := o.columns[i], o.values[i][in.place]
-	if text == "" || text == shapedDefaults[c.name] {
+	if text == "" || isDefault(c.name, text) {
 		return
 	}
 	value, err := parseTree([]byte(text))
@@ -324,8 +329,9 @@ func (o *leafOracle) leaf(c chain, in *rowOf, other *otherClient, steady bool) {
 		if steady {
 			o.tally.typedSteady++
 		}
-		if path := o.columns[col].path; in.rescued[path] != "" && o.values[col][in.place] != shapedDefaults[o.columns[col].name] {
-			o.failf("twice", path, "row %v has it in %s and in the rescue column", in.place, o.columns[col].name)
+		// A column that leads through the value refuses what is no object, though another takes it.
+		if path := o.columns[col].path; in.rescued[path] != "" && !isDefault(o.columns[col].name, o.values[col][in.place]) && !in.takesBelow(path) {
+			o.failf("twice", path, "row %v has %s in %s and in the rescue column: %v", in.place, leaf.raw, o.columns[col].name, in.rescued)
 		}
 	case slices.ContainsFunc(c, func(at located) bool { return in.rescued[at.path] == at.raw }):
 		o.tally.rescued++
@@ -399,8 +405,13 @@ func (o *leafOracle) saysNothing(leaf located, in *rowOf) bool {
 	if leaf.kind == isNull && in.takes[leaf.path] != "" && modeOf(conflictModes, leaf.path) != "evolve" {
 		return true
 	}
-	for path := range in.takes {
-		if strings.HasPrefix(path, leaf.path+".") || strings.HasPrefix(path, leaf.path+"[") {
+	return in.takesBelow(leaf.path)
+}
+
+// takesBelow: the batch's plan has columns for what is within the value at the path.
+func (in *rowOf) takesBelow(path string) bool {
+	for taken := range in.takes {
+		if taken != path && leadsTo(path, taken) {
 			return true
 		}
 	}
@@ -423,10 +434,12 @@ func (o *leafOracle) excused(c chain, in *rowOf, other *otherClient) bool {
 		}
 		for _, r := range other.renames {
 			met := slices.ContainsFunc(o.inserts[batch], r.when.meets)
-			if r.from == name && (o.renamed[batch] || met) {
+			told := o.renamed[batch] || strings.Contains(o.notes[batch], name) // the latter: its comment was taken away as well
+			if r.from == name && (told || met) {
 				o.tally.renamed++
-				if !o.renamed[batch] {
+				if !told {
 					o.tally.silent++
+					o.seen["silent "+batch+" "+name] = true
 				}
 				return true
 			}

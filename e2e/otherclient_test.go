@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/waybill-data/waybill/internal/testenv"
 )
 
 // otherClient is somebody else who alters the table, and what it has done.
@@ -19,7 +21,9 @@ type otherClient struct {
 	names map[string][]string
 	// gone are columns that it has dropped and not added again.
 	gone map[string]drop
-	made int // how many names it has given
+	// types of columns as it has last seen them.
+	types map[string]string
+	made  int // how many names it has given
 }
 
 // drop is one column that it has dropped.
@@ -36,7 +40,7 @@ type renaming struct {
 }
 
 func newOtherClient() *otherClient {
-	return &otherClient{owned: map[string]column{}, foreign: map[string]string{}, touched: map[string]bool{}, names: map[string][]string{}, gone: map[string]drop{}}
+	return &otherClient{owned: map[string]column{}, foreign: map[string]string{}, touched: map[string]bool{}, names: map[string][]string{}, gone: map[string]drop{}, types: map[string]string{"body": "String"}}
 }
 
 // touches reports whether it has done something to a column that has to do with the path.
@@ -169,7 +173,34 @@ func (s *soak) alter(format string, args ...any) {
 	s.Helper()
 	statement := fmt.Sprintf("ALTER TABLE %s.events ", s.db) + fmt.Sprintf(format, args...)
 	s.Logf("%s %s", time.Now().UTC().Format("15:04:05.000"), statement)
-	s.exec(statement)
+	_, err := testenv.Query(s.ch.HTTPAddr(), statement)
+	switch {
+	case err != nil && strings.Contains(err.Error(), "UNFINISHED"):
+		s.mendMutations()
+	case err != nil:
+		s.Fatalf("%s\n%v", statement, err)
+	}
+}
+
+// mendMutations brings back columns that parts have which were written while the column was renamed or dropped: ClickHouse carries out no mutation of the
+// table before.
+func (s *soak) mendMutations() {
+	s.Helper()
+	s.eventually("the mutations go on", func() bool {
+		stuck := s.rowsOf("SELECT latest_fail_reason FROM system.mutations WHERE database = '" + s.db + "' AND table = 'events' AND NOT is_done AND latest_fail_reason != ''")
+		for _, f := range stuck {
+			_, rest, _ := strings.Cut(f[0], "Unknown expression identifier `")
+			name, _, _ := strings.Cut(rest, "`")
+			typ := s.other.types[name]
+			if typ == "" {
+				s.Fatalf("a mutation fails: %s", f[0])
+			}
+			s.exec(fmt.Sprintf("ALTER TABLE %s.events ADD COLUMN IF NOT EXISTS %s %s", s.db, quoted(name), typ))
+			s.Logf("%s added %s again: %s", time.Now().UTC().Format("15:04:05.000"), name, f[0][:min(200, len(f[0]))])
+			s.counts["mutations mended"]++
+		}
+		return s.query("SELECT count() FROM system.mutations WHERE database = '"+s.db+"' AND table = 'events' AND NOT is_done") == "0"
+	})
 }
 
 // evolved draws a column that Waybill has added.
@@ -178,6 +209,7 @@ func (s *soak) evolved(suits func(column) bool) (column, bool) {
 	var all []column
 	for _, f := range s.rowsOf("SELECT name, type, comment FROM system.columns WHERE database = '" + s.db + "' AND table = 'events' ORDER BY name") {
 		c := column{name: f[0], typ: strings.ReplaceAll(f[1], `\'`, `'`), comment: strings.ReplaceAll(f[2], `\\`, `\`)}
+		s.other.types[c.name] = c.typ
 		if c.path, c.asJSON = commentOf(f[2]); c.path != "" && suits(c) {
 			all = append(all, c)
 		}

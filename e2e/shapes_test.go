@@ -60,6 +60,11 @@ func (w *world) shaped() {
 // shapedDefaults is what a column of the contract has where nothing was written, as JSON.
 var shapedDefaults = map[string]string{"body": `""`, "small": "0", "ratio": "0", "grade": `"a"`, "code": `"\u0000\u0000\u0000\u0000"`, "kept": "0", "strict": "0", "loose": "0"}
 
+// isDefault: a FixedString that was widened has the zero of a String.
+func isDefault(column, text string) bool {
+	return text == shapedDefaults[column] || column == "code" && text == `""`
+}
+
 // event draws the i-th event with what must become of it.
 func (s shaper) event(i uint64) record {
 	rng := s.rng(1, i)

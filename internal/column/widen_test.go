@@ -285,21 +285,28 @@ func TestServer_EnumNamesAreNotCompared(t *testing.T) {
 	}
 }
 
-// Blocks that are under way when their column is altered: widened, they are read as the wider type; renamed, their values stay under the old name, which
-// nothing reads any more. (The statement is analysed, and would be refused if it came later; its part is written after the ALTER.)
+// Blocks that are under way when their column is altered. Widened, they are read as the wider type. Renamed or dropped, the part has a column that the
+// table does not have: its values are read by nobody, and every later mutation fails at it. Adding the column again mends both. (The statement is
+// analysed before the ALTER, and its part is written after it.)
 func TestServer_InsertsUnderWayAndAlters(t *testing.T) {
 	srv := testenv.SharedClickHouse(t)
 	db := testenv.Database(t, srv)
-	for name, c := range map[string]struct{ alter, read, want string }{
-		"widened":   {"MODIFY COLUMN v Nullable(Int64)", "v", "7"},
-		"made text": {"MODIFY COLUMN v Nullable(String)", "v", "7"},
-		"renamed":   {"RENAME COLUMN v TO w", "w", "0"},
+	for name, c := range map[string]struct {
+		alter, want, later, mended string
+	}{
+		"widened":   {alter: "MODIFY COLUMN v Nullable(Int64)", want: "0,7,0|1,7,0"},
+		"made text": {alter: "MODIFY COLUMN v Nullable(String)", want: "0,7,0|1,7,0"},
+		"renamed":   {alter: "RENAME COLUMN v TO w", want: "0,7,0|1,0,0", later: "Unknown expression identifier `v`", mended: "0,7,0,0|1,0,0,7"},
+		"dropped":   {alter: "DROP COLUMN v", want: "0,0|1,0", later: "Unknown expression identifier `v`", mended: "0,0,0|1,0,7"},
 	} {
 		table := db + ".`" + name + "`"
-		testenv.Exec(t, srv.HTTPAddr(), "CREATE TABLE "+table+" (id UInt8, v Int32) ENGINE = MergeTree ORDER BY id", "INSERT INTO "+table+" VALUES (0, 7)")
+		rows := func() string {
+			return testenv.QueryValue(t, srv.HTTPAddr(), "SELECT arrayStringConcat(groupArray(trim(BOTH '()' FROM replaceAll(toString(tuple(*)), '\\'', ''))), '|') FROM (SELECT * FROM "+table+" ORDER BY id)")
+		}
+		testenv.Exec(t, srv.HTTPAddr(), "CREATE TABLE "+table+" (id UInt8, v Int32, n UInt8) ENGINE = MergeTree ORDER BY id", "INSERT INTO "+table+" VALUES (0, 7, 0)")
 		done := make(chan error)
 		go func() {
-			_, err := testenv.Query(srv.HTTPAddr(), "INSERT INTO "+table+" SELECT 1, 7 FROM numbers(1) WHERE sleep(1.5) = 0")
+			_, err := testenv.Query(srv.HTTPAddr(), "INSERT INTO "+table+" SELECT 1, 7, 0 FROM numbers(1) WHERE sleep(1.5) = 0")
 			done <- err
 		}()
 		testenv.Eventually(t, time.Minute, "the insert is under way", func() bool {
@@ -309,8 +316,22 @@ func TestServer_InsertsUnderWayAndAlters(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if got := testenv.QueryValue(t, srv.HTTPAddr(), "SELECT arrayStringConcat(groupArray(toString("+c.read+")), ' ') FROM (SELECT * FROM "+table+" ORDER BY id)"); got != "7 "+c.want {
-			t.Errorf("%s: the rows from before and under way show %s, want 7 %s", name, got, c.want)
+		if got := rows(); got != c.want {
+			t.Errorf("%s: the rows from before and under way are %s, want %s", name, got, c.want)
+		}
+		_, err := testenv.Query(srv.HTTPAddr(), "ALTER TABLE "+table+" MODIFY COLUMN n Int32")
+		if failed := err != nil; failed != (c.later != "") || failed && !strings.Contains(err.Error(), c.later) {
+			t.Errorf("%s: a later mutation: %v", name, err)
+		}
+		if c.mended == "" {
+			continue
+		}
+		testenv.Exec(t, srv.HTTPAddr(), "ALTER TABLE "+table+" ADD COLUMN v Int32")
+		testenv.Eventually(t, time.Minute, "the mutation goes on", func() bool {
+			return testenv.QueryValue(t, srv.HTTPAddr(), "SELECT count() FROM system.mutations WHERE database = '"+db+"' AND table = '"+name+"' AND NOT is_done") == "0"
+		})
+		if got := rows(); got != c.mended {
+			t.Errorf("%s: with the column added again the rows are %s, want %s", name, got, c.mended)
 		}
 	}
 }
