@@ -60,8 +60,12 @@ func TestChaos_EverythingAtOnce(t *testing.T) {
 	}
 }
 
+// seed is another one in each full run. A short run has always the same, so that a change is not judged by luck.
 func seed(t *testing.T) uint64 {
-	s := uint64(time.Now().UnixNano()) //nolint:gosec // chance
+	s := uint64(7)
+	if full {
+		s = uint64(time.Now().UnixNano()) //nolint:gosec // chance
+	}
 	if given := os.Getenv("WAYBILL_E2E_SEED"); given != "" {
 		var err error
 		if s, err = strconv.ParseUint(given, 10, 64); err != nil {
