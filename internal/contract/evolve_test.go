@@ -119,6 +119,8 @@ func TestEvolve_TypeConflicts(t *testing.T) {
 		{Column{Type: "Nullable(Int64)"}, TableColumn{}, "9223372036854775808", "held c: numbers"},
 		{Column{Type: "UInt64"}, TableColumn{}, "null", "modify_column c Nullable(UInt64)"},
 		{Column{Type: "Float32"}, TableColumn{}, "1e39", "modify_column c Nullable(Float64)"},
+		{Column{Type: "Float32"}, TableColumn{}, "1e999", "held c: numbers"},
+		{Column{Type: "Float32"}, TableColumn{}, "1e999;1e39", "modify_column c Nullable(Float64)|held c: numbers"},
 		{Column{Type: "FixedString(2)"}, TableColumn{}, `"abc"`, "modify_column c Nullable(String)"},
 		{Column{Type: "LowCardinality(String)"}, TableColumn{}, "null", "modify_column c LowCardinality(Nullable(String))"},
 		{Column{Type: "Enum8('a' = 1)"}, TableColumn{}, `"b"`, "modify_column c LowCardinality(Nullable(String))"},
@@ -156,6 +158,38 @@ func TestEvolve_TypeConflicts(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The table may have changed since the plan was compiled: the plan's column is gone, or can no longer be inserted into.
+func TestEvolve_TableChangedMeanwhile(t *testing.T) {
+	c := evolving(Column{Name: "n", Type: "Int8"})
+	plan := compile(t, c, table(TableColumn{Name: "n", Type: "Int8"}))
+	for want, s := range map[string]TableSchema{
+		"held n (open): the table has no such column any more":           table(),
+		"held n: the column is Int8 MATERIALIZED in the table now":       table(TableColumn{Name: "n", Type: "Int8", DefaultKind: "MATERIALIZED"}),
+		"held n: the column is QBit(Float32, 4)  in the table now":       table(TableColumn{Name: "n", Type: "QBit(Float32, 4)"}),
+		"modify_column n Nullable(Int64)":                                table(TableColumn{Name: "n", Type: "Int16"}),
+		"held n: numbers: values that do not fit String were seen, and ": table(TableColumn{Name: "n", Type: "String"}),
+	} {
+		got := brief(Evolve(c, plan, s, []FieldDrift{conflictDrift("n", "300")}))
+		if len(got) != 1 || !strings.HasPrefix(got[0], want) {
+			t.Errorf("got %q, want %s", got, want)
+		}
+	}
+}
+
+// A change names the record that first needed it, whichever worker's drift comes first.
+func TestEvolve_NamesTheFirstRecord(t *testing.T) {
+	c := evolving()
+	s := table()
+	early, late := newFieldDrift("x", "1"), newFieldDrift("x", "2")
+	early.First, late.First = At{Topic: "t", Partition: 1, Offset: 7, Time: 100}, At{Topic: "t", Offset: 3, Time: 200}
+	for _, drift := range [][]FieldDrift{{early, late}, {late, early}} {
+		e := Evolve(c, compile(t, c, s), s, drift)
+		if len(e.Changes) != 1 || e.Changes[0].First != early.First {
+			t.Errorf("%+v", e.Changes)
+		}
 	}
 }
 

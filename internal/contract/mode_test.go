@@ -156,11 +156,13 @@ func TestCompile_Expressions(t *testing.T) {
 }
 
 func TestCompile_AddedColumns(t *testing.T) {
-	c := Contract{Columns: []Column{{Name: "n", Type: "Int8", From: "u.n"}, {Name: "k", Type: "String", Kafka: "key"}}, TypeConflicts: Modes{Default: ModeFreeze}.With("u", ModeEvolve)}
+	c := Contract{Columns: []Column{{Name: "n", Type: "Int8", From: "u.n"}, {Name: "k", Type: "String", Kafka: "key"},
+		{Name: "fixed", Type: "String", Value: text("1")}, {Name: "computed", Type: "String", Expr: "'1'"}}, TypeConflicts: Modes{Default: ModeFreeze}.With("u", ModeEvolve)}
 	added := func(name, typ, comment string) TableColumn {
 		return TableColumn{Name: name, Type: typ, Comment: comment}
 	}
-	s := table(added("n", "Int8", `waybill: {"from":"elsewhere"}`), added("k", "String", ""),
+	s := table(added("n", "Int8", `waybill: {"from":"elsewhere"}`), added("k", "String", ""), added("fixed", "String", ""), added("computed", "String", ""),
+		added("f2", "Nullable(Int64)", `waybill: {"from":"fixed"}`), added("c2", "Nullable(Int64)", `waybill: {"from":"computed"}`), // likewise
 		added("u_cost", "Nullable(Float64)", `waybill: {"from":"u.cost"}`),
 		added("u_n", "Nullable(Int64)", `waybill: {"from":"u.n"}`), // mapped
 		added("doc", typeText, `waybill: {"from":"doc","as":"json"}`),
@@ -177,13 +179,26 @@ func TestCompile_AddedColumns(t *testing.T) {
 			got = append(got, col.Name+" "+col.Type+" "+col.Path+" "+col.As+" "+col.Format+" "+string(col.OnMissing)+" "+string(col.OnInvalid))
 		}
 	}
-	want := []string{"u_cost Nullable(Float64) u.cost   null rescue", "doc Nullable(String) doc json  null dead_letter", "k2 Nullable(Int64) k   null dead_letter",
+	want := []string{"f2 Nullable(Int64) fixed   null dead_letter", "c2 Nullable(Int64) computed   null dead_letter", "u_cost Nullable(Float64) u.cost   null rescue", "doc Nullable(String) doc json  null dead_letter", "k2 Nullable(Int64) k   null dead_letter",
 		"at DateTime64(3, 'UTC') at  unix_ms default dead_letter"}
 	if !slices.Equal(got, want) {
 		t.Errorf("added:\n%s, want\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 	if left := p.LeftToServer(); !slices.Equal(left, []string{"u_n", "theirs", "broken", "wrong", "unknown", "alias"}) {
 		t.Errorf("left to the server: %q", left)
+	}
+}
+
+// Waybill's own columns are its own, whatever somebody writes on them.
+func TestCompile_OwnColumnsAreNotAddedOnes(t *testing.T) {
+	s := table()
+	for i := range s.Columns {
+		s.Columns[i].Comment = `waybill: {"from":"x"}`
+	}
+	for _, col := range compile(t, evolving(), s).Columns() {
+		if col.Added || col.Source == SourceField {
+			t.Errorf("%+v", col)
+		}
 	}
 }
 

@@ -37,6 +37,8 @@ func TestInfer(t *testing.T) {
 		{"0.5|9007199254740992", "Nullable(Float64)", ""},
 		{"0.12345678901234567890", "Nullable(Decimal(76, 38))", ""},
 		{"12345678901234567.89", "Nullable(Decimal(38, 18))", ""},
+		{"12345678901234567890.123456789", "Nullable(Decimal(38, 18))", ""},
+		{"123456789012345678901.123456789", "Nullable(Decimal(76, 38))", ""},
 		{"1e400", typeText, "json"},
 		{"0.1234567890123456789012345678901234567890", typeText, "json"},
 		{"true|false", "Nullable(Bool)", ""},
@@ -257,6 +259,7 @@ func TestObserved_WhichObjectsAreTakenApart(t *testing.T) {
 		{"usage", keys(maxKeys + 1), false},
 		{"usage", `{"` + strings.Repeat("n", maxName+1) + `":1}`, false},
 		{"usage", `{"a\ud800":1}`, false},
+		{"usage", `{"cost":1,"` + strings.Repeat("n", maxName+1) + `":1}`, false}, // as a column of the others alone would lose that one
 		{"usage", `{"\u0061.b":1}`, true},
 	} {
 		if _, ok := observe(true, strings.Split(tc.value, "|")...).apart(tc.name); ok != tc.apart {
