@@ -2,6 +2,7 @@ package expr
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"unicode/utf8"
 )
 
@@ -159,8 +160,9 @@ func (d *document) plain(i int) int {
 	for ; i+8 <= len(d.text); i += 8 {
 		word := binary.LittleEndian.Uint64(d.text[i:])
 		quote, backslash := word^ones*'"', word^ones*'\\'
-		if ((quote-ones)&^quote|(backslash-ones)&^backslash|(word-ones*' ')&^word)&high != 0 {
-			break
+		// A byte that is not plain has its high bit set here. So may plain ones have behind it, but not before it.
+		if found := ((quote-ones)&^quote | (backslash-ones)&^backslash | (word-ones*' ')&^word) & high; found != 0 {
+			return i + bits.TrailingZeros64(found)/8
 		}
 	}
 	return i

@@ -1,10 +1,13 @@
 package expr_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/column"
@@ -256,6 +259,27 @@ func TestSet_WhatIsNoObject(t *testing.T) {
 		strings.Repeat(`{"a":`, 127) + "{}" + strings.Repeat("}", 127)} {
 		if !r.Set(&waybill.Record{}, []byte(text)) {
 			t.Errorf("%q is not taken for an object", text)
+		}
+	}
+}
+
+// Strings are read eight bytes at a time: what is not plain is seen wherever it stands among them, whatever comes before and behind.
+func TestSet_SeesEveryByteOfAString(t *testing.T) {
+	for _, filler := range []string{"x", "\x7f", " ", "é", "\U0001f600", "!", "#", "[", "]"} {
+		for _, special := range []string{"\x00", "\x1f", "\n", `\"`, `\\`, `\n`, `\u00e9`, `\x`, `"`, `"}`, "\xff", "\x80"} {
+			for before := range 20 {
+				text := []byte(`{"a":"` + strings.Repeat(filler, before) + special + strings.Repeat(filler, 9) + `"}`)
+				var r expr.Record
+				var want struct{ A string }
+				err := json.Unmarshal(text, &want)
+				if is := err == nil && utf8.Valid(text); r.Set(&waybill.Record{}, text) != is {
+					t.Errorf("%q is an object: %v, want %v", text, !is, is)
+				} else if is {
+					if got := eval(t, `event.a == `+strconv.Quote(want.A), &r); got != "true" {
+						t.Errorf("%q: %s", text, got)
+					}
+				}
+			}
 		}
 	}
 }
