@@ -56,7 +56,8 @@ func drawPath(t *rapid.T) string {
 }
 
 func drawStep(t *rapid.T) contract.UpcastStep {
-	from, to, other := drawPath(t), drawPath(t), drawPath(t)
+	from, to := drawPath(t), drawPath(t)
+	other := rapid.Custom(drawPath).Filter(func(p string) bool { return p != from && p != to }).Draw(t, "other") // a file names no path twice
 	switch rapid.SampledFrom([]contract.UpcastOp{contract.OpMove, contract.OpRename, contract.OpSplit, contract.OpMerge, contract.OpDefault}).Draw(t, "op") {
 	case contract.OpRename:
 		return rename(from, to)
