@@ -16,7 +16,6 @@ import (
 // Batch is what became of some events, all decoded under one plan.
 type Batch struct {
 	Plan    *contract.Plan
-	Read    int64 // records
 	Written int64 // events that became rows
 	Blank   int64 // of those written: no column was filled from the event
 	// First and Last are the batch's first and last record: the place of what has none of its own.

@@ -69,7 +69,7 @@ const perMinute = 2000
 
 func (f *film) run(minutes int, batch func(minute int, b *Batch)) {
 	for range minutes {
-		b := Batch{Plan: f.plan, Read: perMinute, Written: perMinute}
+		b := Batch{Plan: f.plan, Written: perMinute}
 		batch(f.minute, &b)
 		f.Observe(b)
 		_, findings := f.Flush(start.Add(time.Duration(f.minute) * time.Minute))
@@ -98,7 +98,7 @@ func nothing(int, *Batch) {}
 func TestFlush_RowsAddUpAndAreInOrder(t *testing.T) {
 	m := New(Config{})
 	at := func(offset, ms int64) contract.At { return contract.At{Topic: "t", Offset: offset, Time: ms} }
-	b := Batch{Plan: plan(t), Read: 12, Written: 10, Blank: 1, First: at(3, 30), Last: at(12, 90)}
+	b := Batch{Plan: plan(t), Written: 10, Blank: 1, First: at(3, 30), Last: at(12, 90)}
 	b.Columns = map[string]Counts{"b": {Null: 2, Invalid: 1}, "a": {Missing: 4}}
 	conflict := drifts("x.a", 2)
 	conflict.Kind, conflict.Column, conflict.Reason, conflict.Last = contract.DriftTypeConflict, "a", "out_of_range", at(9, 2000)

@@ -41,7 +41,6 @@ func (p *Pipeline) observe(d *data) {
 	}
 	var of drift.Batch
 	for i, s := range d.spans {
-		of.Read += s.tally.Read
 		end := contract.At{Topic: s.Topic, Partition: s.Partition, Offset: max(s.First, s.Next-1), Time: d.batch.Time}
 		if of.Last = end; i == 0 {
 			of.First = end

@@ -10,7 +10,6 @@ import (
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/config"
 	"github.com/waybill-data/waybill/internal/contract"
-	"github.com/waybill-data/waybill/internal/decode/json"
 	"github.com/waybill-data/waybill/internal/drift"
 	"github.com/waybill-data/waybill/internal/telemetry"
 )
@@ -25,17 +24,7 @@ type watched struct {
 
 func watch(t *testing.T, columns ...contract.Column) *watched {
 	t.Helper()
-	schema := contract.TableSchema{Database: "d", Table: "t", Columns: []contract.TableColumn{{Name: "_topic", Type: "String"}, {Name: "_partition", Type: "Int32"},
-		{Name: "_offset", Type: "Int64"}, {Name: "_epoch", Type: "UInt32"}, {Name: "_rescued", Type: "String"}}}
-	for _, c := range columns {
-		schema.Columns = append(schema.Columns, contract.TableColumn{Name: c.Name, Type: c.Type})
-	}
-	rescue := contract.Modes{Default: contract.ModeRescue}
-	plan, err := contract.Compile(contract.Contract{NewFields: rescue, TypeConflicts: rescue, Columns: columns}, schema, contract.DefaultLineage(), json.Version)
-	if err != nil {
-		t.Fatal(err)
-	}
-	proc, err := NewProcessor(plan, nil)
+	proc, err := NewProcessor(planOf(t, contract.Transform{}, columns...), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +78,7 @@ func TestObserve_NullRatesJump(t *testing.T) {
 func TestObserve_NullsAreOnRecord(t *testing.T) {
 	w := watch(t, contract.Column{Name: "a", Type: "Nullable(Int64)"}, contract.Column{Name: "b", Type: "Int64"}, contract.Column{Name: "list", Type: "Array(Nullable(Int64))", From: "list[*].x"})
 	d := newData(w.proc.NewBlocks())
-	d.made, d.batch = w.proc.Plan(), &waybill.Batch{}
+	d.made, d.batch = w.proc.Plan(), &waybill.Batch{Time: 77}
 	s := d.open(waybill.TopicPartition{Topic: "t"}, 1, 0)
 	for i, text := range []string{`{"a":null,"b":null,"list":[{"x":null},{"x":1}]}`, `{"a":null,"b":1,"list":[]}`, `{"a":1,"b":2,"list":[]}`, `{"b":null`} {
 		d.add(w.proc, 0, s, &waybill.Record{Topic: "t", Offset: int64(i), Value: []byte(text)})
@@ -101,6 +90,10 @@ func TestObserve_NullsAreOnRecord(t *testing.T) {
 	for _, r := range rows {
 		if r.Kind == drift.KindNull {
 			got[r.Column] = r.Count
+		}
+		first, last := contract.At{Topic: "t", Time: 77}, contract.At{Topic: "t", Offset: 3, Time: 77}
+		if (r.Kind == drift.KindNull || r.Kind == drift.KindWritten) && (r.First != first || r.Last != last) {
+			t.Errorf("%s %s is placed from %+v to %+v, want %+v to %+v", r.Kind, r.Column, r.First, r.Last, first, last)
 		}
 	}
 	if want := map[string]int64{"a": 2, "b": 1}; fmt.Sprint(got) != fmt.Sprint(want) {

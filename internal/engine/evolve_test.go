@@ -183,6 +183,29 @@ func TestEvolve_DroppedColumnIsNotAddedAgainByAnother(t *testing.T) {
 	}
 }
 
+// A materialized view would cast a widened column in silence: the column stays as it is, in sight, once; columns are added.
+func TestEvolve_NothingIsWidenedUnderViews(t *testing.T) {
+	w := newWorld(t, 1)
+	w.alter("MODIFY COLUMN tokens REMOVE DEFAULT")
+	w.exec("CREATE TABLE "+w.db+".sums (tokens UInt32) ENGINE = MergeTree ORDER BY tuple() SETTINGS non_replicated_deduplication_window = 10000",
+		"CREATE MATERIALIZED VIEW "+w.db+".view TO "+w.db+".sums AS SELECT tokens FROM "+w.db+".calls")
+	large := func(i int) string {
+		return fmt.Sprintf(`{"id":%d,"model":"m","usage":{"tokens":5000000000},"fresh":%d}`, i, i)
+	}
+	w.produceAs(50, large)
+	a := w.start(w.file(spec{modes: evolving}))
+	w.quiet(50)
+	w.produceAs(50, large)
+	w.quiet(100)
+	w.wantFinding("column_added", 1)
+	a.stop()
+	w.wantFinding("evolve_held", 1)
+	w.verify()
+	if got := w.query("SELECT countIf(toTypeName(tokens) = 'UInt32' AND tokens = 0 AND fresh = id AND position(_rescued, '\"value\":5000000000}') > 0) FROM " + w.db + ".calls"); got != "100" {
+		t.Errorf("%s rows are as they should be, want 100", got)
+	}
+}
+
 // Events that have no field of the contract stop the pipeline before they are written.
 func TestBlank_StopsBeforeTheRowsAreWritten(t *testing.T) {
 	w := newWorld(t, 1)
@@ -204,16 +227,19 @@ func TestBlank_StopsBeforeTheRowsAreWritten(t *testing.T) {
 	}
 }
 
-// Events of an unknown version that the file says to take as they are land, in sight.
+// Events of an unknown version that the file says to take as they are land, in sight, once.
 func TestVersions_AssumedOnesAreNamed(t *testing.T) {
 	w := newWorld(t, 1)
-	w.produceAs(50, func(i int) string { return fmt.Sprintf(`{"v":9,"id":%d,"model":"m","usage":{"tokens":1}}`, i) })
+	unknown := func(i int) string { return fmt.Sprintf(`{"v":9,"id":%d,"model":"m","usage":{"tokens":1}}`, i) }
+	w.produceAs(50, unknown)
 	a := w.start(w.file(spec{top: "version: {from: v, current: 2, unknown: current}"}))
 	w.quiet(50)
-	w.wantFinding("unknown_version", 1)
+	w.produceAs(50, unknown)
+	w.quiet(100)
 	a.stop()
+	w.wantFinding("unknown_version", 1)
 	w.verify()
-	w.wantCounts("50 50 0 0")
+	w.wantCounts("100 100 0 0")
 }
 
 // With on_blank: continue they are written, and there is one finding, whatever the number of batches.

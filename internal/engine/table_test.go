@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/status"
 	"github.com/waybill-data/waybill/internal/testenv"
 )
@@ -240,6 +241,23 @@ func TestTable_RenameThatMeetsAnInsertIsTold(t *testing.T) {
 	}
 }
 
+// The table is changed after it was read and before the first block is sent: the types that the server is told to compare are those that the
+// block was made for, not those that the table has by then.
+func TestTable_ChangedBeforeTheFirstBlock(t *testing.T) {
+	w := newWorld(t, 1)
+	a := w.start(w.file(spec{}))
+	a.await("it runs", func(s status.Pipeline) bool { return s.State == status.Running && len(s.Partitions) == 1 })
+	w.alter("MODIFY COLUMN tokens String")
+	w.produceAs(100, func(i int) string { return fmt.Sprintf(`{"id":%d,"model":"m","usage":{"tokens":%d}}`, i, i) })
+	err := a.ended()
+	if err == nil || !strings.Contains(err.Error(), "the table has String") {
+		t.Errorf("ended with %v", err)
+	}
+	if got := w.query("SELECT count() FROM " + w.db + ".calls"); got != "0" {
+		t.Errorf("%s rows were cast", got)
+	}
+}
+
 // The table is exchanged for another one under the pipeline: rows go on into the one that has the name, and only whole.
 func TestTable_Exchanged(t *testing.T) {
 	w := newWorld(t, 2)
@@ -253,5 +271,34 @@ func TestTable_Exchanged(t *testing.T) {
 	a.stop()
 	if got := w.query("SELECT concat(toString((SELECT count() FROM " + w.db + ".calls)), ' ', toString((SELECT count() FROM " + w.db + ".next)), ' ', toString((SELECT countIf(note != 'next' OR tokens != id % 1000) FROM " + w.db + ".calls)))"); got != "990 990 0" {
 		t.Errorf("rows after and before, wrong ones: %s, want 990 990 0", got)
+	}
+}
+
+// A table of the very same columns and settings is another one all the same: everything is looked at anew.
+func TestTable_ExchangedForItsLike(t *testing.T) {
+	w := newWorld(t, 1)
+	w.produce(100)
+	a := w.start(w.file(spec{}))
+	w.quiet(100)
+	rebalances := a.rebalances()
+	w.exec("CREATE TABLE "+w.db+".next AS "+w.db+".calls", fmt.Sprintf("EXCHANGE TABLES %[1]s.calls AND %[1]s.next", w.db))
+	testenv.Eventually(t, soon, "it is looked at anew", func() bool { return a.rebalances() > rebalances })
+	w.produce(100)
+	w.quiet(200)
+	a.stop()
+	if got := w.query("SELECT count() FROM " + w.db + ".calls"); got != "99" {
+		t.Errorf("%s rows in the new table, want 99", got)
+	}
+}
+
+// A table that is gone ends the pipeline with the reason, though nothing comes that would have to go there.
+func TestTable_DroppedEndsAQuietPipeline(t *testing.T) {
+	w := newWorld(t, 1)
+	w.produce(100)
+	a := w.start(w.file(spec{}))
+	w.quiet(100)
+	w.exec("DROP TABLE " + w.db + ".calls SYNC")
+	if err := a.ended(); waybill.ClassOf(err) != waybill.ClassSchema {
+		t.Errorf("ended with %v", err)
 	}
 }
