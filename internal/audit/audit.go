@@ -32,6 +32,8 @@ type Deps struct {
 	Client *clickhouse.Client
 	Ledger *ledger.Store
 	Source Source // nil: there is no way to Kafka
+	// Unreached is why, if the brokers were to be asked.
+	Unreached error
 	// Progress is told how far it is; it may be nil.
 	Progress func(Progress)
 }
@@ -92,6 +94,10 @@ func (a *auditor) unknown(law, action, format string, args ...any) {
 
 // askKafka looks where the topic's partitions begin and end.
 func (a *auditor) askKafka(ctx context.Context) error {
+	if a.Unreached != nil {
+		a.unknown("L4", "run it again where the brokers can be reached", "the brokers could not be asked: %v", a.Unreached)
+		return nil
+	}
 	if a.Source == nil {
 		a.unknown("L4", "give a way to the brokers", "the brokers were not asked: whether records were removed before they were read is not known")
 		return nil

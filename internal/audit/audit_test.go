@@ -2,6 +2,7 @@ package audit_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -178,6 +179,10 @@ func TestRun_Clean(t *testing.T) {
 	}
 	w.deps.Source = nil
 	w.want(audit.Options{}, audit.Unclear)
+	w.deps.Unreached = errors.New("no route to host")
+	if r := w.want(audit.Options{}, audit.Unclear); len(r.Unknown) != 1 || !strings.Contains(r.Unknown[0].Message, "could not be asked: no route to host") {
+		t.Errorf("%+v", r.Unknown)
+	}
 	w.cfg.Epoch = 5
 	if r := w.want(audit.Options{}, audit.Unclear); len(r.Partitions) != 0 || len(r.Unknown) != 2 {
 		t.Errorf("%+v", r)

@@ -78,7 +78,7 @@ func runAudit(ctx context.Context, s Streams, o output, d *desk, opts auditOptio
 		if err != nil && !waybill.ClassOf(err).Heals() {
 			return err
 		}
-		if err == nil {
+		if deps.Unreached = err; err == nil {
 			defer reader.Close()
 			deps.Source = reader
 		}

@@ -34,6 +34,9 @@ func (l *life) lookAgain() change {
 	case columnsChanged:
 		l.outdated()
 	case unchanged:
+		if err != nil {
+			l.p.log.Debug("the table could not be looked at", "error", err)
+		}
 	}
 	return changed
 }
