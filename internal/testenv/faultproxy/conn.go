@@ -86,11 +86,11 @@ func (c *conn) handle(to *net.TCPConn, chunk []byte, decide func([]byte) step) b
 		return false
 	}
 	if len(s.forward) > 0 {
+		c.count(to, len(s.forward)) // before they are sent: whoever has them finds them counted
 		if _, err := to.Write(s.forward); err != nil {
 			c.close()
 			return false
 		}
-		c.count(to, len(s.forward))
 	}
 	switch {
 	case s.answer != nil:

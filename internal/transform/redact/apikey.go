@@ -121,7 +121,8 @@ func (f *finder) bearer(i int) int {
 	for isToken(f.at(end)) {
 		end++
 	}
-	if end-start < 16 || !bytes.ContainsAny(f.text[start:min(end, start+enough)], "0123456789") {
+	token := f.text[start:min(end, start+enough)]
+	if end-start < 16 || !bytes.ContainsAny(token, "0123456789") && !drawn(token) {
 		return 0
 	}
 	f.add(start, end, apiKey)
@@ -244,6 +245,9 @@ func (f *finder) secretValue() {
 	}
 }
 
+// leastMixed is how many letters of both cases stand for the digits that a key does not have.
+const leastMixed = 20
+
 // leastEntropy is in bits a character: words, and numbers that count up, have less; 16 drawn hex digits rarely do.
 const leastEntropy = 2.75
 
@@ -259,7 +263,8 @@ var nLogN = func() (t [enough + 1]int) {
 }()
 
 // drawn reports whether text, of no more than enough bytes, looks drawn by lot: digits and letters, many different ones, and not
-// just words with a number among them: three digits, or a digit and an upper-case letter.
+// just words with a number among them: three digits, or a digit and an upper-case letter. One key in a thousand has no digit at
+// all: then it is told from WordsInCamelCase by three tenths and more of upper-case letters in a good length.
 func drawn(text []byte) bool {
 	var seen [256]uint8
 	digits, upper, letters := 0, 0, 0
@@ -275,7 +280,8 @@ func drawn(text []byte) bool {
 			letters++
 		}
 	}
-	if letters == 0 || digits < 3 && (digits == 0 || upper == 0) {
+	mixed := letters >= leastMixed && 10*upper >= 3*letters && 10*(letters-upper) >= 3*letters
+	if letters == 0 || digits < 3 && (digits == 0 || upper == 0) && !mixed {
 		return false
 	}
 	bits := nLogN[len(text)]

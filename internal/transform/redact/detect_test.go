@@ -80,11 +80,11 @@ func TestFind_APIKey(t *testing.T) {
 		"<sk-" + x + ">", "use <sk-proj-" + x + "> now", "<sk-ant-api03-" + x + "-_>", "<ghp_" + x[:36] + ">", "<github_pat_" + x + ">", "<AKIAIOSFODNN7EXAMPLE>", "<xoxb-123456789012-abcdefABCDEF>", "<AIza" + x[:35] + ">", "<hf_" + x[:34] + ">",
 		"<eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl-_>", "<eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0>", "Authorization: Bearer <" + x + ">", "bearer <abc.def/ghi+jkl=1234>", "key=<" + x + ">&x=1", "token: \"<" + x + ">\"", "api_key = '<" + x + ">'",
 		"{\\\"password\\\": \\\"<" + x + ">\\\"}", "export SECRET=<0123456789abcdef0123456789abcdef>", "<sk_live_" + x + ">", "<glpat-" + x[:20] + ">", "(<sk-" + x + ">)", "'<sk-" + x + ">'", "密钥<sk-" + x + ">。", "my_<sk-" + x + ">",
-		"<-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY-----> x", "<-----BEGIN PRIVATE KEY-----\nabc>", "AWS_SECRET_ACCESS_KEY=<wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY>",
+		"<-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY-----> x", "<-----BEGIN PRIVATE KEY-----\nabc>", "no digit <sk-JzfyJUhOfTfEhaiqQNMsnRWvCMPVDMhgxywILryu>", "Bearer <JzfyJUhOfTfEhaiqQNMs>", "AWS_SECRET_ACCESS_KEY=<wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY>",
 		// No key:
 		"", "sk-", "sk-learn", "sk-learn-is-a-library-for-machine-learning", "risk-" + x[:5], "task-" + strings.ToLower("abcdefghijklmnopqrst"), "AKIA", "AKIDO", "eyJ", "eyJust.a.word", "eyJhbGciOiJIUzI1NiJ9.abc", "eyJhbGciOiJIUzI1NiJ9. eyJz", "Bearer of good news", "bearer understanding-misunderstanding",
 		"key=value", "key: understanding-misunderstanding", "token=1234567890123456", "monkey business 0123456789abcdef0123", "the key is: here", "id=0123456789abcdef0123456789abcdef", "550e8400-e29b-41d4-a716-446655440000", "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-		"-----BEGIN CERTIFICATE-----\nabc\n-----END CERTIFICATE-----", "xoxb-", "tokens: 1234567890123456", "key==================", "key=aaaaaaaaaaaaaaaaaaa1A",
+		"-----BEGIN CERTIFICATE-----\nabc\n-----END CERTIFICATE-----", "xoxb-", "tokens: 1234567890123456", "key==================", "sk-SomeVeryLongWordsInCamelCase", "sortKey: someVeryLongWordsInCamelCase", "Bearer authenticationOfRequests", "key=aaaaaaaaaaaaaaaaaaa1A",
 	})
 	found(t, apiKey, "api_key", []string{"<0123456789abcdef0123456789abcdef>", "<" + x + ">", "short1", "not set, ask your administrator 12345"})
 	found(t, apiKey, "clientSecret", []string{"<" + x + ">"})
