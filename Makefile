@@ -61,7 +61,7 @@ sim: ## Run the seeded simulator and its negative controls (SEEDS=10000)
 	$(GO) run ./internal/sim/cmd/waybill-sim -mutants
 
 .PHONY: e2e
-e2e: engines ## Run every end-to-end case (WAYBILL_EVIDENCE=1 writes docs/evidence/e2e.txt)
+e2e: engines ## Run every end-to-end case (WAYBILL_EVIDENCE=1 keeps the report; WAYBILL_E2E_SEED=n repeats)
 	WAYBILL_E2E=full $(GO) test ./e2e -count=1 -v -timeout 60m
 
 .PHONY: evidence
