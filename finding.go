@@ -1,5 +1,7 @@
 package waybill
 
+import "fmt"
+
 // Severity of a finding.
 type Severity string
 
@@ -22,4 +24,23 @@ type Finding struct {
 	Message string
 	// Action says what Waybill did or what a person should do.
 	Action string
+	// Subject is what of the pipeline it is about, beside the partition: a column, a path, a table, a view. Empty: the pipeline.
+	Subject string
+	// Evidence is what shows it, for a machine or a curious person: JSON, or empty.
+	Evidence string
 }
+
+// FindingKey says which findings are about the same thing: a finding that is open is updated by another of its key, not opened again.
+type FindingKey struct {
+	Kind string
+	TopicPartition
+	Subject string
+}
+
+// Key is the finding's key.
+func (f *Finding) Key() FindingKey {
+	return FindingKey{Kind: f.Kind, TopicPartition: f.TopicPartition, Subject: f.Subject}
+}
+
+// String is for logs.
+func (k FindingKey) String() string { return fmt.Sprintf("%s %s %s", k.Kind, k.TopicPartition, k.Subject) }
