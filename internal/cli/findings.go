@@ -33,8 +33,8 @@ func newFindings(s Streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "findings FILE",
 		Short: "What a person should know of a pipeline: what is open, since when, what to do",
-		Long: `Shows a pipeline's findings, as all of its workers have written them down: what is
-open, where, since when, how often it was seen, what shows it and what to do.
+		Long: `Shows a pipeline's findings, as all of its workers have written them down: what
+is open, where, since when, how often it was seen, what shows it, what to do.
 
 A finding is opened once, updated while its cause is seen, and closed by itself
 when that is gone. What has happened and is not undone, such as a loss, is open

@@ -109,7 +109,7 @@ func (p *Pipeline) knowFindings(ctx context.Context, t *target) error {
 }
 
 // recordFindings keeps the journal up to date until over ends, and what is known then is written, or given up.
-func (p *Pipeline) recordFindings(t *target, over context.Context) {
+func (p *Pipeline) recordFindings(over context.Context, t *target) {
 	failures := 0
 	for {
 		last := over.Err() != nil
@@ -127,7 +127,7 @@ func (p *Pipeline) recordFindings(t *target, over context.Context) {
 			continue
 		}
 		failures = 0
-		p.awaitFindings(t, over)
+		p.awaitFindings(over, t)
 	}
 }
 
@@ -143,7 +143,7 @@ func (p *Pipeline) notRecorded(err error, failures int) {
 }
 
 // awaitFindings waits until there may be something to write. Meanwhile it reads what others have written.
-func (p *Pipeline) awaitFindings(t *target, over context.Context) {
+func (p *Pipeline) awaitFindings(over context.Context, t *target) {
 	tick := time.NewTimer(refreshInterval)
 	defer tick.Stop()
 	select {

@@ -172,7 +172,7 @@ func (p *Pipeline) prepare(ctx context.Context) error {
 			p.cleared(aboutStart)
 			var over context.Context
 			over, t.overRecording = context.WithCancel(t.recordCtx)
-			t.recording.Go(func() { p.recordFindings(t, over) })
+			t.recording.Go(func() { p.recordFindings(over, t) })
 			for _, f := range t.notes {
 				p.found(f)
 			}

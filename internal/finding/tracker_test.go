@@ -398,7 +398,4 @@ func TestID_FollowsFromWhatItIsAbout(t *testing.T) {
 		}
 		seen[id] = true
 	}
-	if base.in("p", 0, 1) != base.in("p", 0, 1) {
-		t.Error("the same has two ids")
-	}
 }
