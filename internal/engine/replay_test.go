@@ -80,7 +80,6 @@ func (w *world) rejected(n int) {
 	a := w.start(w.file(spec{}))
 	w.quiet(w.produced.Load())
 	a.stop()
-	w.verify()
 }
 
 func TestReplay_LandsOnceAndIsOnRecord(t *testing.T) {
@@ -225,7 +224,7 @@ func TestReplay_WhatCannotBeReplayed(t *testing.T) {
 	w.rejected(100)
 	w.exec("ALTER TABLE waybill.dead_letters UPDATE value = NULL WHERE offset = 3 AND pipeline = '"+w.name+"' SETTINGS mutations_sync = 1",
 		"ALTER TABLE waybill.dead_letters UPDATE value = '{\"waybill_redacted\":{\"bytes\":57}}' WHERE offset = 13 AND pipeline = '"+w.name+"' SETTINGS mutations_sync = 1",
-		"INSERT INTO waybill.dead_letters SELECT * REPLACE (1000 AS offset) FROM waybill.dead_letters WHERE offset = 23 AND pipeline = '"+w.name+"'")
+		"INSERT INTO waybill.dead_letters SELECT * REPLACE (1000 AS offset) FROM (SELECT * FROM waybill.dead_letters WHERE offset = 23 AND pipeline = '"+w.name+"')")
 	if r := w.replay(w.file(spec{columns: "", modes: lenient.modes}), ledger.LetterFilter{}); r.Replayed != 8 || r.Failed != 2 || r.Skipped.Unsettled != 1 {
 		t.Fatalf("%+v", r)
 	}

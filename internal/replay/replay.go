@@ -90,7 +90,8 @@ func (j *Job) Discard(ctx context.Context, f ledger.LetterFilter, why string) (R
 }
 
 func (j *Job) run(ctx context.Context, f ledger.LetterFilter, kind ledger.ReplayKind, note string) (Result, error) {
-	if err := j.finishLast(ctx); err != nil {
+	before, err := j.finishLast(ctx)
+	if err != nil {
 		return j.result, err
 	}
 	open, err := j.narrow(ctx, f)
@@ -98,21 +99,23 @@ func (j *Job) run(ctx context.Context, f ledger.LetterFilter, kind ledger.Replay
 		return j.result, err
 	}
 	for {
-		r, last, err := j.choose(ctx, open, kind, note)
+		// Chosen after all before it is finished, and begun only if nobody else has begun anything since: so it is in no other batch.
+		r, last, err := j.choose(ctx, before+1, open, kind, note)
 		if err != nil || r == nil {
 			return j.result, err
 		}
 		failpoint.Hit(failpoint.ReplaySelected)
 		won, err := j.begin(ctx, r)
-		switch {
-		case err != nil:
+		if err != nil {
 			return j.result, err
-		case !won: // what was chosen may be theirs: it is chosen anew once they are done
-			if err := j.finishLast(ctx); err != nil {
+		}
+		if !won {
+			if before, err = j.finishLast(ctx); err != nil {
 				return j.result, err
 			}
 			continue
 		}
+		before = r.Sequence
 		failpoint.Hit(failpoint.ReplayBegun)
 		j.result.Selected += r.Len()
 		if err := j.carryOut(ctx, r, false); err != nil {
@@ -195,16 +198,9 @@ func (j *Job) settled(ctx context.Context, spans map[int32]waybill.OffsetSet) (m
 }
 
 // choose makes a batch of the next dead letters; nil: there are none. last is the last of them.
-func (j *Job) choose(ctx context.Context, f *ledger.LetterFilter, kind ledger.ReplayKind, note string) (r *ledger.Replay, last *waybill.Position, err error) {
-	before, err := j.store.LastReplay(ctx, j.cfg.Name)
-	if err != nil {
-		return nil, nil, err
-	}
-	r = &ledger.Replay{Pipeline: j.cfg.Name, Sequence: 1, Kind: kind, Epoch: f.Epoch, At: j.client.ServerNow(time.Now()), Plan: j.Engine.Plan().ID(), Topic: f.Topic,
+func (j *Job) choose(ctx context.Context, sequence uint64, f *ledger.LetterFilter, kind ledger.ReplayKind, note string) (r *ledger.Replay, last *waybill.Position, err error) {
+	r = &ledger.Replay{Pipeline: j.cfg.Name, Sequence: sequence, Kind: kind, Epoch: f.Epoch, At: j.client.ServerNow(time.Now()), Plan: j.Engine.Plan().ID(), Topic: f.Topic,
 		Offsets: map[int32]waybill.OffsetSet{}, By: j.Who, Note: note}
-	if before != nil {
-		r.Sequence = before.Sequence + 1
-	}
 	_, _ = rand.Read(r.Batch[:]) // never fails, see its documentation
 	bytes := 0
 	err = j.store.Letters(ctx, f, ledger.ByOffset, j.Records, func(l *ledger.Letter) error {
@@ -264,26 +260,51 @@ func (j *Job) begin(ctx context.Context, r *ledger.Replay) (won bool, err error)
 	}
 }
 
-// finishLast carries out what somebody has begun and not finished.
-func (j *Job) finishLast(ctx context.Context) error {
-	r, err := j.store.LastReplay(ctx, j.cfg.Name)
-	if err != nil || r == nil || r.Finished {
-		return err
+// grace is for how long whoever has begun a batch is left to finish it. It is a courtesy: two that carry it out do no harm.
+const grace = 5 * time.Second
+
+// finishLast carries out what somebody has begun and not finished. It answers with the sequence up to which all is.
+func (j *Job) finishLast(ctx context.Context) (uint64, error) {
+	for {
+		r, err := j.store.LastReplay(ctx, j.cfg.Name)
+		switch {
+		case err != nil || r == nil:
+			return 0, err
+		case r.Finished:
+			return r.Sequence, nil
+		case j.client.ServerNow(time.Now()).Sub(r.At) < grace:
+			err = pause(ctx, 1)
+		default:
+			err = j.takeOver(ctx, r)
+		}
+		if err != nil {
+			return 0, err
+		}
 	}
+}
+
+// takeOver carries out a batch that somebody else has begun.
+func (j *Job) takeOver(ctx context.Context, r *ledger.Replay) error {
 	if r.Kind == ledger.KindReplay && (r.Epoch != j.cfg.Epoch || r.Topic != j.cfg.Source.Kafka.Topic) {
 		return &waybill.Error{Op: "dlq", Pipeline: j.cfg.Name, Class: waybill.ClassConfig,
 			Err:  fmt.Errorf("a replay of topic %s under epoch %d was begun at %s and is not finished; the file says topic %s and epoch %d", r.Topic, r.Epoch, r.At.Format(time.RFC3339), j.cfg.Source.Kafka.Topic, j.cfg.Epoch),
 			Hint: "run `waybill dlq replay` with the file as it was then: it finishes what was begun"}
 	}
-	j.result.Resumed += r.Len()
-	return j.carryOut(ctx, r, true)
+	err := j.carryOut(ctx, r, true)
+	if err == nil {
+		j.result.Resumed += r.Len()
+	}
+	return err
 }
 
 // carryOut does what a batch in the journal says. Any number may do so.
 func (j *Job) carryOut(ctx context.Context, r *ledger.Replay, recovered bool) error {
 	outcomes, err := j.outcomes(ctx, r, recovered)
 	if errors.Is(err, engine.ErrOver) {
-		return nil
+		if recovered {
+			return nil
+		}
+		return j.tallyTaken(ctx, r)
 	}
 	if err != nil {
 		return err
@@ -309,6 +330,16 @@ func (j *Job) carryOut(ctx context.Context, r *ledger.Replay, recovered bool) er
 		j.tally(outcomes)
 	}
 	return nil
+}
+
+// tallyTaken counts what others have made of a batch of this run that they took over.
+func (j *Job) tallyTaken(ctx context.Context, r *ledger.Replay) error {
+	n, err := j.store.CountLetters(ctx, &ledger.LetterFilter{Pipeline: r.Pipeline, Epoch: r.Epoch, Topic: r.Topic, Spans: r.Offsets})
+	j.result.Replayed += n[ledger.LetterReplayed]
+	j.result.Filtered += n[ledger.LetterFiltered]
+	j.result.Failed += n[ledger.LetterFailed]
+	j.result.Discarded += n[ledger.LetterDiscarded]
+	return err
 }
 
 func (j *Job) tally(outcomes []ledger.LetterOutcome) {
