@@ -215,6 +215,9 @@ type life struct {
 	extents *shared[struct{}, kafka.TopicInfo]
 	tails   *shared[tail, map[waybill.TopicPartition]waybill.OffsetSet]
 
+	// placing is what a life without a group is about: see Replayer. nil: it has one.
+	placing *placing
+
 	mu      sync.Mutex // guards the machine and what follows
 	machine *delivery.Machine
 	data    map[delivery.WorkID]*data

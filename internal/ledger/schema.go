@@ -47,6 +47,7 @@ var migrations = []migration{
 	{2, []string{widenLedger, rollUpLedger, widenPlans, createChanges, createDrift}},
 	{3, []string{routeLedger, rollUpRouted, routeDrift}},
 	{4, []string{journalFindings, createFindingsNow, createAlerts}},
+	{5, []string{expireDeadLetters, createReplays, createOutcomes, createLettersView}},
 }
 
 // Version of the schema that this binary needs.
