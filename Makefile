@@ -16,6 +16,9 @@ GOLANGCI         := bin/golangci-lint-$(GOLANGCI_VERSION)
 SEEDS     ?= 10000
 SIM_FLAGS ?=
 
+# How long `make soak` goes on.
+SOAK ?= 30m
+
 # Flags of `make bench`.
 BENCH_FLAGS ?=
 
@@ -63,6 +66,10 @@ sim: ## Run the seeded simulator and its negative controls (SEEDS=10000)
 .PHONY: e2e
 e2e: engines ## Run every end-to-end case (WAYBILL_EVIDENCE=1 keeps the report; WAYBILL_E2E_SEED=n repeats)
 	WAYBILL_E2E=full $(GO) test ./e2e -count=1 -v -timeout 60m
+
+.PHONY: soak
+soak: engines ## 30 minutes of clean traffic with every detector armed: nothing may be found (SOAK=30m)
+	WAYBILL_E2E_CLEAN=$(SOAK) $(GO) test ./e2e -run TestClean_ -count=1 -v -timeout 120m
 
 .PHONY: evidence
 evidence: engines ## Run sim and e2e in full and keep their outputs in docs/evidence
