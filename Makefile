@@ -19,6 +19,9 @@ SIM_FLAGS ?=
 # How long `make soak` goes on.
 SOAK ?= 30m
 
+# How many rows `make e2e-long` audits.
+AUDIT_ROWS ?= 50000000
+
 # Flags of `make bench`.
 BENCH_FLAGS ?=
 
@@ -70,6 +73,10 @@ e2e: engines ## Run every end-to-end case (WAYBILL_EVIDENCE=1 keeps the report; 
 .PHONY: soak
 soak: engines ## 30 minutes of clean traffic with every detector armed: nothing may be found (SOAK=30m)
 	WAYBILL_E2E_CLEAN=$(SOAK) $(GO) test ./e2e -run TestClean_ -count=1 -v -timeout 120m
+
+.PHONY: e2e-long
+e2e-long: engines ## Audit a table of 50 million rows and keep what it found and cost (AUDIT_ROWS=n; minutes, 10 GB of disk)
+	WAYBILL_AUDIT_ROWS=$(AUDIT_ROWS) WAYBILL_AUDIT_EVIDENCE=$(CURDIR)/docs/evidence/audit-50m.txt $(GO) test ./internal/audit -run '^TestScale$$' -count=1 -v -timeout 60m
 
 .PHONY: evidence
 evidence: engines ## Run sim and e2e in full and keep their outputs in docs/evidence
