@@ -31,6 +31,8 @@ type Pipeline struct {
 	RedactSecret Secret
 	// OnBlank says what to do when no event of a batch has any field of the contract.
 	OnBlank OnBlank
+	// Alerts are who is told of findings.
+	Alerts []Alert
 	// File is the name that the file was loaded or parsed under.
 	File string
 

@@ -32,6 +32,7 @@ func (r *reader) pipeline(v value, p *Pipeline) {
 		optional("on_blank", intoWord(&p.OnBlank, words(BlankStop, BlankContinue))),
 		optional("routes", func(v value) { routes = v }),
 		optional("unrouted", intoWord(&p.Unrouted, words(contract.UnroutedDeadLetter, contract.UnroutedDiscard))),
+		optional("alerts", func(v value) { readAlerts(v, &p.Alerts) }),
 		later("dedup"), later("dead_letters"),
 	)
 	if p.Source.Kafka.Group == "" {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/alert"
 	"github.com/waybill-data/waybill/internal/config"
 	"github.com/waybill-data/waybill/internal/delivery"
 	"github.com/waybill-data/waybill/internal/drift"
@@ -61,6 +62,7 @@ type Pipeline struct {
 	failure  *status.Failure
 	troubles troubles
 	findings *findings
+	alerts   *alert.Sender
 	totals   totals
 	meter    meter
 	assigned atomic.Bool
@@ -76,6 +78,7 @@ func New(cfg *config.Pipeline, deps Deps) *Pipeline {
 	}
 	p := &Pipeline{cfg: cfg, deps: deps, log: deps.Log.With("pipeline", cfg.Name), metrics: deps.Metrics.ForPipeline(cfg.Name), budget: deps.Budget.account(), state: status.Starting,
 		findings: newFindings(cfg.Name, cfg.Epoch)}
+	p.alerts = p.newAlerts()
 	tables := len(cfg.Tables())
 	p.blanks, p.inserts = make([]blanks, tables), make([]underway, tables)
 	for range tables {
@@ -87,6 +90,8 @@ func New(cfg *config.Pipeline, deps Deps) *Pipeline {
 // Run runs the pipeline until ctx ends, which drains what is in flight, or until it cannot go on. The
 // error says what a person must do; nil after a graceful stop.
 func (p *Pipeline) Run(ctx context.Context) error {
+	stop := p.startAlerts(ctx)
+	defer stop()
 	err := p.run(ctx)
 	if err != nil {
 		p.setState(status.Stopped, err.Error())

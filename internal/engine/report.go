@@ -60,6 +60,7 @@ func (p *Pipeline) closeTarget() {
 	}
 	t.overRecording()
 	t.recording.Wait()
+	p.flushAlerts()
 	t.close()
 }
 

@@ -23,8 +23,8 @@ type Metrics struct {
 	batches                                    *prometheus.GaugeVec
 	inserts                                    *prometheus.CounterVec
 	insertSeconds                              *prometheus.HistogramVec
-	readBacks, commits, findings               *prometheus.CounterVec
-	stalled, openFindings                      *prometheus.GaugeVec
+	readBacks, commits, findings, alerts       *prometheus.CounterVec
+	stalled, openFindings, alertsWaiting       *prometheus.GaugeVec
 
 	// Per pipeline.
 	settled, ledgerRows, serverRestarts, rebalances *prometheus.CounterVec
@@ -82,6 +82,8 @@ func (m *Metrics) registerPipeline() {
 	m.stalledSeconds = m.gauge("stalled_seconds", "How long the current stall has lasted; 0 without one.", "pipeline")
 	m.findings = m.counter("findings_total", "Findings that became known, by kind and severity.", "pipeline", "kind", "severity")
 	m.openFindings = m.gauge("findings_open", "Findings of the pipeline that are open, as this worker knows them.", "pipeline", "kind", "severity")
+	m.alerts = m.counter("alerts_total", "Attempts to tell receivers of findings, by receiver and outcome.", "pipeline", "receiver", "outcome")
+	m.alertsWaiting = m.gauge("alerts_waiting", "Alerts that a receiver has not been told yet.", "pipeline", "receiver")
 	m.serverRestarts = m.counter("server_restarts_total", "Restarts of the ClickHouse server that were noticed.", "pipeline")
 	m.rebalances = m.counter("rebalances_total", "Changes of the partitions that this worker owns.", "pipeline")
 	m.oldestUnsettled = m.gauge("oldest_unsettled_batch_seconds", "Age of the oldest batch that is not settled; 0 without one.", "pipeline")

@@ -222,6 +222,16 @@ func (p *PipelineMetrics) SetOpenFindings(open map[FindingLabels]int) {
 	}
 }
 
+// Alerts counts n attempts to tell a receiver. With 0 the outcome is there to be seen.
+func (p *PipelineMetrics) Alerts(receiver, outcome string, n int) {
+	p.m.alerts.WithLabelValues(p.name, receiver, outcome).Add(float64(n))
+}
+
+// SetAlertsWaiting sets how many alerts a receiver has not been told yet.
+func (p *PipelineMetrics) SetAlertsWaiting(receiver string, n int) {
+	p.m.alertsWaiting.WithLabelValues(p.name, receiver).Set(float64(n))
+}
+
 // SetStalled says that the pipeline has been waiting for `since` because of an error of class c.
 func (p *PipelineMetrics) SetStalled(c waybill.Class, since time.Duration) {
 	p.setStall(c.String())
