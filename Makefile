@@ -76,6 +76,7 @@ soak: engines ## 30 minutes of clean traffic with every detector armed: nothing 
 
 .PHONY: e2e-long
 e2e-long: engines ## Audit a table of 50 million rows and keep what it found and cost (AUDIT_ROWS=n; minutes, 10 GB of disk)
+	@test -z "$$(git status --porcelain)" || { echo "commit first: evidence names a commit"; exit 1; }
 	WAYBILL_AUDIT_ROWS=$(AUDIT_ROWS) WAYBILL_AUDIT_EVIDENCE=$(CURDIR)/docs/evidence/audit-50m.txt $(GO) test ./internal/audit -run '^TestScale$$' -count=1 -v -timeout 60m
 
 .PHONY: evidence

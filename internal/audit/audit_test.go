@@ -147,6 +147,21 @@ func (w *world) produce(n int) {
 	}
 }
 
+// removeRecords removes the records of a partition before an offset.
+func (w *world) removeRecords(partition int32, before int64) {
+	w.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(w.kafka.ListenAddrs()...))
+	if err != nil {
+		w.Fatal(err)
+	}
+	defer cl.Close()
+	to := kadm.Offsets{}
+	to.Add(kadm.Offset{Topic: topic, Partition: partition, At: before})
+	if _, err := kadm.NewClient(cl).DeleteRecords(w.Context(), to); err != nil {
+		w.Fatal(err)
+	}
+}
+
 // run runs the pipeline until the ledger accounts for n offsets.
 func (w *world) run(n int64) {
 	w.Helper()
@@ -381,16 +396,7 @@ func TestRun_EnginesThatMerge(t *testing.T) {
 func TestRun_Retention(t *testing.T) {
 	w := newWorld(t, 200, "")
 	w.produce(100)
-	cl, err := kgo.NewClient(kgo.SeedBrokers(w.kafka.ListenAddrs()...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cl.Close()
-	to := kadm.Offsets{}
-	to.Add(kadm.Offset{Topic: topic, Partition: 1, At: 250})
-	if _, err := kadm.NewClient(cl).DeleteRecords(t.Context(), to); err != nil {
-		t.Fatal(err)
-	}
+	w.removeRecords(1, 250)
 	r := w.want(audit.Options{}, audit.Violated, "L4 retention_loss 1: 200-249")
 	for _, p := range r.Partitions {
 		if p.Lag != 100 {

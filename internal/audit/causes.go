@@ -11,20 +11,21 @@ import (
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/clickhouse"
+	"github.com/waybill-data/waybill/internal/contract"
 	"github.com/waybill-data/waybill/internal/ledger"
 )
 
-// Cause is what was done to a table, by its server's word, that explains missing rows. It makes them no less missing.
+// Cause is what was done to a table, by its server's word, that explains missing rows or other values. It makes them no less so.
 type Cause struct {
 	Kind    string  `json:"kind"`
 	At      string  `json:"at,omitempty"` // by the server's clock
-	Offsets []Range `json:"offsets"`      // of the missing rows, those that it explains
+	Offsets []Range `json:"offsets"`      // those that it explains
 	Message string  `json:"message"`
 }
 
 // Kinds of Cause.
 const (
-	CauseMutation  = "mutation"  // a DELETE whose condition the rows meet
+	CauseMutation  = "mutation"  // a DELETE or an UPDATE whose condition the rows meet
 	CausePartition = "partition" // the rows' partition of the table was dropped, detached, replaced or moved
 	CauseDetached  = "detached"  // there are detached parts of the rows' partition
 	CauseEpoch     = "epoch"     // there are rows of these offsets under another epoch
@@ -46,9 +47,9 @@ type wreckOf struct {
 	rows    waybill.OffsetSet // that could be made again
 	byRight waybill.OffsetSet // of these, those that are gone by right
 	why     map[string]waybill.OffsetSet
-	causes  map[string]*cause
+	causes
 	inParts map[string]waybill.OffsetSet // by partition id of the table, as far as they are known
-	untold  error                        // why nothing could be found out
+	untold  error                        // why the server could not be asked about them
 }
 
 type cause struct {
@@ -72,7 +73,7 @@ func (a *auditor) explain(ctx context.Context, h *holdings) error {
 	w := &wreck{a: a, h: h, copies: copies, tables: map[*contentTable]*wreckOf{}}
 	for i, t := range copies.tables {
 		t.parted = a.tables[i].partitionKey
-		w.tables[t] = &wreckOf{table: &a.tables[i], contentTable: t, why: map[string]waybill.OffsetSet{}, causes: map[string]*cause{}, inParts: map[string]waybill.OffsetSet{}}
+		w.tables[t] = &wreckOf{table: &a.tables[i], contentTable: t, why: map[string]waybill.OffsetSet{}, causes: causes{}, inParts: map[string]waybill.OffsetSet{}}
 	}
 	for _, m := range a.makers {
 		m.blocks.Reset()
@@ -148,7 +149,7 @@ func (w *wreck) look(ctx context.Context) (err error) {
 		if t.copied == "" || t.except != "" {
 			continue
 		}
-		rows, err := w.meeting(ctx, of, "1")
+		rows, err := w.copies.meeting(ctx, of.contentTable, "1")
 		if err != nil {
 			return err
 		}
@@ -165,9 +166,9 @@ func (w *wreck) look(ctx context.Context) (err error) {
 }
 
 // meeting are the rows of a copy that meet a condition.
-func (w *wreck) meeting(ctx context.Context, of *wreckOf, condition string) (out waybill.OffsetSet, err error) {
-	offset := clickhouse.Ident(of.lineage.Offset)
-	err = w.a.Client.Texts(ctx, fmt.Sprintf("SELECT toString(%s) AS waybill_offset FROM %s WHERE %s ORDER BY %[1]s", offset, w.copies.copyOf(of.contentTable), condition), []string{"waybill_offset"}, func(row []string) error {
+func (c *contents) meeting(ctx context.Context, t *contentTable, condition string) (out waybill.OffsetSet, err error) {
+	offset := clickhouse.Ident(t.lineage.Offset)
+	err = c.a.Client.Texts(ctx, fmt.Sprintf("SELECT toString(%s) AS waybill_offset FROM %s WHERE %s ORDER BY %[1]s", offset, c.copyOf(t), condition), []string{"waybill_offset"}, func(row []string) error {
 		o, err := strconv.ParseInt(row[0], 10, 64)
 		out.Add(o)
 		return err
@@ -178,7 +179,7 @@ func (w *wreck) meeting(ctx context.Context, of *wreckOf, condition string) (out
 // askTTL: rows whose time has come are gone by right.
 func (w *wreck) askTTL(ctx context.Context, of *wreckOf) error {
 	for _, rule := range of.ttl {
-		rows, err := w.meeting(ctx, of, rule.condition())
+		rows, err := w.copies.meeting(ctx, of.contentTable, rule.condition())
 		if err != nil {
 			return err
 		}
@@ -200,38 +201,69 @@ func (w *wreck) askReplaced(ctx context.Context, of *wreckOf) error {
 	if !of.replacing || of.key == "" {
 		return nil
 	}
-	rows, err := w.meeting(ctx, of, fmt.Sprintf("(%[1]s) IN (SELECT %[1]s FROM %[2]s WHERE (%[1]s) IN (SELECT %[1]s FROM %[3]s))", of.key, w.copies.table(of.contentTable), w.copies.copyOf(of.contentTable)))
+	rows, err := w.copies.meeting(ctx, of.contentTable, fmt.Sprintf("(%[1]s) IN (SELECT %[1]s FROM %[2]s WHERE (%[1]s) IN (SELECT %[1]s FROM %[3]s))", of.key, w.copies.table(of.contentTable), w.copies.copyOf(of.contentTable)))
 	if err == nil {
 		of.right("there is another row of its key ("+of.key+")", rows)
 	}
 	return err
 }
 
-// deletion is the condition of a mutation that removes rows, and the expression for the partition that it was limited to, if it was.
-func deletion(command string) (condition string, ok bool) {
+// mutation is a change of rows that are there, by the server's record of it.
+type mutation struct {
+	id, at    string
+	deletes   bool
+	assigns   []string // columns, if it changes values
+	condition string
+}
+
+// mutationsOf are those that the server still knows of, in their order.
+func (a *auditor) mutationsOf(ctx context.Context, t contract.TableSchema) (all []mutation, err error) {
+	err = a.Client.Texts(ctx, fmt.Sprintf("SELECT mutation_id, command, toString(create_time) AS at FROM system.mutations WHERE database = %s AND table = %s AND NOT is_killed ORDER BY create_time, mutation_id",
+		clickhouse.Literal(t.Database), clickhouse.Literal(t.Table)), []string{"mutation_id", "command", "at"}, func(row []string) error {
+		if m, ok := parseMutation(row[1]); ok {
+			m.id, m.at = row[0], row[2]
+			all = append(all, m)
+		}
+		return nil
+	})
+	return all, err
+}
+
+// parseMutation reads a command as the server shows it; ok is false if it is neither a DELETE nor an UPDATE.
+func parseMutation(command string) (m mutation, ok bool) {
 	if strings.HasPrefix(command, "(") && strings.HasSuffix(command, ")") {
 		command = command[1 : len(command)-1]
 	}
 	what, condition, ok := cutOutside(command, " WHERE ")
-	return condition, ok && (strings.HasPrefix(what, "DELETE") || strings.HasPrefix(what, "UPDATE _row_exists = 0"))
+	if !ok {
+		return m, false
+	}
+	m.condition = condition
+	if strings.HasPrefix(what, "DELETE") || strings.HasPrefix(what, "UPDATE _row_exists = 0") {
+		m.deletes = true
+		return m, true
+	}
+	list, ok := strings.CutPrefix(what, "UPDATE ")
+	for ok && list != "" {
+		var one string
+		one, list, _ = cutOutside(list, ", ")
+		name, _, _ := cutOutside(one, " = ")
+		m.assigns = append(m.assigns, strings.Trim(name, "`"))
+	}
+	return m, ok
 }
 
 // askMutations: which DELETEs do the rows meet the condition of?
 func (w *wreck) askMutations(ctx context.Context, of *wreckOf) error {
-	type mutation struct{ id, at, condition string }
-	var all []mutation
-	err := w.a.Client.Texts(ctx, fmt.Sprintf("SELECT mutation_id, command, toString(create_time) AS at FROM system.mutations WHERE database = %s AND table = %s AND NOT is_killed ORDER BY create_time, mutation_id",
-		clickhouse.Literal(of.schema.Database), clickhouse.Literal(of.schema.Table)), []string{"mutation_id", "command", "at"}, func(row []string) error {
-		if condition, ok := deletion(row[1]); ok {
-			all = append(all, mutation{row[0], row[2], condition})
-		}
-		return nil
-	})
+	all, err := w.a.mutationsOf(ctx, of.schema)
 	if err != nil {
 		return err
 	}
 	for _, m := range all {
-		rows, err := w.meeting(ctx, of, "("+m.condition+")")
+		if !m.deletes {
+			continue
+		}
+		rows, err := w.copies.meeting(ctx, of.contentTable, "("+m.condition+")")
 		if err != nil {
 			if waybill.ClassOf(err).Heals() {
 				return err
@@ -243,21 +275,25 @@ func (w *wreck) askMutations(ctx context.Context, of *wreckOf) error {
 	return nil
 }
 
-func (of *wreckOf) because(c Cause, rows waybill.OffsetSet) {
+// causes collects them, by what they say.
+type causes map[string]*cause
+
+// because notes that something explains rows.
+func (all causes) because(c Cause, rows waybill.OffsetSet) {
 	if rows.Empty() {
 		return
 	}
-	known := of.causes[c.Message]
+	known := all[c.Message]
 	if known == nil {
 		known = &cause{Cause: c}
-		of.causes[c.Message] = known
+		all[c.Message] = known
 	}
 	known.offsets = known.offsets.Union(rows)
 }
 
-// sortedCauses are in the order of their times.
-func (of *wreckOf) sortedCauses() (out []Cause) {
-	for _, c := range slices.SortedFunc(maps.Values(of.causes), func(a, b *cause) int {
+// sorted are the causes in the order of their times.
+func (all causes) sorted() (out []Cause) {
+	for _, c := range slices.SortedFunc(maps.Values(all), func(a, b *cause) int {
 		return strings.Compare(a.At+a.Kind+a.Message, b.At+b.Kind+b.Message)
 	}) {
 		c.Cause.Offsets = rangesOf(c.offsets)
@@ -298,8 +334,8 @@ func (w *wreck) report(ctx context.Context, untold error) error {
 		if left.Empty() {
 			continue
 		}
-		if of.forgets != "" {
-			w.a.unknown("L3", "", "%d rows of %s (offsets %s) are not in table %s, which may be right: %s", left.Len(), tp, shortly(left), t.name, of.forgets)
+		if why := of.unjudged(); why != "" {
+			w.a.unknown("L3", "", "%d rows of %s (offsets %s) are not in table %s, which may be right: %s", left.Len(), tp, shortly(left), t.name, why)
 			continue
 		}
 		if err := w.afterwards(ctx, of, left); err != nil {
@@ -321,12 +357,20 @@ func (w *wreck) report(ctx context.Context, untold error) error {
 	return nil
 }
 
+// unjudged is why nobody can tell whether rows are gone by right; empty: what is not known to be is not.
+func (of *wreckOf) unjudged() string {
+	if of.forgets == "" && of.may() != "" && of.untold != nil {
+		return fmt.Sprintf("%s, and the server could not be asked about it: %v", of.may(), of.untold)
+	}
+	return of.forgets
+}
+
 // broken notes rows that should be there; of is their table, if it is known.
 func (w *wreck) broken(of *wreckOf, rows waybill.OffsetSet) {
 	v := Violation{Law: "L3", Kind: KindMissing, Topic: w.h.tp.Topic, Partition: w.h.tp.Partition, Count: rows.Len(), Offsets: rangesOf(rows), Exact: true,
 		Message: fmt.Sprintf("%d rows of %s, which the ledger says were written, are not in the table", rows.Len(), w.h.tp)}
 	if of != nil {
-		v.Causes = of.sortedCauses()
+		v.Causes = of.causes.sorted()
 		if len(w.a.tables) > 1 {
 			v.Table = of.contentTable.name
 			v.Message = fmt.Sprintf("%d rows of %s, which the ledger says were written, are not in table %s", rows.Len(), w.h.tp, v.Table)

@@ -59,6 +59,8 @@ type contentTable struct {
 	sumsNext int64              // the bucket after the last
 	compared int64              // rows
 	told     map[claim]*difference
+	// mutations of the table, once they have been asked for.
+	mutations []mutation
 }
 
 // contentColumn is a column that holds values of its own.
@@ -100,6 +102,7 @@ const (
 type difference struct {
 	offsets  waybill.OffsetSet
 	examples []Example
+	causes   causes
 }
 
 // shownExamples is how many differing values of a column are shown.
@@ -202,6 +205,7 @@ func (c *contents) reach(ctx context.Context, offset int64) error {
 			return err
 		}
 		c.bucket = b
+		c.a.Progress(Progress{c.tp.Partition, offset - c.whole.First, c.whole.Len()})
 	}
 	return nil
 }
@@ -465,12 +469,12 @@ func (c *contents) noteAs(ctx context.Context, t *contentTable, k claim, rows wa
 	}
 	d := t.told[k]
 	if d == nil {
-		d = &difference{}
+		d = &difference{causes: causes{}}
 		t.told[k] = d
 	}
 	d.offsets = d.offsets.Union(rows)
-	if len(d.examples) >= shownExamples {
-		return nil
+	if err := c.updates(ctx, t, k.column, rows, d.causes); err != nil || len(d.examples) >= shownExamples {
+		return err
 	}
 	examples, err := c.values(ctx, t, k.column, rows, shownExamples-len(d.examples))
 	for i := range examples {
@@ -480,6 +484,28 @@ func (c *contents) noteAs(ctx context.Context, t *contentTable, k claim, rows wa
 	}
 	d.examples = append(d.examples, examples...)
 	return err
+}
+
+// updates are the UPDATEs of a column whose condition rows meet, as their records give them.
+func (c *contents) updates(ctx context.Context, t *contentTable, name string, rows waybill.OffsetSet, into causes) error {
+	if t.mutations == nil {
+		all, err := c.a.mutationsOf(ctx, t.schema)
+		if err != nil {
+			return err
+		}
+		t.mutations = append([]mutation{}, all...)
+	}
+	for _, m := range t.mutations {
+		if !slices.Contains(m.assigns, name) {
+			continue
+		}
+		met, err := c.meeting(ctx, t, "("+m.condition+")")
+		if err != nil && (waybill.ClassOf(err).Heals() || ctx.Err() != nil) {
+			return err
+		}
+		into.because(Cause{Kind: CauseMutation, At: m.at, Message: fmt.Sprintf("an UPDATE changed %s in rows like these of %s: WHERE %s (%s)", name, t.name, m.condition, m.id)}, met.Intersect(rows))
+	}
+	return nil
 }
 
 // end ends a partition: what has been found is put into the report.
@@ -508,11 +534,11 @@ func (c *contents) tell(t *contentTable, k claim, d *difference) {
 	n := d.offsets.Len()
 	if k.sort == wrong {
 		c.a.report.Violations = append(c.a.report.Violations, Violation{Law: "L5", Kind: KindContent, Topic: c.tp.Topic, Partition: c.tp.Partition, Table: t.name, Column: k.column, Count: n,
-			Offsets: rangesOf(d.offsets), Exact: true, Examples: d.examples,
+			Offsets: rangesOf(d.offsets), Exact: true, Examples: d.examples, Causes: d.causes.sorted(),
 			Message: fmt.Sprintf("column %s of %s has other values in %d rows of %s than their records give", k.column, t.name, n, c.tp)})
 		return
 	}
-	u := Unknown{Law: "L5", Topic: c.tp.Topic, Table: t.name, Column: k.column, Offsets: rangesOf(d.offsets), Examples: d.examples}
+	u := Unknown{Law: "L5", Topic: c.tp.Topic, Table: t.name, Column: k.column, Offsets: rangesOf(d.offsets), Examples: d.examples, Causes: d.causes.sorted()}
 	in := t.column(k.column)
 	by := strings.TrimSpace(in.DefaultKind + " " + in.DefaultExpr)
 	if by == "" {

@@ -7,6 +7,9 @@ import (
 	"testing"
 
 	"github.com/waybill-data/waybill/internal/audit"
+	"github.com/waybill-data/waybill/internal/clickhouse"
+	"github.com/waybill-data/waybill/internal/config"
+	"github.com/waybill-data/waybill/internal/ledger"
 	"github.com/waybill-data/waybill/internal/testenv"
 )
 
@@ -89,6 +92,17 @@ func TestContent_SwappedValues(t *testing.T) {
 	if got := r.Violations[0].Examples; !slices.Equal(got, want) {
 		t.Errorf("%+v", got)
 	}
+	if got := r.Violations[0].Causes; len(got) != 1 || !slices.Equal(got[0].Offsets, []audit.Range{{First: 11, Next: 13}}) || !strings.Contains(got[0].Message, "an UPDATE changed kind") || got[0].At == "" {
+		t.Errorf("%+v", got)
+	}
+	// Over HTTP, the same.
+	var err error
+	if w.client, err = clickhouse.Open(t.Context(), clickhouse.Config{Addr: w.ch.HTTPAddr(), Protocol: clickhouse.HTTP}, clickhouse.Deps{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.client.Close)
+	w.deps.Client, w.deps.Ledger = w.client, ledger.New(w.client, "")
+	w.want(audit.Options{Content: true}, audit.Violated, "L5 content_mismatch kind 0: 11-12")
 	w.want(audit.Options{}, audit.Clean) // control: presence alone does not see it
 }
 
@@ -142,6 +156,47 @@ func TestContent_DefaultsOfTheTable(t *testing.T) {
 		return u.Column == "asked" && slices.Equal(u.Offsets, []audit.Range{{First: 10, Next: 11}})
 	}) {
 		t.Errorf("%+v", r.Unknown)
+	}
+}
+
+// What redaction hashed is compared as its hash. Whoever has put the value itself into the table does not have it printed.
+func TestContent_Redaction(t *testing.T) {
+	w := newWorldOf(t, spec{n: 60, contract: "{new_fields: discard, type_conflicts: freeze, tables: evolve, columns: {id: {type: UInt64}, mail: {type: String}}}",
+		more:  "redact: {version: 1, secret: \"${SECRET}\", rules: [{path: mail, do: hash}]}",
+		value: func(i int) string { return fmt.Sprintf(`{"id":%d,"mail":"someone%d@example.org"}`, i, i) }})
+	w.want(audit.Options{Content: true}, audit.Clean)
+	w.exec("ALTER TABLE " + w.db + ".calls UPDATE mail = 'someone5@example.org' WHERE _partition = 1 AND _offset = 5 SETTINGS mutations_sync = 2")
+	r := w.want(audit.Options{Content: true}, audit.Violated, "L5 content_mismatch mail 1: 5")
+	if e := r.Violations[0].Examples[0]; !e.Withheld || e.Found != "" || !strings.HasPrefix(e.Expected, `"hmac_`) {
+		t.Errorf("%+v", e)
+	}
+	// With another secret the hashes cannot be made.
+	w.cfg.RedactSecret = config.NewSecret("fedcba9876543210fedcba9876543210")
+	if r := w.want(audit.Options{Content: true}, audit.Unclear); !strings.Contains(fmt.Sprint(r.Unknown), "not the one that the plan was made with") || r.Contents[0].Rows != 0 {
+		t.Errorf("%+v", r.Unknown)
+	}
+}
+
+// Of what Kafka no longer has, nothing is said to be right.
+func TestContent_RecordsThatAreGone(t *testing.T) {
+	w := newWorld(t, 200, "")
+	w.exec("ALTER TABLE " + w.db + ".calls UPDATE kind = 'x' WHERE _partition = 0 AND _offset IN (21, 151) SETTINGS mutations_sync = 2")
+	w.removeRecords(0, 101)
+	r := w.want(audit.Options{Content: true}, audit.Violated, "L5 content_mismatch kind 0: 151")
+	i := slices.IndexFunc(r.Unknown, func(u audit.Unknown) bool {
+		return u.Law == "L5" && strings.Contains(u.Message, "were not compared: the records are no longer in the topic")
+	})
+	// Of 101 offsets that are gone, 11 were filtered and 4 were broken events.
+	if i < 0 || !strings.HasPrefix(r.Unknown[i].Message, "86 rows of calls/0 (offsets 1-9, ") {
+		t.Errorf("%+v", r.Unknown)
+	}
+	if got := r.Contents[0].Rows; got != 2*172-86 {
+		t.Errorf("%d rows were compared", got)
+	}
+	w.removeRecords(0, 200)
+	w.removeRecords(1, 200)
+	if r := w.want(audit.Options{Content: true}, audit.Unclear); r.Contents[0].Rows != 0 {
+		t.Errorf("%+v", r.Contents)
 	}
 }
 

@@ -88,6 +88,7 @@ type Unknown struct {
 	Column   string    `json:"column,omitempty"`
 	Offsets  []Range   `json:"offsets,omitempty"`
 	Examples []Example `json:"examples,omitempty"`
+	Causes   []Cause   `json:"causes,omitempty"`
 	Message  string    `json:"message"`
 	Action   string    `json:"action,omitempty"`
 }

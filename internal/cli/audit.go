@@ -241,6 +241,7 @@ func printAudit(w io.Writer, r *audit.Report) error {
 			wrap(&b, "  ", u.Action)
 		}
 		printExamples(&b, u.Examples)
+		printCauses(&b, u.Causes)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
