@@ -44,6 +44,7 @@ var migrations = []migration{
 	{1, []string{createMeta, createLedger, createDeadLetters, createPlans, createDecisions, createFindings, createPipelines}},
 	{2, []string{widenLedger, rollUpLedger, widenPlans, createChanges, createDrift}},
 	{3, []string{routeLedger, rollUpRouted, routeDrift}},
+	{6, []string{timeLedger(), rollUpTimed(), createMinutes(), createThrough, createCompleteThrough}},
 }
 
 // Version of the schema that this binary needs.
