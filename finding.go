@@ -13,7 +13,8 @@ const (
 )
 
 // Finding is something that a person should know: a broken law, a moved position, lost records.
-// Findings go to the log, to a metric and to the table waybill.findings.
+// Findings go to the log, to metrics, to the journal waybill.findings and to whoever has asked for alerts; package internal/finding
+// says what becomes of them.
 type Finding struct {
 	Kind     string // a snake_case word, one per runbook page
 	Severity Severity
@@ -28,6 +29,8 @@ type Finding struct {
 	Subject string
 	// Evidence is what shows it, for a machine or a curious person: JSON, or empty.
 	Evidence string
+	// Over says that the cause is gone, and Message how that is known: it closes the finding that is open under the key.
+	Over bool
 }
 
 // FindingKey says which findings are about the same thing: a finding that is open is updated by another of its key, not opened again.
@@ -43,4 +46,6 @@ func (f *Finding) Key() FindingKey {
 }
 
 // String is for logs.
-func (k FindingKey) String() string { return fmt.Sprintf("%s %s %s", k.Kind, k.TopicPartition, k.Subject) }
+func (k FindingKey) String() string {
+	return fmt.Sprintf("%s %s %s", k.Kind, k.TopicPartition, k.Subject)
+}

@@ -58,9 +58,9 @@ type Record struct {
 	Time int64
 	// Appended: Time is when the broker appended the record (LogAppendTime), not what its producer said (CreateTime).
 	Appended bool
-	Key     []byte
-	Value   []byte // nil for a tombstone, empty for an empty value
-	Headers []Header
+	Key      []byte
+	Value    []byte // nil for a tombstone, empty for an empty value
+	Headers  []Header
 	// Control marks a transaction marker: it covers an offset and carries nothing.
 	Control bool
 }

@@ -210,9 +210,13 @@ func printAudit(w io.Writer, r *audit.Report) error {
 		sum.Read += p.Read
 		sum.Written += p.Written
 		sum.Present += p.Present
+		sum.Replayed += p.Replayed
 	}
 	table(&b, narrow(rows), 10)
 	wrap(&b, "", fmt.Sprintf("%s records read, %s rows written, %s there", count(sum.Read), count(sum.Written), count(sum.Present)))
+	if sum.Replayed > 0 {
+		wrap(&b, "", fmt.Sprintf("%s of those there are dead letters that were replayed", count(sum.Replayed)))
+	}
 	if r.Reread > 0 {
 		wrap(&b, "", fmt.Sprintf("%s records were read again from Kafka", count(r.Reread)))
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/status"
 )
 
@@ -114,19 +115,44 @@ func printTroubles(b *strings.Builder, p *status.Pipeline, now time.Time) {
 	}
 	shown := p.Findings[max(0, len(p.Findings)-maxShown):]
 	b.WriteByte('\n')
-	wrap(b, "  ", "findings, latest last:")
-	for _, f := range shown {
-		where := ""
-		if f.Topic != "" {
-			where = fmt.Sprintf(" %s/%d", f.Topic, f.Partition)
-		}
-		if f.Span != nil {
-			where += " " + f.Span.String()
-		}
-		wrap(b, "  ", fmt.Sprintf("- %s %s (%s ago)%s: %s", f.Severity, f.Kind, duration(now.Sub(f.Time)), where,
-			strings.TrimSpace(f.Message+" "+f.Action)))
+	wrap(b, "  ", openFindings(p.Findings)+"; findings, latest last:")
+	for i := range shown {
+		printFinding(b, &shown[i], now)
 	}
 	more(b, len(p.Findings)-len(shown), "earlier findings")
+}
+
+// openFindings says how many findings are open.
+func openFindings(all []status.Finding) string {
+	by := map[waybill.Severity]int{}
+	for i := range all {
+		if all[i].State == status.FindingOpen {
+			by[all[i].Severity]++
+		}
+	}
+	return fmt.Sprintf("open: %d errors, %d warnings", by[waybill.SeverityError], by[waybill.SeverityWarning])
+}
+
+func printFinding(b *strings.Builder, f *status.Finding, now time.Time) {
+	where := ""
+	switch {
+	case f.Topic != "" && f.Partition >= 0:
+		where = fmt.Sprintf(" %s/%d", f.Topic, f.Partition)
+	case f.Topic != "":
+		where = " " + f.Topic
+	}
+	if f.Span != nil {
+		where += " " + f.Span.String()
+	}
+	if f.Subject != "" {
+		where += " " + f.Subject
+	}
+	state := ""
+	if f.State == status.FindingClosed {
+		state = "closed "
+	}
+	wrap(b, "  ", fmt.Sprintf("- %s%s %s (%s ago)%s: %s", state, f.Severity, f.Kind, duration(now.Sub(f.Time)), where,
+		strings.TrimSpace(f.Message+" "+f.Action)))
 }
 
 func more(b *strings.Builder, n int, what string) {

@@ -33,9 +33,9 @@ func (m *Monitor) judge(now time.Time) []waybill.Finding {
 		c := m.columns[name]
 		c.present.now += m.window.now // Observe has taken off those without
 		if !c.elements {
-			add(m.vanished(&c.present, c.title(), now))
-			add(m.jumped(&c.defaulted, c.present.absent > 0, FindingDefaultRate, "without a value that "+c.name+" can take", now))
-			add(m.jumped(&c.nulls, false, FindingNullRate, "with null for "+c.name, now))
+			add(m.vanished(&c.present, c.name, c.title(), now))
+			add(m.jumped(&c.defaulted, c.present.absent > 0, about{FindingDefaultRate, c.name}, "without a value that "+c.name+" can take", now))
+			add(m.jumped(&c.nulls, false, about{FindingNullRate, c.name}, "with null for "+c.name, now))
 		}
 		c.present.roll(&m.window, c.present.absent > 0, m.cfg)
 		c.defaulted.roll(&m.window, c.defaulted.open || c.present.absent > 0, m.cfg)
@@ -44,7 +44,7 @@ func (m *Monitor) judge(now time.Time) []waybill.Finding {
 	for _, k := range slices.SortedFunc(maps.Keys(m.fields), compareKeys) {
 		f := m.fields[k]
 		if k.Kind == KindNewField && k.Path != contract.OtherPaths {
-			add(m.vanished(&f.share, "the field "+k.Path+", which no column takes,", now))
+			add(m.vanished(&f.share, "field "+k.Path, "the field "+k.Path+", which no column takes,", now))
 		}
 		f.share.roll(&m.window, f.share.absent > 0, m.cfg)
 	}
@@ -59,7 +59,9 @@ func condensed(all []waybill.Finding, limit int) []waybill.Finding {
 	}
 	number := map[like]int{}
 	for _, f := range all {
-		number[like{f.Kind, f.Severity}]++
+		if !f.Over { // each that is open must be closed
+			number[like{f.Kind, f.Severity}]++
+		}
 	}
 	var out []waybill.Finding
 	for _, f := range all {
@@ -67,7 +69,7 @@ func condensed(all []waybill.Finding, limit int) []waybill.Finding {
 		if n := number[k]; n > limit {
 			f.Message += fmt.Sprintf("; and %d more findings of the kind, at the same time", n-1)
 			number[k] = 0
-		} else if n == 0 {
+		} else if n == 0 && !f.Over {
 			continue
 		}
 		out = append(out, f)
@@ -83,7 +85,7 @@ func (c *column) title() string {
 }
 
 // vanished: it was in a good share of the events, and is in none.
-func (m *Monitor) vanished(r *rate, what string, now time.Time) *waybill.Finding {
+func (m *Monitor) vanished(r *rate, subject, what string, now time.Time) *waybill.Finding {
 	usual, w := r.usual(&m.window), &m.window
 	lacks := w.warm(m.cfg) && r.now <= 0 && usual >= m.cfg.VanishShare
 	r.absent++
@@ -92,35 +94,38 @@ func (m *Monitor) vanished(r *rate, what string, now time.Time) *waybill.Finding
 	}
 	switch r.step(now, r.absent >= m.cfg.Absent, r.now > 0, w, m.cfg) {
 	case opens:
-		return &waybill.Finding{
-			Kind: FindingVanished, Severity: waybill.SeverityWarning,
+		return r.says(&waybill.Finding{
+			Kind: FindingVanished, Severity: waybill.SeverityWarning, Subject: subject,
 			Message: fmt.Sprintf("%s is in none of the events of %d windows, %d in the last one; it was in %s before", what, r.absent, w.now, Percent(usual)),
 			Action:  "ask who produces the events whether it was renamed or removed",
-		}
+		})
 	case closes:
 		return &waybill.Finding{
-			Kind: FindingVanished, Severity: waybill.SeverityInfo,
+			Kind: FindingVanished, Severity: waybill.SeverityInfo, Subject: subject, Over: true,
 			Message: fmt.Sprintf("%s is back, in %s of the last %d events", what, Percent(r.share(w)), w.now),
 		}
 	}
 	return nil
 }
 
+// about is what a finding on a rate is about.
+type about struct{ kind, subject string }
+
 // jumped: the share is far above what is usual. suspended is true while another finding says why.
-func (m *Monitor) jumped(r *rate, suspended bool, kind, what string, now time.Time) *waybill.Finding {
+func (m *Monitor) jumped(r *rate, suspended bool, of about, what string, now time.Time) *waybill.Finding {
 	usual, w := r.usual(&m.window), &m.window
 	share := r.share(w)
 	begun := w.warm(m.cfg) && !suspended && share >= usual+m.cfg.Jump
 	switch r.step(now, begun, share < usual+m.cfg.Jump*m.cfg.Settle, w, m.cfg) {
 	case opens:
-		return &waybill.Finding{
-			Kind: kind, Severity: waybill.SeverityWarning,
+		return r.says(&waybill.Finding{
+			Kind: of.kind, Severity: waybill.SeverityWarning, Subject: of.subject,
 			Message: fmt.Sprintf("%s of the last %d events are %s; it was %s before", Percent(share), w.now, what, Percent(usual)),
 			Action:  "ask who produces the events what has changed; `waybill schema drift` shows what they carry",
-		}
+		})
 	case closes:
 		return &waybill.Finding{
-			Kind: kind, Severity: waybill.SeverityInfo,
+			Kind: of.kind, Severity: waybill.SeverityInfo, Subject: of.subject, Over: true,
 			Message: fmt.Sprintf("%s of the last %d events are %s, as before", Percent(share), w.now, what),
 		}
 	}
@@ -141,8 +146,9 @@ func (m *Monitor) judgeBlank(now time.Time) *waybill.Finding {
 	}
 	switch step {
 	case opens:
+		m.blanks.says(f)
 	case closes:
-		f.Severity, f.Action = waybill.SeverityInfo, ""
+		f.Severity, f.Action, f.Over = waybill.SeverityInfo, "", true
 		f.Message = fmt.Sprintf("%s of the last %d events match no field of the contract", Percent(share), w.now)
 	default:
 		return nil
@@ -181,7 +187,7 @@ var becomes = map[contract.Mode]string{
 func (f *field) finding(c Config) waybill.Finding {
 	k := f.pending.Key
 	out := waybill.Finding{
-		Kind: string(k.Kind), Severity: waybill.SeverityInfo,
+		Kind: string(k.Kind), Severity: waybill.SeverityInfo, Subject: k.Path,
 		TopicPartition: waybill.TopicPartition{Topic: f.first.Topic, Partition: f.first.Partition},
 		Span:           waybill.Span{First: f.first.Offset, Next: f.first.Offset + 1},
 		Action:         "`waybill schema drift` shows how often it comes; `waybill schema promote` gives it a column",
@@ -193,7 +199,7 @@ func (f *field) finding(c Config) waybill.Finding {
 		out.Message = fmt.Sprintf("events have more than %d fields that the contract does not expect; the others are counted as one", c.Paths)
 		out.Action = "give objects with free keys a column of Map or JSON"
 	case k.Kind == KindTypeConflict:
-		out.Severity = waybill.SeverityWarning
+		out.Severity, out.Subject = waybill.SeverityWarning, k.Path+" for column "+k.Column
 		out.Message = fmt.Sprintf("values of %s do not fit column %s (%s), as %s; they are %s", k.Path, k.Column, f.reason, f.sample, fate)
 		out.Action = "give the column a type that takes them, or mend who produces them"
 	default:
@@ -213,7 +219,7 @@ func together(fields []*field) waybill.Finding {
 		names += ", ..."
 	}
 	return waybill.Finding{
-		Kind: string(KindNewField), Severity: waybill.SeverityInfo,
+		Kind: string(KindNewField), Severity: waybill.SeverityInfo, Subject: names[2:],
 		Message: fmt.Sprintf("%d more fields are not as the contract expects: %s", len(fields), names[2:]),
 		Action:  "`waybill schema drift` shows them all",
 	}

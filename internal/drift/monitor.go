@@ -40,8 +40,10 @@ type Monitor struct {
 	columns map[string]*column
 	pending map[Key]*Row // of the kinds that are no fields, for the next flush
 
-	window window
-	blanks rate
+	window  window
+	blanks  rate
+	settled bool // Standing has said what is not unusual
+	stood   int  // windows that had been closed when it was called last
 
 	fresh []*field // without their finding yet, in order of appearance
 	told  quota
@@ -101,7 +103,7 @@ func (m *Monitor) Observe(b Batch) {
 // replan: fields move between columns and the rescue column, so shares of before say nothing of those under another plan.
 func (m *Monitor) replan(p *contract.Plan) {
 	m.plan = p
-	m.window = window{}
+	m.window, m.settled = window{}, false
 	m.blanks = rate{}
 	for _, f := range m.fields {
 		f.share = rate{}

@@ -144,6 +144,7 @@ func TestNewFields_OneFindingEach(t *testing.T) {
 		Kind: "type_conflict", Severity: waybill.SeverityWarning, TopicPartition: waybill.TopicPartition{Topic: "t", Partition: 1}, Span: waybill.Span{First: 5, Next: 6},
 		Message: "values of x.a do not fit column a (out_of_range), as 1; they are kept in the rescue column",
 		Action:  "give the column a type that takes them, or mend who produces them",
+		Subject: "x.a for column a",
 	}
 	if f.last != want {
 		t.Errorf("got %+v", f.last)

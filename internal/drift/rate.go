@@ -1,6 +1,10 @@
 package drift
 
-import "time"
+import (
+	"time"
+
+	waybill "github.com/waybill-data/waybill"
+)
 
 // window counts the events that shares are of: those of the window that is open, and those before, each window weighing
 // less than the one after it.
@@ -63,6 +67,15 @@ type alarm struct {
 	told  bool // there was a finding; there is none if the last one is not long ago
 	since time.Time
 	last  time.Time // when there was a finding
+	said  waybill.Finding
+	// accepted says that what it was about is usual now, and nobody has been told yet.
+	accepted bool
+}
+
+// says keeps the finding that an alarm has begun with.
+func (a *alarm) says(f *waybill.Finding) *waybill.Finding {
+	a.said = *f
+	return f
 }
 
 // What a step of an alarm is to a person.
@@ -98,7 +111,7 @@ func (a *alarm) step(now time.Time, begun, over bool, c Config) int {
 			return closes
 		}
 	case a.open && now.Sub(a.since) >= c.Accept:
-		a.open = false
+		a.open, a.accepted = false, a.told
 		return accepts
 	}
 	return stays

@@ -51,13 +51,19 @@ func (g *gatherer) isBlank() bool {
 func (g *gatherer) isBlankFor(table int) bool {
 	d, p := g.open, g.l.p
 	rows, blanks := &d.tables[table], &p.blanks[table]
+	matched := blanks.matched && !blanks.told
 	stop, tell := blanks.take(rows.count, rows.blank, p.cfg.OnBlank)
+	if blanks.matched && !matched { // for the first time, or again
+		p.mended(waybill.FindingKey{Kind: "all_blank", TopicPartition: waybill.TopicPartition{Topic: d.spans[0].Topic, Partition: -1}, Subject: p.target.tables[table].name()},
+			"events fill columns")
+	}
 	if !tell {
 		return false
 	}
-	f := waybill.Finding{Kind: "all_blank", Severity: waybill.SeverityWarning, TopicPartition: d.spans[0].TopicPartition, Span: d.spans[0].Span,
-		Message: fmt.Sprintf("none of the last %d events for table %s has any of the contract's fields; what they do have: %s", blanks.run, p.target.tables[table].name(), fields(rows.notes.Drift)),
-		Action:  "correct `from` in the contract; their rows are blank, and go to the table as on_blank: continue says"}
+	f := waybill.Finding{Kind: "all_blank", Severity: waybill.SeverityWarning, TopicPartition: waybill.TopicPartition{Topic: d.spans[0].Topic, Partition: -1}, Subject: p.target.tables[table].name(),
+		Evidence: fmt.Sprintf(`{"partition":%d,"first":%d,"next":%d}`, d.spans[0].Partition, d.spans[0].First, d.spans[0].Next),
+		Message:  fmt.Sprintf("none of the last %d events for table %s has any of the contract's fields; what they do have: %s", blanks.run, p.target.tables[table].name(), fields(rows.notes.Drift)),
+		Action:   "correct `from` in the contract; their rows are blank, and go to the table as on_blank: continue says"}
 	if p.cfg.OnBlank != config.BlankContinue {
 		f.Action = fmt.Sprintf("correct `from` in the contract, or say on_blank: continue; %d of them in a row stop the pipeline", BlankLimit)
 	}

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -90,7 +91,9 @@ func (p *Pipeline) flushDrift(ctx context.Context, t *target) error {
 		var rows []drift.Row
 		var findings []waybill.Finding
 		for i, m := range p.drift.monitors {
-			of, found := m.Flush(t.client.ServerNow(time.Now()))
+			found := m.Standing()
+			of, fresh := m.Flush(t.client.ServerNow(time.Now()))
+			found = append(found, fresh...)
 			for j := range of {
 				of[j].Target = t.tables[i].name()
 			}
@@ -119,6 +122,7 @@ func (t *target) named(i int, findings []waybill.Finding) []waybill.Finding {
 	if len(t.tables) > 1 {
 		for j := range findings {
 			findings[j].Message = "table " + t.tables[i].name() + ": " + findings[j].Message
+			findings[j].Subject = strings.TrimSpace(t.tables[i].name() + " " + findings[j].Subject)
 		}
 	}
 	return findings

@@ -167,7 +167,7 @@ func (t *table) evolution(p *Pipeline, s *tableShape, drift []contract.FieldDrif
 func (t *table) hold(p *Pipeline, path, column, why string) {
 	if key := column + "\x00" + path; !t.evolver.told[key] {
 		t.evolver.told[key] = true
-		p.found(waybill.Finding{Kind: "evolve_held", Severity: waybill.SeverityWarning,
+		p.found(waybill.Finding{Kind: "evolve_held", Severity: waybill.SeverityWarning, Subject: t.name() + " " + path,
 			Message: fmt.Sprintf("table %s is not changed for %s: %s", t.name(), path, why),
 			Action:  "the values go to the rescue column; give the path a column or a mode in the contract"})
 	}
@@ -202,19 +202,20 @@ func (t *target) alter(l *life, i int, s *shape, c contract.Change) bool {
 	t.noteChange(l.ctx, l.p, i, s, c, sql, err)
 	l.p.metrics.Alter(string(c.Kind), err == nil)
 	if err != nil {
-		l.p.found(waybill.Finding{Kind: "evolve_refused", Severity: waybill.SeverityWarning, TopicPartition: at(c.First), Span: spanAt(c.First),
-			Message: fmt.Sprintf("the server refused to change table %s for %s: %v", one.name(), c.Path, err),
+		l.p.found(waybill.Finding{Kind: "evolve_refused", Severity: waybill.SeverityWarning, Subject: one.name() + " " + c.Path,
+			Message: fmt.Sprintf("the server refused to change table %s for %s, which came first in %s at offset %d: %v", one.name(), c.Path, at(c.First), c.First.Offset, err),
 			Action:  "the values go to the rescue column until it does; it is asked again every few minutes. Grant ALTER, or run it yourself: " + sql})
 		return false
 	}
 	sent.refused = 0
+	l.p.mended(waybill.FindingKey{Kind: "evolve_refused", Subject: one.name() + " " + c.Path}, "the server has changed the table: "+sql)
 	kind, verb := "column_added", "added column "+c.Column+" "+c.Type
 	if c.Kind == contract.ModifyColumn {
 		kind, verb = "column_widened", "widened column "+c.Column+" from "+c.From+" to "+c.Type
 	} else {
 		one.evolver.added[c.Column] = true
 	}
-	l.p.found(waybill.Finding{Kind: kind, Severity: waybill.SeverityInfo, TopicPartition: at(c.First), Span: spanAt(c.First),
+	l.p.found(waybill.Finding{Kind: kind, Severity: waybill.SeverityInfo, Subject: one.name() + " " + c.Column, TopicPartition: at(c.First), Span: spanAt(c.First),
 		Message: fmt.Sprintf("%s for %s: %s", verb, c.Path, c.Why), Action: "nothing to do; `waybill schema history` shows it"})
 	return true
 }

@@ -45,6 +45,7 @@ type gathering struct {
 	frozen   bool  // stopped by an error that only a person can mend
 	resume   bool  // start again at next once the open batch is closed
 	retry    int   // failures in a row
+	heard    bool  // records of it have come
 	// in is the batch that span is of: the open one, or one of the past.
 	in   *data
 	span *spanData
@@ -329,6 +330,10 @@ func (g *gatherer) take(f *kafka.PartitionRecords) (read, bytes int64, err error
 		part.next = r.Offset + 1
 		read++
 	}
+	if !part.heard {
+		part.heard = true
+		g.l.p.thawed(f.TopicPartition)
+	}
 	if part.retry > 0 {
 		part.retry = 0
 		g.l.p.cleared(aboutFetch(f.TopicPartition))
@@ -497,7 +502,7 @@ func (g *gatherer) problem(e kafka.PartitionError) {
 			Position: waybill.Position{Topic: e.Topic, Partition: e.Partition, Offset: part.next},
 			Hint:     "the topic was deleted or created again: raise `epoch` in the pipeline file to read the new one from its start"}})
 	case kafka.ProblemTruncated:
-		g.freeze(e.TopicPartition, part, "log_truncated", fmt.Sprintf("the log was cut below %d and written anew (unclean leader election): %v", part.next, e.Err))
+		g.freeze(e.TopicPartition, part, kindTruncated, fmt.Sprintf("the log was cut below %d and written anew (unclean leader election): %v", part.next, e.Err))
 	default:
 		g.l.trouble(aboutFetch(e.TopicPartition), e.Err, part.retry-1)
 		g.again(e.TopicPartition, part)
@@ -525,6 +530,19 @@ func (g *gatherer) freeze(tp waybill.TopicPartition, part *gathering, kind, msg 
 		Message: msg, Action: "this partition is frozen, the others go on; compare table and topic, then raise `epoch` to read the topic again"})
 }
 
+// thawed: records come of a partition; whatever froze it before is over.
+func (p *Pipeline) thawed(tp waybill.TopicPartition) {
+	for _, kind := range []string{kindEndBelow, kindTruncated} {
+		p.mended(waybill.FindingKey{Kind: kind, TopicPartition: tp}, "records of the partition come again")
+	}
+}
+
+// Kinds of findings that freeze a partition.
+const (
+	kindEndBelow  = "end_below_position"
+	kindTruncated = "log_truncated"
+)
+
 // endGrace is how often a position past the end is looked at before it is believed: right after a
 // change of leader the end can be behind for a moment.
 const endGrace = 5
@@ -549,7 +567,7 @@ func (g *gatherer) outOfRange(tp waybill.TopicPartition, part *gathering) {
 		case pi.LogStart > part.next:
 			g.lose(tp, part, pi.LogStart)
 		case pi.End < part.next && part.retry >= endGrace:
-			g.freeze(tp, part, "end_below_position", fmt.Sprintf("the topic ends at %d, below the position %d: records were lost on the broker side, and their offsets will be given out again", pi.End, part.next))
+			g.freeze(tp, part, kindEndBelow, fmt.Sprintf("the topic ends at %d, below the position %d: records were lost on the broker side, and their offsets will be given out again", pi.End, part.next))
 		default:
 			g.again(tp, part)
 		}

@@ -65,7 +65,7 @@ func (t *target) targetInserts(l *life, e delivery.Send, d *data) ([]request, er
 			return nil, err
 		}
 		if names := strings.Join(gone, ", "); names != "" && l.p.inserts[part.table].tell(e.Batch.ID, "column_dropped "+names) {
-			l.p.found(waybill.Finding{Kind: "column_dropped", Severity: waybill.SeverityWarning, Batch: e.Batch.ID.String(),
+			l.p.found(waybill.Finding{Kind: "column_dropped", Severity: waybill.SeverityWarning, Subject: one.name() + " " + names, Batch: e.Batch.ID.String(),
 				Message: fmt.Sprintf("columns %s are gone from %s; batch %s, which was gathered before, is written without them, as if it had come just before the DROP", names, one.name(), e.Batch.ID.Short()),
 				Action:  "the values are in the topic: take the columns out of the contract, or add them again and read the span anew"})
 		}
@@ -117,6 +117,9 @@ type reply struct {
 func (l *life) sendOne(e delivery.Send, shape *shape, r *request) reply {
 	// Right before the send, and nowhere earlier: a worker whose group has given it up must not send.
 	deadline, ok := l.deadline()
+	if !ok && l.placing != nil {
+		return reply{delivery.NoAnswer, errOldLook, true} // nothing was sent; it is looked at again
+	}
 	if !ok {
 		l.p.log.Warn("the lease ran out before a send", "batch", e.Batch.ID.Short(), "store", e.Store)
 		return reply{delivery.NotSent, nil, true}

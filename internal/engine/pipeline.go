@@ -60,7 +60,7 @@ type Pipeline struct {
 	life     *life
 	failure  *status.Failure
 	troubles troubles
-	findings []status.Finding
+	findings *findings
 	totals   totals
 	meter    meter
 	assigned atomic.Bool
@@ -76,7 +76,8 @@ func New(cfg *config.Pipeline, deps Deps) *Pipeline {
 	if deps.Drain == 0 {
 		deps.Drain = DefaultDrain
 	}
-	p := &Pipeline{cfg: cfg, deps: deps, log: deps.Log.With("pipeline", cfg.Name), metrics: deps.Metrics.ForPipeline(cfg.Name), budget: deps.Budget.account(), state: status.Starting}
+	p := &Pipeline{cfg: cfg, deps: deps, log: deps.Log.With("pipeline", cfg.Name), metrics: deps.Metrics.ForPipeline(cfg.Name), budget: deps.Budget.account(), state: status.Starting,
+		findings: newFindings(cfg.Name, cfg.Epoch)}
 	tables := len(cfg.Tables())
 	p.blanks, p.inserts = make([]blanks, tables), make([]underway, tables)
 	for range tables {
@@ -162,7 +163,7 @@ func (p *Pipeline) prepare(ctx context.Context) error {
 	for attempt := 1; ; attempt++ {
 		t, err := openTarget(ctx, p.cfg, p.log)
 		if err == nil {
-			if err = p.knowDrift(ctx, t); err != nil {
+			if err = p.know(ctx, t); err != nil {
 				t.close()
 			}
 		}
@@ -171,9 +172,13 @@ func (p *Pipeline) prepare(ctx context.Context) error {
 			p.target = t
 			p.mu.Unlock()
 			p.cleared(aboutStart)
+			var over context.Context
+			over, t.overRecording = context.WithCancel(t.recordCtx)
+			t.recording.Go(func() { p.recordFindings(over, t) })
 			for _, f := range t.notes {
 				p.found(f)
 			}
+			p.mendedBut("small_window", t.notes, "the tables remember enough blocks now")
 			t.lookForRenames(p, t.now()) // since the life before
 			return nil
 		}
@@ -187,6 +192,14 @@ func (p *Pipeline) prepare(ctx context.Context) error {
 	}
 }
 
+// know reads what is on record of the pipeline.
+func (p *Pipeline) know(ctx context.Context, t *target) error {
+	if err := p.knowDrift(ctx, t); err != nil {
+		return err
+	}
+	return p.knowFindings(ctx, t)
+}
+
 // life is one membership of the group.
 type life struct {
 	p       *Pipeline
@@ -198,6 +211,9 @@ type life struct {
 	wg      sync.WaitGroup
 	extents *shared[struct{}, kafka.TopicInfo]
 	tails   *shared[tail, map[waybill.TopicPartition]waybill.OffsetSet]
+
+	// placing is what a life without a group is about: see Replayer. nil: it has one.
+	placing *placing
 
 	mu      sync.Mutex // guards the machine and what follows
 	machine *delivery.Machine

@@ -51,7 +51,7 @@ func preflight(cfg *config.Pipeline, info clickhouse.TableInfo) ([]waybill.Findi
 		problems, notes = appendWindow(problems, notes, note, err)
 	}
 	if !info.OffsetProjection && len(problems) == 0 {
-		notes = append(notes, waybill.Finding{Kind: "no_offset_projection", Severity: waybill.SeverityInfo,
+		notes = append(notes, waybill.Finding{Kind: "no_offset_projection", Severity: waybill.SeverityInfo, Subject: table,
 			Message: fmt.Sprintf("%s has no projection %s: looking up which offsets are present reads the table", table, clickhouse.ProjectionName),
 			Action:  fmt.Sprintf("ALTER TABLE %s ADD %s; ALTER TABLE %s MATERIALIZE PROJECTION %s", table, clickhouse.ProjectionDDL(lineageOf(cfg)), table, clickhouse.ProjectionName)})
 	}
@@ -84,7 +84,7 @@ func window(table string, ids int64, replicated bool) (note *waybill.Finding, er
 	case ids < leastWindow:
 		return nil, fmt.Errorf("%s = %d of %s is too small for %d batches in flight: %s", setting, ids, table, MaxInFlight, alter)
 	case ids < goodWindow:
-		return &waybill.Finding{Kind: "small_window", Severity: waybill.SeverityWarning,
+		return &waybill.Finding{Kind: "small_window", Severity: waybill.SeverityWarning, Subject: table,
 			Message: fmt.Sprintf("%s = %d of %s may be used up by other writers before a batch in doubt is settled", setting, ids, table), Action: alter}, nil
 	}
 	return nil, nil

@@ -187,7 +187,7 @@ func (t *target) metRename(p *Pipeline, table int, b *waybill.Batch, names []str
 	if len(names) == 0 || !p.inserts[table].tell(b.ID, "column_renamed") {
 		return
 	}
-	p.found(waybill.Finding{Kind: "column_renamed", Severity: waybill.SeverityWarning, Batch: b.ID.String(), TopicPartition: b.Spans[0].TopicPartition, Span: b.Spans[0].Span,
+	p.found(waybill.Finding{Kind: "column_renamed", Severity: waybill.SeverityWarning, Subject: t.tables[table].name(), Batch: b.ID.String(), TopicPartition: b.Spans[0].TopicPartition, Span: b.Spans[0].Span,
 		Message: fmt.Sprintf("columns of %s were renamed (%s) perhaps while batch %s was being inserted; ClickHouse leaves such values under the old name, where nothing reads them",
 			t.tables[table].name(), strings.Join(names, ", "), b.ID.Short()),
 		Action: "to see them: ALTER TABLE ... ADD COLUMN <old name> <its type>, before parts are merged; then UPDATE the new column from it. Stop the workers before you rename or drop a column"})

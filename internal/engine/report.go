@@ -1,21 +1,18 @@
 package engine
 
 import (
-	"context"
 	"os"
 	"time"
 
 	"github.com/waybill-data/waybill"
-	"github.com/waybill-data/waybill/internal/clickhouse"
 	"github.com/waybill-data/waybill/internal/config"
 	"github.com/waybill-data/waybill/internal/contract"
 	"github.com/waybill-data/waybill/internal/deadletter"
 	"github.com/waybill-data/waybill/internal/delivery"
-	"github.com/waybill-data/waybill/internal/ledger"
 	"github.com/waybill-data/waybill/internal/status"
 )
 
-// keepFindings is how many findings Status shows.
+// keepFindings is how many findings Status shows beside those that are open.
 const keepFindings = 20
 
 // totals since the process started.
@@ -50,26 +47,6 @@ func (p *Pipeline) setState(s status.PipelineState, reason string) {
 	p.state, p.reason = s, reason
 }
 
-// found makes a finding known: log, metric, status, and the table waybill.findings (by best effort: it
-// is told again by whoever meets the cause again).
-func (p *Pipeline) found(f waybill.Finding) {
-	now := time.Now()
-	p.metrics.Finding(f)
-	p.log.Warn("finding", "kind", f.Kind, "severity", f.Severity, "partition", f.Partition, "span", f.Span.String(), "message", f.Message, "action", f.Action)
-	p.mu.Lock()
-	p.findings = append(p.findings, status.NewFinding(now, f))
-	if n := len(p.findings); n > keepFindings {
-		p.findings = p.findings[n-keepFindings:]
-	}
-	t := p.target
-	p.mu.Unlock()
-	if t != nil {
-		t.recording.Go(func() {
-			p.record(t.recordCtx, t, ledger.Noted{Finding: f, Pipeline: p.cfg.Name, Worker: worker(), At: t.client.ServerNow(now)})
-		})
-	}
-}
-
 // recordWait bounds how long a pipeline that ends waits for its findings to be recorded.
 const recordWait = 5 * time.Second
 
@@ -81,32 +58,9 @@ func (p *Pipeline) closeTarget() {
 	if err := p.flushDrift(t.recordCtx, t); err != nil {
 		p.log.Warn("what the last batches carried beside the contract is not in the table waybill.drift", "error", err)
 	}
+	t.overRecording()
 	t.recording.Wait()
 	t.close()
-}
-
-// recordTries bounds how long a finding is kept for a server that is away.
-const recordTries = 20
-
-func (p *Pipeline) record(ctx context.Context, t *target, f ledger.Noted) {
-	for attempt := range recordTries {
-		if wait(ctx, backoff(attempt)) != nil {
-			break
-		}
-		a := t.client.Insert(ctx, clickhouse.Insert{Database: t.ledger.Database(), Table: ledger.TableFindings, Token: findingToken(f), Input: ledger.FindingBlock([]ledger.Noted{f})})
-		if a.Err == nil {
-			return
-		}
-		if !a.Err.Class.Heals() {
-			break
-		}
-		p.log.Debug("finding not recorded yet", "kind", f.Kind, "error", a.Err)
-	}
-	p.log.Error("finding could not be recorded in the table", "kind", f.Kind, "message", f.Message)
-}
-
-func findingToken(f ledger.Noted) waybill.Token {
-	return waybill.Token("finding-" + f.Pipeline + "-" + f.Worker + "-" + f.Kind + "-" + f.TopicPartition.String() + f.At.Format(time.RFC3339Nano))
 }
 
 func worker() string {
@@ -207,7 +161,7 @@ func (p *Pipeline) Status() status.Pipeline {
 	p.mu.Lock()
 	s := status.Pipeline{Name: p.cfg.Name, State: p.state, Reason: p.reason, Assigned: p.assigned.Load(), Delivery: string(p.cfg.Delivery), Epoch: uint32(p.cfg.Epoch),
 		Table: tableNames(p.cfg), Totals: p.totals.Totals, Rates: p.meter.read(now, p.totals),
-		LastError: p.failure, Findings: append([]status.Finding{}, p.findings...), Partitions: []status.Partition{}, InFlight: []status.Batch{}}
+		LastError: p.failure, Findings: p.findings.shown(), Partitions: []status.Partition{}, InFlight: []status.Batch{}}
 	if p.target != nil {
 		s.Plan = p.target.now().plan.ID().String()
 	}

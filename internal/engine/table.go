@@ -87,7 +87,7 @@ func (t *table) rowPolicies(ctx context.Context) ([]waybill.Finding, error) {
 	names, err := t.client.RowPolicies(ctx, c.Database, c.Table)
 	switch {
 	case err != nil && waybill.ClassOf(err) == waybill.ClassConfig:
-		return []waybill.Finding{{Kind: "row_policies_unknown", Severity: waybill.SeverityInfo,
+		return []waybill.Finding{{Kind: "row_policies_unknown", Severity: waybill.SeverityInfo, Subject: t.name(),
 			Message: fmt.Sprintf("the user may not see row policies, so it is not known whether one hides rows of %s from it", t.name()),
 			Action:  "GRANT SHOW ROW POLICIES ON *.* to the user, or make sure that no policy applies to it"}}, nil
 	case err != nil:

@@ -39,9 +39,10 @@ type target struct {
 	tableID waybill.TableID
 	notes   []waybill.Finding // of the preflight
 
-	recording     sync.WaitGroup  // findings on their way to the table
+	recording     sync.WaitGroup  // who writes findings
 	recordCtx     context.Context // ends when they are given up
 	stopRecording context.CancelFunc
+	overRecording context.CancelFunc // what is known then is written, and no more
 
 	mu    sync.Mutex
 	plans map[waybill.PlanID]*contract.Plan

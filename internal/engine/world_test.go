@@ -357,7 +357,7 @@ func (w *world) wantCounts(want string) {
 // wantFinding waits for findings of a kind on record, and checks how many there are.
 func (w *world) wantFinding(kind string, n int) {
 	w.Helper()
-	sql := "SELECT count() FROM waybill.findings WHERE pipeline = '" + w.name + "' AND kind = '" + kind + "'"
+	sql := "SELECT count() FROM waybill.findings_now WHERE pipeline = '" + w.name + "' AND kind = '" + kind + "'"
 	testenv.Eventually(w, soon, "finding "+kind, func() bool { return w.query(sql) != "0" })
 	if got := w.query(sql); got != fmt.Sprint(n) {
 		w.Errorf("%s findings of kind %s, want %d", got, kind, n)

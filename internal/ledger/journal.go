@@ -12,41 +12,6 @@ import (
 	"github.com/waybill-data/waybill/internal/clickhouse"
 )
 
-// Noted is a finding with who made it and when.
-type Noted struct {
-	waybill.Finding
-	Pipeline string
-	Worker   string
-	At       time.Time
-}
-
-// FindingBlock encodes findings for an INSERT into TableFindings.
-func FindingBlock(findings []Noted) proto.Input {
-	at, kind, severity, pipeline, topic := millisColumn(), lowCardinality(), lowCardinality(), lowCardinality(), lowCardinality()
-	partition, first, next := new(proto.ColInt32), new(proto.ColInt64), new(proto.ColInt64)
-	batch, message, action, worker := new(proto.ColStr), new(proto.ColStr), new(proto.ColStr), lowCardinality()
-	for _, f := range findings {
-		at.Append(f.At)
-		kind.Append(f.Kind)
-		severity.Append(string(f.Severity))
-		pipeline.Append(f.Pipeline)
-		topic.Append(f.Topic)
-		partition.Append(f.Partition)
-		first.Append(f.Span.First)
-		next.Append(f.Span.Next)
-		batch.Append(f.Batch)
-		message.Append(f.Message)
-		action.Append(f.Action)
-		worker.Append(f.Worker)
-	}
-	return proto.Input{
-		{Name: "opened_at", Data: at}, {Name: "kind", Data: kind}, {Name: "severity", Data: severity},
-		{Name: "pipeline", Data: pipeline}, {Name: "topic", Data: topic}, {Name: "partition", Data: partition},
-		{Name: "first", Data: first}, {Name: "next", Data: next}, {Name: "batch", Data: batch},
-		{Name: "message", Data: message}, {Name: "action", Data: action}, {Name: "worker", Data: worker},
-	}
-}
-
 // Decision is one record's fate that is not in the record: the server refused its row.
 type Decision struct {
 	Pipeline string

@@ -49,16 +49,3 @@ func TestPipelines_RoundTrip(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 }
-
-func TestFindings_RoundTrip(t *testing.T) {
-	w := newWorld(t)
-	f := Noted{Finding: waybill.Finding{
-		Kind: "ledger_gap", Severity: waybill.SeverityError, TopicPartition: waybill.TopicPartition{Topic: "t", Partition: 1},
-		Span: waybill.Span{First: 1, Next: 2}, Batch: "b", Message: "m", Action: "a",
-	}, Pipeline: "p", Worker: "w", At: now}
-	w.insert(TableFindings, FindingBlock([]Noted{f}))
-	got := w.value("SELECT tuple(*) FROM " + w.s.db + ".findings")
-	if got != "('2026-11-22 12:00:00.000','ledger_gap','error','p','t',1,1,2,'b','m','a','w')" {
-		t.Errorf("got %s", got)
-	}
-}

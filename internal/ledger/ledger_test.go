@@ -95,9 +95,8 @@ func TestMigrate_WorkersRaceAndRepeat(t *testing.T) {
 			t.Errorf("worker %d: %v", i, err)
 		}
 	}
-	want := fmt.Sprintf("(%d,%d)", len(migrations), Version())
-	if got := testenv.QueryValue(t, srv.HTTPAddr(), "SELECT (count(), max(version)) FROM "+db+".meta"); got != want {
-		t.Errorf("(rows, version) in meta %s, want %s", got, want)
+	if got := testenv.QueryValue(t, srv.HTTPAddr(), "SELECT (count(), max(version)) FROM "+db+".meta"); got != fmt.Sprintf("(%d,%d)", len(migrations), Version()) {
+		t.Errorf("(rows, version) in meta %s, want %d of version %d", got, len(migrations), Version())
 	}
 	if err := New(connect(t, srv), db).Migrate(t.Context(), now); err != nil {
 		t.Errorf("again: %v", err)

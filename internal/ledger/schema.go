@@ -21,6 +21,7 @@ const (
 	TablePipelines   = "pipelines"
 	TableChanges     = "schema_changes"
 	TableDrift       = "drift"
+	ViewFindings     = "findings_now"
 )
 
 // GroupOffsets is how many offsets one rolled-up ledger row covers at most, give or take the last batch.
@@ -44,6 +45,8 @@ var migrations = []migration{
 	{1, []string{createMeta, createLedger, createDeadLetters, createPlans, createDecisions, createFindings, createPipelines}},
 	{2, []string{widenLedger, rollUpLedger, widenPlans, createChanges, createDrift}},
 	{3, []string{routeLedger, rollUpRouted, routeDrift}},
+	{4, []string{journalFindings, createFindingsNow}},
+	{5, []string{expireDeadLetters, createReplays, createOutcomes, createLettersView}},
 	{6, []string{timeLedger(), rollUpTimed(), createMinutes(), createThrough, createCompleteThrough}},
 }
 

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/waybill-data/waybill"
@@ -213,10 +214,18 @@ func (o *oracle) covered(p place) bool {
 // inView: the view holds what the target holds, or a finding says that it may not.
 func (o *oracle) inView(p place, target int) {
 	n := o.view[p]
+	if o.w.opt.mode == delivery.AtLeastOnce && o.countedAsLost(p) {
+		return // on record as lost: whoever sent the row did not come to the end, and nobody can send it again
+	}
 	if n == target || o.excused(p) || n > target && o.swallowedThenForgotten(p) || o.w.opt.mode == delivery.AtLeastOnce && o.w.faulty && min(n, 1) == target {
 		return
 	}
 	o.w.fail("partition %d epoch %d offset %d: %d in target, %d in the view", p.partition, p.epoch, p.offset, target, n)
+}
+
+// countedAsLost: a span of the ledger that counts nothing but losses covers p.
+func (o *oracle) countedAsLost(p place) bool {
+	return slices.ContainsFunc(o.w.ledgerRows(p.partition, p.epoch), func(r delivery.LedgerRow) bool { return r.Contains(p.offset) && r.Lost == r.Len() })
 }
 
 func (o *oracle) excused(p place) bool {

@@ -47,7 +47,7 @@ type Pipeline struct {
 	Rates        Rates       `json:"rates"`
 	LastError    *Failure    `json:"last_error,omitempty"`
 	StalledSince *time.Time  `json:"stalled_since,omitempty"`
-	Findings     []Finding   `json:"findings"` // the latest, oldest first
+	Findings     []Finding   `json:"findings"` // all of the pipeline that are open, and the latest others that this worker knows of; oldest first
 }
 
 // PartitionState says how far a partition is on its way into the pipeline.
@@ -121,24 +121,43 @@ func NewFailure(at time.Time, err error) *Failure {
 	return f
 }
 
-// Finding is a waybill.Finding and when it was made.
+// FindingState says whether a finding is open.
+type FindingState string
+
+// States of a finding.
+const (
+	FindingOpen   FindingState = "open"
+	FindingClosed FindingState = "closed" // the cause is gone, or a person has acknowledged it
+	FindingTold   FindingState = "told"   // nothing to do
+)
+
+// Finding is a waybill.Finding, since when it has been known, and what became of it.
 type Finding struct {
-	Time      time.Time        `json:"time"`
+	ID        string           `json:"id"`
+	State     FindingState     `json:"state"`
+	Time      time.Time        `json:"time"` // when it was seen for the first time
+	LastSeen  time.Time        `json:"last_seen"`
+	Seen      int64            `json:"seen"`               // how often
+	Reopened  uint32           `json:"reopened,omitempty"` // how often its cause has come back
+	Closed    *time.Time       `json:"closed,omitempty"`
+	Why       string           `json:"why,omitempty"` // it was closed
 	Kind      string           `json:"kind"`
 	Severity  waybill.Severity `json:"severity"`
 	Topic     string           `json:"topic,omitempty"`
-	Partition int32            `json:"partition"` // means nothing without a topic
+	Partition int32            `json:"partition"` // means nothing without a topic; -1: the whole topic
+	Subject   string           `json:"subject,omitempty"`
 	Span      *waybill.Span    `json:"span,omitempty"`
 	Batch     string           `json:"batch,omitempty"`
 	Message   string           `json:"message"`
 	Action    string           `json:"action,omitempty"`
+	Evidence  string           `json:"evidence,omitempty"`
 }
 
-// NewFinding describes f, made at the given time.
+// NewFinding describes f, seen at the given time.
 func NewFinding(at time.Time, f waybill.Finding) Finding {
 	out := Finding{
-		Time: at, Kind: f.Kind, Severity: f.Severity, Topic: f.Topic, Partition: f.Partition,
-		Batch: f.Batch, Message: f.Message, Action: f.Action,
+		State: FindingOpen, Time: at, LastSeen: at, Seen: 1, Kind: f.Kind, Severity: f.Severity, Topic: f.Topic, Partition: f.Partition,
+		Subject: f.Subject, Batch: f.Batch, Message: f.Message, Action: f.Action, Evidence: f.Evidence,
 	}
 	if f.Span != (waybill.Span{}) {
 		out.Span = &f.Span

@@ -24,7 +24,7 @@ type Metrics struct {
 	inserts                                    *prometheus.CounterVec
 	insertSeconds                              *prometheus.HistogramVec
 	readBacks, commits, findings               *prometheus.CounterVec
-	stalled                                    *prometheus.GaugeVec
+	stalled, openFindings                      *prometheus.GaugeVec
 
 	// Per pipeline.
 	settled, ledgerRows, serverRestarts, rebalances *prometheus.CounterVec
@@ -83,7 +83,8 @@ func (m *Metrics) registerPipeline() {
 	m.ledgerRows = m.counter("ledger_rows_total", "Rows written to the ledger.", "pipeline")
 	m.stalled = m.gauge("stalled", "1 while the pipeline waits for an outside system to heal, by error class.", "pipeline", "class")
 	m.stalledSeconds = m.gauge("stalled_seconds", "How long the current stall has lasted; 0 without one.", "pipeline")
-	m.findings = m.counter("findings_total", "Findings, by kind and severity.", "pipeline", "kind", "severity")
+	m.findings = m.counter("findings_total", "Findings that became known, by kind and severity.", "pipeline", "kind", "severity")
+	m.openFindings = m.gauge("findings_open", "Findings of the pipeline that are open, as this worker knows them.", "pipeline", "kind", "severity")
 	m.serverRestarts = m.counter("server_restarts_total", "Restarts of the ClickHouse server that were noticed.", "pipeline")
 	m.rebalances = m.counter("rebalances_total", "Changes of the partitions that this worker owns.", "pipeline")
 	m.oldestUnsettled = m.gauge("oldest_unsettled_batch_seconds", "Age of the oldest batch that is not settled; 0 without one.", "pipeline")

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"maps"
 	"strconv"
 	"sync"
 	"time"
@@ -75,6 +76,9 @@ type PipelineMetrics struct {
 
 	stallMu sync.Mutex
 	stall   string // class under which waybill_stalled is 1, "" if none
+
+	openMu sync.Mutex
+	open   map[FindingLabels]int // as waybill_findings_open has it
 }
 
 // ForPipeline binds the metrics of the pipeline called name. What is counted without labels exists
@@ -200,9 +204,31 @@ func (p *PipelineMetrics) Defaulted(column string, n int64) { p.defaulted.add(co
 // Rounded counts n values of a column that lost precision.
 func (p *PipelineMetrics) Rounded(column string, n int64) { p.rounded.add(column, n) }
 
-// Finding counts f.
+// Finding counts f, which has become known: it was opened, told, or is worse than it was.
 func (p *PipelineMetrics) Finding(f waybill.Finding) {
 	p.m.findings.WithLabelValues(p.name, f.Kind, string(f.Severity)).Inc()
+}
+
+// FindingLabels are the labels of findings, beside the pipeline.
+type FindingLabels struct {
+	Kind     string
+	Severity waybill.Severity
+}
+
+// SetOpenFindings sets how many findings are open. Labels that had some stay, at zero.
+func (p *PipelineMetrics) SetOpenFindings(open map[FindingLabels]int) {
+	p.openMu.Lock()
+	defer p.openMu.Unlock()
+	for l := range p.open {
+		p.open[l] = 0
+	}
+	if p.open == nil {
+		p.open = map[FindingLabels]int{}
+	}
+	maps.Copy(p.open, open)
+	for l, n := range p.open {
+		p.m.openFindings.WithLabelValues(p.name, l.Kind, string(l.Severity)).Set(float64(n))
+	}
 }
 
 // SetStalled says that the pipeline has been waiting for `since` because of an error of class c.

@@ -99,7 +99,7 @@ func one(seed uint64, f flags, o sim.Options) int {
 		return printJSON(r, r.Failed())
 	}
 	if f.verbose || r.Failed() {
-		printFailure(r)
+		printFailure(r, f.routed)
 	} else {
 		fmt.Printf("seed %d: clean, %d lines of transcript, hash %016x, %d findings, %.1f s virtual\nfaults:\n%s", seed, len(r.Transcript), r.Hash,
 			len(r.Findings), float64(r.Virtual)/1000, sim.Script(r.Faults))
@@ -110,12 +110,16 @@ func one(seed uint64, f flags, o sim.Options) int {
 	return 0
 }
 
-func printFailure(r sim.Result) {
+func printFailure(r sim.Result, routed bool) {
 	fmt.Printf("seed %d\nfaults:\n%s\ntranscript:\n%s\n", r.Seed, sim.Script(r.Faults), strings.Join(r.Transcript, "\n"))
 	for _, p := range r.Problems {
 		fmt.Println("PROBLEM", p)
 	}
-	fmt.Printf("replay: waybill-sim -seed %d -v\n", r.Seed)
+	flags := ""
+	if routed {
+		flags = " -routed"
+	}
+	fmt.Printf("replay: waybill-sim -seed %d%s -v\n", r.Seed, flags)
 }
 
 type summary struct {
@@ -162,7 +166,7 @@ func (s summary) print(f flags, took time.Duration) int {
 		return printJSON(s, bad)
 	}
 	if s.Failed != nil {
-		printFailure(*s.Failed)
+		printFailure(*s.Failed, f.routed)
 		return 1
 	}
 	fmt.Printf("%d seeds clean in %.1f s; %d faults struck, %d found nothing to strike; %.1f h virtual\n", s.Seeds, took.Seconds(), s.Struck, s.NotHit,
