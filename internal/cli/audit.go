@@ -74,18 +74,7 @@ func runAudit(ctx context.Context, s Streams, o output, d *desk, opts auditOptio
 	if err != nil {
 		return err
 	}
-	deps := audit.Deps{Client: d.client, Ledger: d.ledger, Progress: auditProgress(s)}
-	if !opts.offline {
-		reader, err := openTopic(ctx, d.cfg)
-		if err != nil && !waybill.ClassOf(err).Heals() {
-			return err
-		}
-		if deps.Unreached = err; err == nil {
-			defer reader.Close()
-			deps.Source = reader
-		}
-	}
-	r, err := audit.Run(ctx, deps, d.cfg, audit.Options{Within: within, Reread: opts.reread, Content: opts.content})
+	r, err := auditOf(ctx, s, d, opts, within)
 	if err != nil {
 		return unreached(err)
 	}
@@ -103,6 +92,22 @@ func runAudit(ctx context.Context, s Streams, o output, d *desk, opts auditOptio
 		return &exitError{code: ExitUnclear, said: true, err: errors.New("something could not be told")}
 	}
 	return nil
+}
+
+// auditOf audits what was written of these offsets.
+func auditOf(ctx context.Context, s Streams, d *desk, opts auditOptions, within map[int32]waybill.Span) (*audit.Report, error) {
+	deps := audit.Deps{Client: d.client, Ledger: d.ledger, Progress: auditProgress(s)}
+	if !opts.offline {
+		reader, err := openTopic(ctx, d.cfg)
+		if err != nil && !waybill.ClassOf(err).Heals() {
+			return nil, err
+		}
+		if deps.Unreached = err; err == nil {
+			defer reader.Close()
+			deps.Source = reader
+		}
+	}
+	return audit.Run(ctx, deps, d.cfg, audit.Options{Within: within, Reread: opts.reread, Content: opts.content})
 }
 
 // openTopic is a way to the pipeline's topic, without a group.
