@@ -69,6 +69,8 @@ type Pipeline struct {
 	drift    drifting
 	blanks   []blanks   // the gatherer's, one for each table
 	inserts  []underway // one for each table
+	// complete is up to when all partitions are complete, as it was last read, in milliseconds since the Unix epoch.
+	complete atomic.Int64
 }
 
 // New makes a pipeline that has not started.
@@ -234,6 +236,7 @@ type life struct {
 	ends     map[waybill.TopicPartition]int64           // end offsets, as last heard of
 	frozen   map[waybill.TopicPartition]bool            // not read on until a person acts
 	idle     chan struct{}                              // cap 1: a work has gone
+	telling  telling
 	closed   bool
 }
 
@@ -242,7 +245,7 @@ func (p *Pipeline) live(ctx context.Context) error {
 	l := &life{p: p, drain: ctx.Done(), joined: make(chan struct{}), data: map[delivery.WorkID]*data{}, doubts: map[delivery.WorkID]func(delivery.RowSet){}, refusals: map[delivery.WorkID]*refusals{},
 		epochs: map[waybill.TopicPartition]map[int64]int32{}, starts: map[waybill.TopicPartition]delivery.Gather{}, retries: map[waybill.TopicPartition]*gathering{},
 		ends: map[waybill.TopicPartition]int64{}, frozen: map[waybill.TopicPartition]bool{}, wake: make(chan struct{}, 1), idle: make(chan struct{}, 1),
-		extents: newShared[struct{}, kafka.TopicInfo](), tails: newShared[tail, map[waybill.TopicPartition]waybill.OffsetSet]()}
+		telling: newTelling(p.cfg.AllowedLateness), extents: newShared[struct{}, kafka.TopicInfo](), tails: newShared[tail, map[waybill.TopicPartition]waybill.OffsetSet]()}
 	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	defer l.cancel(nil)
 	sess, err := l.open(ctx)
@@ -265,6 +268,9 @@ func (p *Pipeline) live(ctx context.Context) error {
 	l.closed = true
 	l.mu.Unlock()
 	l.wg.Wait()
+	if cause == nil {
+		l.lastWord(p.target.recordCtx)
+	}
 	// Leaving lets others take over at once; after a crash they wait for the session to time out.
 	sess.Close(true)
 	p.assigned.Store(false)
@@ -395,6 +401,8 @@ func (l *life) onRevoked(parts []waybill.TopicPartition) {
 		l.p.metrics.ForPartition(tp).Release()
 		delete(l.starts, tp)
 		delete(l.frozen, tp)
+		delete(l.telling.times, tp)
+		l.telling.tracker.Lost(tp.Partition)
 		l.p.cleared(aboutPartition(tp)...)
 	}
 	if !l.closed {

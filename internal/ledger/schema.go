@@ -48,6 +48,7 @@ var migrations = []migration{
 	{3, []string{routeLedger, rollUpRouted, routeDrift}},
 	{4, []string{journalFindings, createFindingsNow, createAlerts}},
 	{5, []string{expireDeadLetters, createReplays, createOutcomes, createLettersView}},
+	{6, []string{timeLedger(), rollUpTimed(), createMinutes(), createThrough, createCompleteThrough}},
 }
 
 // Version of the schema that this binary needs.

@@ -28,8 +28,9 @@ type Metrics struct {
 
 	// Per pipeline.
 	settled, ledgerRows, serverRestarts, rebalances *prometheus.CounterVec
-	upcast, assumed                                 *prometheus.CounterVec
+	upcast, assumed, late                           *prometheus.CounterVec
 	stalledSeconds, oldestUnsettled                 *prometheus.GaugeVec
+	completeThrough                                 *prometheus.GaugeVec
 
 	budget, budgetUsed prometheus.Gauge
 }
@@ -70,6 +71,8 @@ func (m *Metrics) registerPipeline() {
 	m.redacted = m.counter("redacted_values_total", "Values that redaction changed, by rule.", "pipeline", "rule")
 	m.upcast = m.counter("records_upcast_total", "Records that were brought to the current version.", "pipeline")
 	m.assumed = m.counter("records_assumed_total", "Records of a version that is not known, which were taken for the current one.", "pipeline")
+	m.late = m.counter("late_records_total", "Records of a time that had been said to be complete.", "pipeline")
+	m.completeThrough = m.gauge("complete_through_seconds", "Unix time before which everything in the topic is accounted for, over all workers.", "pipeline")
 	m.alters = m.counter("alters_total", "Changes of the target table by evolve, by kind and outcome.", "pipeline", "kind", "outcome")
 	m.batches = m.gauge("batches", "Batches in flight, by state.", "pipeline", "state")
 	m.settled = m.counter("batches_settled_total", "Batches whose offsets were committed after they landed.", "pipeline")

@@ -67,7 +67,7 @@ type PipelineMetrics struct {
 	name string
 
 	settled, ledgerRows, serverRestarts, rebalances prometheus.Counter
-	upcast, assumed                                 prometheus.Counter
+	upcast, assumed, late                           prometheus.Counter
 	stalledSeconds, oldestUnsettled                 prometheus.Gauge
 	commits                                         [commitOutcomes]prometheus.Counter
 	stores                                          map[waybill.Store]*storeMetrics // not written after ForPipeline
@@ -92,6 +92,7 @@ func (m *Metrics) ForPipeline(name string) *PipelineMetrics {
 		rebalances:      m.rebalances.WithLabelValues(name),
 		upcast:          m.upcast.WithLabelValues(name),
 		assumed:         m.assumed.WithLabelValues(name),
+		late:            m.late.WithLabelValues(name),
 		stalledSeconds:  m.stalledSeconds.WithLabelValues(name),
 		oldestUnsettled: m.oldestUnsettled.WithLabelValues(name),
 		stores:          map[waybill.Store]*storeMetrics{},
@@ -157,6 +158,14 @@ func (p *PipelineMetrics) SetBatches(state string, n int) {
 func (p *PipelineMetrics) SetOldestUnsettled(age time.Duration) {
 	p.oldestUnsettled.Set(age.Seconds())
 }
+
+// SetCompleteThrough says up to when the pipeline's topic is complete, over all workers. Before it can be said there is no such series.
+func (p *PipelineMetrics) SetCompleteThrough(t time.Time) {
+	p.m.completeThrough.WithLabelValues(p.name).Set(float64(t.UnixMilli()) / 1000)
+}
+
+// Late counts records of a time that had been said to be complete.
+func (p *PipelineMetrics) Late(n int64) { p.late.Add(float64(n)) }
 
 // DeadLetters counts n dead letters with the given error code.
 func (p *PipelineMetrics) DeadLetters(code string, n int64) { p.deadLetters.add(code, n) }
