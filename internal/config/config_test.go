@@ -81,6 +81,7 @@ func TestParse_FillsEveryDefault(t *testing.T) {
 		}},
 		Delivery: config.ExactlyOnce,
 		OnBlank:  config.BlankStop,
+		Audit:    config.Audit{Continuous: true},
 		Batch:    config.Batch{Rows: 500_000, Bytes: 96 << 20, Age: time.Second},
 	}
 	if diff := cmp.Diff(want, parse(t, minimal), cmpopts.IgnoreUnexported(config.Pipeline{})); diff != "" {
@@ -176,6 +177,7 @@ redact:
     - {kafka: header.auth, do: drop}
     - {path: user, do: hash}
 batch: {rows: 1_000, bytes: 1GiB, age: 250ms}
+audit: {continuous: false, reason: the nightly audit does it}
 `
 	moment, number, x := "1500", "1.50", "x"
 	want := &config.Pipeline{
@@ -216,7 +218,7 @@ batch: {rows: 1_000, bytes: 1GiB, age: 250ms}
 			Lineage:        contract.Lineage{Topic: "tp", Partition: "pt", Offset: "of", Epoch: "ep"},
 			InsertDeadline: 5 * time.Second, Cluster: "c1",
 		}},
-		OnBlank: config.BlankContinue, RedactSecret: config.NewSecret("0123456789abcdef"),
+		OnBlank: config.BlankContinue, Audit: config.Audit{Reason: "the nightly audit does it"}, RedactSecret: config.NewSecret("0123456789abcdef"),
 		Delivery: config.AtLeastOnce,
 		Batch:    config.Batch{Rows: 1000, Bytes: 1 << 30, Age: 250 * time.Millisecond},
 	}
