@@ -81,7 +81,9 @@ func TestParse_FillsEveryDefault(t *testing.T) {
 		}},
 		Delivery: config.ExactlyOnce,
 		OnBlank:  config.BlankStop,
-		Batch:    config.Batch{Rows: 500_000, Bytes: 96 << 20, Age: time.Second},
+
+		DeadLetters: config.DeadLetters{Window: 5 * time.Minute},
+		Batch:       config.Batch{Rows: 500_000, Bytes: 96 << 20, Age: time.Second},
 	}
 	if diff := cmp.Diff(want, parse(t, minimal), cmpopts.IgnoreUnexported(config.Pipeline{})); diff != "" {
 		t.Error(diff)
@@ -176,6 +178,7 @@ redact:
     - {kafka: header.auth, do: drop}
     - {path: user, do: hash}
 batch: {rows: 1_000, bytes: 1GiB, age: 250ms}
+dead_letters: {max_share: 2.5%, max_count: 1000, window: 10m, ttl: 90d, mirror: {topic: calls.dead}}
 `
 	moment, number, x := "1500", "1.50", "x"
 	want := &config.Pipeline{
@@ -217,8 +220,9 @@ batch: {rows: 1_000, bytes: 1GiB, age: 250ms}
 			InsertDeadline: 5 * time.Second, Cluster: "c1",
 		}},
 		OnBlank: config.BlankContinue, RedactSecret: config.NewSecret("0123456789abcdef"),
-		Delivery: config.AtLeastOnce,
-		Batch:    config.Batch{Rows: 1000, Bytes: 1 << 30, Age: 250 * time.Millisecond},
+		Delivery:    config.AtLeastOnce,
+		DeadLetters: config.DeadLetters{MaxShare: 0.025, MaxCount: 1000, Window: 10 * time.Minute, TTL: 90 * 24 * time.Hour, Mirror: "calls.dead"},
+		Batch:       config.Batch{Rows: 1000, Bytes: 1 << 30, Age: 250 * time.Millisecond},
 	}
 	if diff := cmp.Diff(want, parse(t, text, "SECRET", "0123456789abcdef"), cmpopts.IgnoreUnexported(config.Pipeline{})); diff != "" {
 		t.Error(diff)
@@ -309,6 +313,10 @@ func TestParse_Problem(t *testing.T) {
 		"tables":                {with("{columns", "{tables: rescue, columns"), "p.yaml:3:20", `"rescue" is not a choice (one of: evolve, freeze)`},
 		"rescue column":         {with("{id:", "{_rescued:"), "p.yaml:3:22", "is the rescue column"},
 		"rescue is lineage":     {with("{columns", "{rescue_column: _offset, columns"), "p.yaml:3:27", `the rescue column and the lineage column for the offset are both called "_offset"`},
+		"share":                 {"dead_letters: {max_share: 0.05}\n" + minimal, "p.yaml:1:27", `"0.05" is not a share: write a number and a percent sign, like 5%`},
+		"share of more":         {"dead_letters: {max_share: 101%}\n" + minimal, "p.yaml:1:27", "101% is outside of 0% to 100%"},
+		"days":                  {"dead_letters: {ttl: 12h}\n" + minimal, "p.yaml:1:21", `"12h" is not a number of days`},
+		"too few days":          {"dead_letters: {ttl: 0d}\n" + minimal, "p.yaml:1:21", "0d is outside of 1d to 36500d"},
 		"later key":             {"dedup: {}\n" + minimal, "p.yaml:1:1", "dedup is not available in this version"},
 		"unquoted type":         {with("UInt64", "Map(String, String)"), "p.yaml:3:45", "must be quoted"},
 		"no columns":            {with("{id: {type: UInt64}}", "{}"), "p.yaml:3:21", "contract.columns is empty"},

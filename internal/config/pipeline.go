@@ -31,6 +31,8 @@ type Pipeline struct {
 	RedactSecret Secret
 	// OnBlank says what to do when no event of a batch has any field of the contract.
 	OnBlank OnBlank
+	// DeadLetters says how many there may be, and for how long they are kept.
+	DeadLetters DeadLetters
 	// File is the name that the file was loaded or parsed under.
 	File string
 
@@ -243,6 +245,19 @@ const (
 	AtLeastOnce Delivery = "at-least-once" // no intents; for tables that cannot prove what they hold
 )
 
+// DeadLetters bounds dead letters. The zero value bounds nothing.
+type DeadLetters struct {
+	// MaxShare and MaxCount are how many of the records of a window may be dead letters: a share of 1, and a number. Past either the
+	// pipeline stops. 0: any.
+	MaxShare float64
+	MaxCount int64
+	Window   time.Duration
+	// TTL is for how long a dead letter is kept; 0: for ever.
+	TTL time.Duration
+	// Mirror is a topic that dead letters go to as well; empty: none.
+	Mirror string
+}
+
 // Batch says when a batch is closed: at the first limit that is reached.
 type Batch struct {
 	Rows  int           // records, at most; fewer while the pipeline keeps up
@@ -257,6 +272,7 @@ const (
 	DefaultRows           = 500_000
 	DefaultBytes          = 96 << 20
 	DefaultAge            = time.Second
+	DefaultWindow         = 5 * time.Minute
 	DefaultKafkaPort      = "9092"
 	DefaultNativePort     = "9000"
 	DefaultHTTPPort       = "8123"
@@ -281,8 +297,9 @@ func defaults() Pipeline {
 			InsertDeadline: DefaultInsertDeadline,
 			Compression:    CompressionAuto,
 		}},
-		Delivery: ExactlyOnce,
-		OnBlank:  BlankStop,
-		Batch:    Batch{Rows: DefaultRows, Bytes: DefaultBytes, Age: DefaultAge},
+		Delivery:    ExactlyOnce,
+		OnBlank:     BlankStop,
+		DeadLetters: DeadLetters{Window: DefaultWindow},
+		Batch:       Batch{Rows: DefaultRows, Bytes: DefaultBytes, Age: DefaultAge},
 	}
 }

@@ -7,6 +7,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/config"
@@ -272,4 +276,119 @@ func TestReplay_Routes(t *testing.T) {
 	if got != "20 20" {
 		t.Errorf("rows in their table, and targets on record: %s", got)
 	}
+}
+
+func (w *world) dead() string {
+	w.Helper()
+	return w.query("SELECT count() FROM waybill.dead_letters WHERE pipeline = '" + w.name + "'")
+}
+
+func TestDeadLetters_BudgetStopsBeforeTheBatch(t *testing.T) {
+	w := newWorld(t, 2)
+	w.produceAs(400, func(i int) string { return fmt.Sprintf(`{"id":%d}`, i) })
+	bounded := func(budget string) *config.Pipeline { return w.file(spec{top: "dead_letters: " + budget}) }
+	a := w.start(bounded("{max_share: 5%, max_count: 50}"))
+	w.quiet(400)
+	// A tenth of these, in batches of at most 500; of all records of the window it is too many at the latest in the first full batch.
+	w.produceAs(2000, misfit)
+	err := a.ended()
+	if waybill.ClassOf(err) != waybill.ClassConfig || !strings.Contains(err.Error(), "max_") {
+		t.Fatalf("ended with %v", err)
+	}
+	w.wantFinding("dead_letter_budget", 1)
+	before := w.query(w.ofLedger("sum(dead_lettered)"))
+	if got := w.dead(); got != before {
+		t.Errorf("%s dead letters are there, %s are on the account: the batch was begun with", got, before)
+	}
+	w.verify()
+	// Started again it does not begin to count anew: it stops again, and nothing more has become a dead letter.
+	b := w.start(bounded("{max_share: 5%, max_count: 50}"))
+	if err := b.ended(); waybill.ClassOf(err) != waybill.ClassConfig {
+		t.Fatalf("ended with %v", err)
+	}
+	if got := w.dead(); got != before {
+		t.Errorf("%s dead letters after another start, before %s", got, before)
+	}
+	// With a larger budget it goes on where it stood, and the finding closes.
+	c := w.start(bounded("{max_share: 50%, max_count: 10000}"))
+	w.quiet(2400)
+	testenv.Eventually(w, soon, "the finding closes", func() bool {
+		return w.query("SELECT state FROM waybill.findings_now WHERE pipeline = '"+w.name+"' AND kind = 'dead_letter_budget'") == "closed"
+	})
+	c.stop()
+	w.verify()
+	w.wantCounts("2400 2200 200 0")
+}
+
+func TestDeadLetters_ExpireByTheFilesTime(t *testing.T) {
+	w := newWorldOn(t, testenv.ClickHouse(t), 1) // the table is merged
+	w.rejected(100)
+	w.produceAs(100, misfit)
+	a := w.start(w.file(spec{top: "dead_letters: {ttl: 7d}"}))
+	w.quiet(200)
+	a.stop()
+	if got := w.query("SELECT concat(toString(countIf(expires_at = 0)), ' ', toString(countIf(abs(dateDiff('second', expires_at, now() + INTERVAL 7 DAY)) < 600))) FROM waybill.dead_letters WHERE pipeline = '" + w.name + "'"); got != "10 10" {
+		t.Fatalf("for ever, and for a week: %s", got)
+	}
+	// 0 is never; what has expired goes with the next merge.
+	w.exec("OPTIMIZE TABLE waybill.dead_letters FINAL")
+	if got := w.dead(); got != "20" {
+		t.Errorf("%s dead letters after a merge", got)
+	}
+	w.exec("ALTER TABLE waybill.dead_letters UPDATE expires_at = now() - 10 WHERE expires_at != 0 SETTINGS mutations_sync = 1", "OPTIMIZE TABLE waybill.dead_letters FINAL")
+	if got := w.dead(); got != "10" {
+		t.Errorf("%s dead letters are left, want those that never expire", got)
+	}
+}
+
+func TestDeadLetters_Mirror(t *testing.T) {
+	w := newWorld(t, 1)
+	w.admin(func(ctx context.Context, a *kadm.Client) error {
+		_, err := a.CreateTopic(ctx, 1, 1, nil, "calls.dead")
+		return err
+	})
+	w.produceAs(200, misfit)
+	proxy := testenv.Proxy(t, w.ch.TCPAddr())
+	proxy.Set(faultproxy.DropInsertReply(ledger.TableDeadLetters).Times(1))
+	a := w.start(w.file(spec{addr: proxy.Addr(), top: "dead_letters: {mirror: {topic: calls.dead}}"}))
+	w.quiet(200)
+	a.stop()
+	w.verify()
+	cl := w.client(kgo.ConsumeTopics("calls.dead"))
+	defer cl.Close()
+	seen := map[string]int{}
+	testenv.Eventually(w, soon, "the mirror has all", func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		cl.PollFetches(ctx).EachRecord(func(r *kgo.Record) {
+			h := map[string]string{}
+			for _, x := range r.Headers {
+				h[x.Key] = string(x.Value)
+			}
+			if !strings.Contains(string(r.Value), "many") || h["waybill_pipeline"] != w.name || h["waybill_topic"] != topic || h["waybill_code"] != "wrong_type" || h["waybill_partition"] != "0" || h["waybill_message"] == "" || h["waybill_attempt"] != "0" {
+				t.Errorf("%s with %v", r.Value, h)
+			}
+			seen[h["waybill_offset"]]++
+		})
+		return len(seen) == 20
+	})
+}
+
+// A mirror that takes nothing holds the batch up, in sight: no dead letter is on record that is not in the mirror.
+func TestDeadLetters_MirrorThatRefusesStalls(t *testing.T) {
+	w := newWorld(t, 1)
+	w.produceAs(100, misfit)
+	a := w.start(w.file(spec{top: "dead_letters: {mirror: {topic: not.there}}"}))
+	a.await("stalled", stalled("UNKNOWN_TOPIC"))
+	if got := w.dead(); got != "0" {
+		t.Errorf("%s dead letters on record", got)
+	}
+	w.admin(func(ctx context.Context, ad *kadm.Client) error {
+		_, err := ad.CreateTopic(ctx, 1, 1, nil, "not.there")
+		return err
+	})
+	w.quiet(100)
+	a.stop()
+	w.verify()
+	w.wantCounts("100 90 10 0")
 }
