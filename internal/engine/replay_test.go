@@ -392,3 +392,60 @@ func TestDeadLetters_MirrorThatRefusesStalls(t *testing.T) {
 	w.verify()
 	w.wantCounts("100 90 10 0")
 }
+
+// A dead letter holds what redaction left: it replays as it is, and its hashes are those of other rows. Evolve changes no table for a replay:
+// what no column takes is rescued.
+func TestReplay_RedactedAndUnderEvolve(t *testing.T) {
+	w := newWorld(t, 1)
+	w.exec("ALTER TABLE " + w.db + ".calls ADD COLUMN user String")
+	w.produceAs(100, func(i int) string {
+		return strings.Replace(misfit(i), `"model"`, fmt.Sprintf(`"user":"u%d","more":%d,"model"`, i%2, i), 1)
+	})
+	file := func(modes string) *config.Pipeline {
+		text := w.text(spec{modes: modes, columns: "\n    user: {type: String}", top: "redact: {version: 1, secret: \"${REDACT_SECRET}\", rules: [{path: user, do: hash}]}"})
+		p, err := config.Parse("test.yaml", []byte(text), func(string) (string, bool) { return "0123456789abcdef", true })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	a := w.start(file("new_fields: discard\n  type_conflicts: freeze"))
+	w.quiet(100)
+	a.stop()
+	if got := w.query("SELECT countIf(value LIKE '%hmac_%' AND value NOT LIKE '%\"u1\"%') FROM waybill.dead_letters WHERE pipeline = '" + w.name + "'"); got != "10" {
+		t.Fatalf("%s dead letters are redacted", got)
+	}
+	if r := w.replay(file("new_fields: evolve\n  type_conflicts: rescue"), ledger.LetterFilter{}); r.Replayed != 10 {
+		t.Fatalf("%+v", r)
+	}
+	w.verifyReplayed()
+	if got := w.query("SELECT concat(toString(uniqExact(user)), ' ', toString(countIf(_rescued LIKE '%\"more\"%')), ' ', toString(countIf(user NOT LIKE 'hmac_%'))) FROM " + w.db + ".calls"); got != "2 10 0" {
+		t.Errorf("users, rows with the rescued field, rows with a user in the clear: %s", got)
+	}
+	if got := w.query("SELECT count() FROM system.columns WHERE database = '" + w.db + "' AND table = 'calls' AND name = 'more'"); got != "0" {
+		t.Error("a replay has changed the table")
+	}
+}
+
+// A view sees each row once, also if a reply is lost.
+func TestReplay_FillsViews(t *testing.T) {
+	w := newWorldOn(t, testenv.ClickHouse(t), 2)
+	w.exec("CREATE TABLE "+w.db+".sums (n UInt64) ENGINE = MergeTree ORDER BY n SETTINGS non_replicated_deduplication_window = 10000",
+		"CREATE MATERIALIZED VIEW "+w.db+".sums_mv TO "+w.db+".sums AS SELECT count() AS n FROM "+w.db+".calls")
+	w.rejected(200)
+	proxy := testenv.Proxy(t, w.ch.TCPAddr())
+	s := lenient
+	s.addr = proxy.Addr()
+	proxy.Set(faultproxy.DropInsertReply("calls").Times(1))
+	if r := w.replay(w.file(s), ledger.LetterFilter{}); r.Replayed != 20 {
+		t.Fatalf("%+v", r)
+	}
+	if proxy.Applied(faultproxy.NameDropInsert) == 0 {
+		t.Fatal("no reply was lost")
+	}
+	w.verifyReplayed()
+	found := w.query("SELECT count() FROM waybill.findings WHERE kind = 'view_incomplete' AND pipeline = '" + w.name + "'")
+	if got := w.query("SELECT sum(n) FROM " + w.db + ".sums"); got != "200" && found == "0" {
+		t.Errorf("the view has counted %s rows of 200, and no finding says that it may not have", got)
+	}
+}
