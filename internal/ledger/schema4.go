@@ -1,5 +1,7 @@
 package ledger
 
+import "fmt"
+
 // Version 4: findings become a journal. A row is what one worker has seen of one finding; rows of a finding have its id. What is there
 // already was told and nothing more: each such row is a finding of its own, which is not open.
 
@@ -49,3 +51,20 @@ SELECT
 FROM %s.findings AS f
 GROUP BY pipeline, epoch, id
 COMMENT 'What each finding is now: open, closed or told'`
+
+// A row claims an event for one worker, or says what came of it. The token of a claim is the same for all who claim the same, so that one row lands.
+var createAlerts = fmt.Sprintf(`
+CREATE TABLE IF NOT EXISTS %%s.alerts (
+    at       DateTime64(3, 'UTC'),
+    pipeline LowCardinality(String),
+    receiver LowCardinality(String) COMMENT 'its name in the pipeline file',
+    finding  String,
+    event    LowCardinality(String) COMMENT 'opened, closed or told; with severity and how often the finding was opened again',
+    attempt  UInt32,
+    outcome  LowCardinality(String) COMMENT 'claimed, delivered or refused',
+    worker   String
+) ENGINE = MergeTree
+ORDER BY (pipeline, receiver, finding, event, attempt, at)
+TTL toDateTime(at) + INTERVAL 90 DAY
+SETTINGS non_replicated_deduplication_window = %d
+COMMENT 'What other systems were told of findings, and by which worker'`, quietWindow)
