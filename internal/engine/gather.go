@@ -446,7 +446,7 @@ func (g *gatherer) close() bool {
 		return false
 	}
 	d.takeNotes(g.proc)
-	if g.evolve() || g.isBlank() {
+	if g.evolve() || g.isBlank() || g.isOverBudget() {
 		return true
 	}
 	g.grow()

@@ -68,8 +68,10 @@ type Pipeline struct {
 	meter    meter
 	assigned atomic.Bool
 	drift    drifting
-	blanks   []blanks   // the gatherer's, one for each table
-	inserts  []underway // one for each table
+	dead     deadBudget
+	mirrorTo *kafka.Producer // once there was something to mirror; mu guards it
+	blanks   []blanks        // the gatherer's, one for each table
+	inserts  []underway      // one for each table
 	// complete is up to when all partitions are complete, as it was last read, in milliseconds since the Unix epoch.
 	complete atomic.Int64
 	auditor  *auditor
@@ -83,6 +85,7 @@ func New(cfg *config.Pipeline, deps Deps) *Pipeline {
 	}
 	p := &Pipeline{cfg: cfg, deps: deps, log: deps.Log.With("pipeline", cfg.Name), metrics: deps.Metrics.ForPipeline(cfg.Name), budget: deps.Budget.account(), state: status.Starting,
 		findings: newFindings(cfg.Name, cfg.Epoch)}
+	p.dead.DeadLetters = cfg.DeadLetters
 	p.alerts = p.newAlerts()
 	tables := len(cfg.Tables())
 	p.blanks, p.inserts = make([]blanks, tables), make([]underway, tables)
@@ -119,6 +122,7 @@ func (p *Pipeline) run(ctx context.Context) error {
 		return err
 	}
 	defer p.closeTarget()
+	defer p.closeMirror()
 	for attempt := 0; ; {
 		began := time.Now()
 		err := p.live(ctx)
@@ -177,13 +181,8 @@ func (p *Pipeline) prepare(ctx context.Context) error {
 			}
 		}
 		if err == nil {
-			p.mu.Lock()
-			p.target = t
-			p.mu.Unlock()
+			p.workWith(t)
 			p.cleared(aboutStart)
-			var over context.Context
-			over, t.overRecording = context.WithCancel(t.recordCtx)
-			t.recording.Go(func() { p.recordFindings(over, t) })
 			for _, f := range t.notes {
 				p.found(f)
 			}
@@ -201,9 +200,22 @@ func (p *Pipeline) prepare(ctx context.Context) error {
 	}
 }
 
+// workWith makes t what the pipeline works with, until closeTarget. What it finds is recorded there.
+func (p *Pipeline) workWith(t *target) {
+	p.mu.Lock()
+	p.target = t
+	p.mu.Unlock()
+	var over context.Context
+	over, t.overRecording = context.WithCancel(t.recordCtx)
+	t.recording.Go(func() { p.recordFindings(over, t) })
+}
+
 // know reads what is on record of the pipeline.
 func (p *Pipeline) know(ctx context.Context, t *target) error {
 	if err := p.knowDrift(ctx, t); err != nil {
+		return err
+	}
+	if err := p.knowDead(ctx, t); err != nil {
 		return err
 	}
 	return p.knowFindings(ctx, t)

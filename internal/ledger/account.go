@@ -66,6 +66,18 @@ func (s *Store) ReadByMinute(ctx context.Context, pipeline, topic string, since 
 	return renamed("ledger.minutes", err)
 }
 
+// SettledSince is how many records the batches since a time have read, and how many of them are dead letters.
+func (s *Store) SettledSince(ctx context.Context, pipeline string, epoch waybill.Epoch, since time.Time) (read, dead int64, err error) {
+	var r, d proto.ColInt64
+	err = s.ch.Query(ctx, fmt.Sprintf("SELECT sum(read) AS r, sum(dead_lettered) AS d FROM %s WHERE %s AND batch_time >= fromUnixTimestamp64Milli(%d)",
+		s.table(TableLedger), scope(pipeline, epoch), since.UnixMilli()),
+		proto.Results{{Name: "r", Data: &r}, {Name: "d", Data: &d}}, func(int) error {
+			read, dead = r.Row(0), d.Row(0)
+			return nil
+		})
+	return read, dead, renamed("ledger.settled", err)
+}
+
 // Accounts gives each row of the ledger that lies at least in part in a range of offsets, in the order of partitions and offsets; one
 // for each key. An empty range is everything.
 func (s *Store) Accounts(ctx context.Context, pipeline string, epoch waybill.Epoch, topic string, within map[int32]waybill.Span, fn func(*Account) error) error {
