@@ -17,6 +17,7 @@ type holdings struct {
 	all     waybill.OffsetSet   // in any of them
 	several waybill.OffsetSet   // in more than one
 	dead    waybill.OffsetSet   // dead letters
+	byRight waybill.OffsetSet   // dead letters that may have a row, as they were replayed
 	gone    waybill.OffsetSet   // that should have a row, and have none
 	rows    []ledger.Account
 	ahead   map[int64]*again             // what has been read of coming rows of the ledger, by their first offset
@@ -41,7 +42,7 @@ func (h *holdings) count(r *ledger.Account) {
 
 // account compares one row of the ledger with what the tables hold of its span.
 func (a *auditor) account(ctx context.Context, h *holdings, r *ledger.Account) error {
-	present, dead := h.all.Within(r.Span), h.dead.Within(r.Span)
+	present, dead := h.all.Within(r.Span).Minus(h.byRight), h.dead.Within(r.Span)
 	switch full := r.Written+r.DeadLettered == r.Span.Len(); {
 	case full && !a.opts.Reread: // every offset is a row or a dead letter, so it is plain which should be which
 		a.rows(h, waybill.OffsetsIn(r.Span).Minus(dead), present, r)
@@ -127,7 +128,7 @@ func (a *auditor) shares(h *holdings, r *ledger.Account) {
 	}
 	for i := range a.tables {
 		t := &a.tables[i]
-		have, want := h.tables[i].Within(r.Span), r.Routed[t.name]
+		have, want := h.tables[i].Within(r.Span).Minus(h.byRight), r.Routed[t.name]
 		if have.Len() > want {
 			a.report.Violations = append(a.report.Violations, Violation{Law: "L2", Kind: KindElsewhere, Topic: h.tp.Topic, Partition: h.tp.Partition, Table: t.name, Count: have.Len() - want,
 				Offsets: rangesOf(have), Message: fmt.Sprintf("table %s has %d rows of %s %s, and the ledger says %d", t.name, have.Len(), h.tp, r.Span, want)})

@@ -188,6 +188,11 @@ func (a *auditor) askPartitions(ctx context.Context) error {
 		return err
 	}
 	a.uncovered(tips)
+	// What is on record as replayed before the tables are looked at must be there.
+	replayed, _, err := a.Ledger.Replayed(ctx, a.cfg.Name, a.cfg.Epoch, a.report.Topic)
+	if err != nil {
+		return err
+	}
 	for i := range a.tables {
 		t := &a.tables[i]
 		if t.repeated, err = a.Client.Repeated(ctx, t.presence, a.report.Topic); err != nil {
@@ -210,7 +215,7 @@ func (a *auditor) askPartitions(ctx context.Context) error {
 		if whole.First >= whole.Next {
 			continue
 		}
-		if err := a.partition(ctx, p, whole, tips[p].Next); err != nil {
+		if err := a.partition(ctx, p, whole, tips[p].Next, replayed[waybill.TopicPartition{Topic: a.report.Topic, Partition: p}]); err != nil {
 			return err
 		}
 	}
@@ -237,7 +242,7 @@ func (a *auditor) uncovered(tips map[int32]ledger.Tip) {
 }
 
 // partition audits what the ledger accounts for of one partition.
-func (a *auditor) partition(ctx context.Context, number int32, whole waybill.Span, tip int64) error {
+func (a *auditor) partition(ctx context.Context, number int32, whole waybill.Span, tip int64, replayed waybill.OffsetSet) error {
 	tp := waybill.TopicPartition{Topic: a.report.Topic, Partition: number}
 	h := holdings{Partition: Partition{Partition: number, First: whole.First, Next: whole.Next, LogStart: -1, End: -1}, tp: tp}
 	// The account first: what it says was written before it said so.
@@ -274,12 +279,38 @@ func (a *auditor) partition(ctx context.Context, number int32, whole waybill.Spa
 	}
 	h.dead = dead[tp]
 	h.Present, h.DeadPresent = h.all.Len(), h.dead.Len()
+	if err := a.replays(ctx, &h, replayed.Within(whole)); err != nil {
+		return err
+	}
 	a.tip(&h, tip)
 	if err := a.accounts(ctx, &h, whole); err != nil {
 		return err
 	}
 	a.Progress(Progress{number, whole.Len(), whole.Len()})
 	a.report.Partitions = append(a.report.Partitions, h.Partition)
+	return nil
+}
+
+// replays takes dead letters into account that have a row by right: those that were replayed before the tables were looked at must have one, those of
+// replays since, or under way, may.
+func (a *auditor) replays(ctx context.Context, h *holdings, must waybill.OffsetSet) error {
+	done, underWay, err := a.Ledger.Replayed(ctx, a.cfg.Name, a.cfg.Epoch, a.report.Topic)
+	if err != nil {
+		return err
+	}
+	h.byRight = done[h.tp].Union(underWay[h.tp])
+	h.Replayed = must.Len()
+	missing := must.Minus(h.all)
+	if missing.Empty() {
+		return nil
+	}
+	for i := range a.tables {
+		if why := a.tables[i].forgets; why != "" {
+			a.unknown("L3", "", "%d rows of dead letters of %s that were replayed are not there, which may be right: table %s: %s", missing.Len(), h.tp, a.tables[i].name, why)
+			return nil
+		}
+	}
+	a.broken("L3", KindMissing, h.tp, "", missing, "are dead letters that were replayed, on record, and have no row")
 	return nil
 }
 

@@ -119,6 +119,7 @@ type Partition struct {
 	Sums
 	Present     int64 `json:"present"`      // offsets with a row in the tables
 	DeadPresent int64 `json:"dead_present"` // offsets with a dead letter
+	Replayed    int64 `json:"replayed"`     // of those, the ones that were replayed, and so have a row
 	Repeated    int64 `json:"repeated"`     // offsets with several rows
 	// LogStart and End are Kafka's; -1: it could not be asked. Lag is how many offsets the ledger does not account for yet.
 	LogStart int64 `json:"log_start"`

@@ -81,18 +81,7 @@ func runAudit(ctx context.Context, s Streams, o output, d *desk, opts auditOptio
 	if err != nil {
 		return err
 	}
-	deps := audit.Deps{Client: d.client, Ledger: d.ledger, Progress: auditProgress(s)}
-	if !opts.offline {
-		reader, err := openTopic(ctx, d.cfg)
-		if err != nil && !waybill.ClassOf(err).Heals() {
-			return err
-		}
-		if deps.Unreached = err; err == nil {
-			defer reader.Close()
-			deps.Source = reader
-		}
-	}
-	r, err := audit.Run(ctx, deps, d.cfg, audit.Options{Within: within, Reread: opts.reread, Content: opts.content})
+	r, err := auditOf(ctx, s, d, opts, within)
 	if err != nil {
 		return unreached(err)
 	}
@@ -110,6 +99,22 @@ func runAudit(ctx context.Context, s Streams, o output, d *desk, opts auditOptio
 		return &exitError{code: ExitUnclear, said: true, err: errors.New("something could not be told")}
 	}
 	return nil
+}
+
+// auditOf audits what was written of these offsets.
+func auditOf(ctx context.Context, s Streams, d *desk, opts auditOptions, within map[int32]waybill.Span) (*audit.Report, error) {
+	deps := audit.Deps{Client: d.client, Ledger: d.ledger, Progress: auditProgress(s)}
+	if !opts.offline {
+		reader, err := openTopic(ctx, d.cfg)
+		if err != nil && !waybill.ClassOf(err).Heals() {
+			return nil, err
+		}
+		if deps.Unreached = err; err == nil {
+			defer reader.Close()
+			deps.Source = reader
+		}
+	}
+	return audit.Run(ctx, deps, d.cfg, audit.Options{Within: within, Reread: opts.reread, Content: opts.content})
 }
 
 // openTopic is a way to the pipeline's topic, without a group.
@@ -214,9 +219,13 @@ func printAudit(w io.Writer, r *audit.Report) error {
 		sum.Read += p.Read
 		sum.Written += p.Written
 		sum.Present += p.Present
+		sum.Replayed += p.Replayed
 	}
 	table(&b, narrow(rows), 10)
 	wrap(&b, "", fmt.Sprintf("%s records read, %s rows written, %s there", count(sum.Read), count(sum.Written), count(sum.Present)))
+	if sum.Replayed > 0 {
+		wrap(&b, "", fmt.Sprintf("%s of those there are dead letters that were replayed", count(sum.Replayed)))
+	}
 	if r.Reread > 0 {
 		wrap(&b, "", fmt.Sprintf("%s records were read again from Kafka", count(r.Reread)))
 	}

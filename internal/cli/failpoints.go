@@ -11,13 +11,18 @@ import (
 // newFailpoints lists the places at which a test can have this very binary die, so that the end-to-end
 // tests cover all of them, whatever list they were compiled with.
 func newFailpoints(s Streams) *cobra.Command {
-	return &cobra.Command{
+	replays := false
+	cmd := &cobra.Command{
 		Use:    "failpoints",
 		Short:  "List the places at which a test can kill a worker",
 		Hidden: true,
 		Args:   args(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
-			for _, n := range failpoint.All() {
+			names := failpoint.All()
+			if replays {
+				names = failpoint.Replays()
+			}
+			for _, n := range names {
 				if _, err := fmt.Fprintln(s.Out, n); err != nil {
 					return err
 				}
@@ -25,4 +30,6 @@ func newFailpoints(s Streams) *cobra.Command {
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&replays, "replays", false, "those of a replay of dead letters")
+	return cmd
 }

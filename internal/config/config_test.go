@@ -82,6 +82,8 @@ func TestParse_FillsEveryDefault(t *testing.T) {
 		Delivery: config.ExactlyOnce,
 		OnBlank:  config.BlankStop,
 		Batch:    config.Batch{Rows: 500_000, Bytes: 96 << 20, Age: time.Second},
+
+		AllowedLateness: 2 * time.Minute,
 	}
 	if diff := cmp.Diff(want, parse(t, minimal), cmpopts.IgnoreUnexported(config.Pipeline{})); diff != "" {
 		t.Error(diff)
@@ -139,6 +141,7 @@ contract:
     g: {type: String, value: x}
     h: {type: DateTime, format: "%Y-%m-%d", timezone: Europe/Berlin}
     i: {type: Array(Float32), length: 3, on_null: table_default}
+  event_time: h
 sink:
   clickhouse:
     url: https://u:p@h:9440/d
@@ -176,6 +179,7 @@ redact:
     - {kafka: header.auth, do: drop}
     - {path: user, do: hash}
 batch: {rows: 1_000, bytes: 1GiB, age: 250ms}
+allowed_lateness: 90s
 `
 	moment, number, x := "1500", "1.50", "x"
 	want := &config.Pipeline{
@@ -193,7 +197,7 @@ batch: {rows: 1_000, bytes: 1GiB, age: 250ms}
 			TypeConflicts: contract.Modes{Default: contract.ModeRescue, Paths: []contract.PathMode{
 				{Path: "items[*].id", Mode: contract.ModeDiscard}, {Path: "usage", Mode: contract.ModeEvolve},
 			}},
-			Tables: contract.ModeEvolve, MaxColumns: 90, RescueColumn: "rest",
+			Tables: contract.ModeEvolve, MaxColumns: 90, RescueColumn: "rest", EventTime: "h",
 			Transform: everyTransform(),
 			Columns: []contract.Column{
 				{
@@ -219,6 +223,8 @@ batch: {rows: 1_000, bytes: 1GiB, age: 250ms}
 		OnBlank: config.BlankContinue, RedactSecret: config.NewSecret("0123456789abcdef"),
 		Delivery: config.AtLeastOnce,
 		Batch:    config.Batch{Rows: 1000, Bytes: 1 << 30, Age: 250 * time.Millisecond},
+
+		AllowedLateness: 90 * time.Second,
 	}
 	if diff := cmp.Diff(want, parse(t, text, "SECRET", "0123456789abcdef"), cmpopts.IgnoreUnexported(config.Pipeline{})); diff != "" {
 		t.Error(diff)
@@ -308,6 +314,8 @@ func TestParse_Problem(t *testing.T) {
 		"path of a mode":        {with("{columns", "{new_fields: {a..b: rescue}, columns"), "p.yaml:3:25", `a name in the path is empty`},
 		"tables":                {with("{columns", "{tables: rescue, columns"), "p.yaml:3:20", `"rescue" is not a choice (one of: evolve, freeze)`},
 		"rescue column":         {with("{id:", "{_rescued:"), "p.yaml:3:22", "is the rescue column"},
+		"no such event time":    {with("{columns", "{event_time: at, columns"), "p.yaml:3:24", `contract.event_time: the contract has no column "at"`},
+		"event time is no time": {with("{columns", "{event_time: id, columns"), "p.yaml:3:38", "event_time: a column of DateTime, DateTime64, Date or Date32, or one of these Nullable; this one is"},
 		"rescue is lineage":     {with("{columns", "{rescue_column: _offset, columns"), "p.yaml:3:27", `the rescue column and the lineage column for the offset are both called "_offset"`},
 		"later key":             {"dedup: {}\n" + minimal, "p.yaml:1:1", "dedup is not available in this version"},
 		"unquoted type":         {with("UInt64", "Map(String, String)"), "p.yaml:3:45", "must be quoted"},

@@ -27,10 +27,14 @@ type Pipeline struct {
 	Unrouted contract.Unrouted
 	Delivery Delivery
 	Batch    Batch
+	// AllowedLateness is how long after an event's time its record may come into the topic, see docs/adr/0014.
+	AllowedLateness time.Duration
 	// RedactSecret is the key of redaction's hashes; empty without them.
 	RedactSecret Secret
 	// OnBlank says what to do when no event of a batch has any field of the contract.
 	OnBlank OnBlank
+	// Alerts are who is told of findings.
+	Alerts []Alert
 	// File is the name that the file was loaded or parsed under.
 	File string
 
@@ -257,10 +261,12 @@ const (
 	DefaultRows           = 500_000
 	DefaultBytes          = 96 << 20
 	DefaultAge            = time.Second
-	DefaultKafkaPort      = "9092"
-	DefaultNativePort     = "9000"
-	DefaultHTTPPort       = "8123"
-	DefaultHTTPSPort      = "8443"
+	// DefaultAllowedLateness is Kafka's default of delivery.timeout.ms: what a producer has not got rid of by then it gives up.
+	DefaultAllowedLateness = 2 * time.Minute
+	DefaultKafkaPort       = "9092"
+	DefaultNativePort      = "9000"
+	DefaultHTTPPort        = "8123"
+	DefaultHTTPSPort       = "8443"
 )
 
 func defaults() Pipeline {
@@ -281,6 +287,8 @@ func defaults() Pipeline {
 			InsertDeadline: DefaultInsertDeadline,
 			Compression:    CompressionAuto,
 		}},
+		AllowedLateness: DefaultAllowedLateness,
+
 		Delivery: ExactlyOnce,
 		OnBlank:  BlankStop,
 		Batch:    Batch{Rows: DefaultRows, Bytes: DefaultBytes, Age: DefaultAge},

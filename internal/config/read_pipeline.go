@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,9 +30,11 @@ func (r *reader) pipeline(v value, p *Pipeline) {
 		optional("version", func(v value) { readVersions(v, &p.Contract.Transform) }),
 		optional("redact", func(v value) { readRedact(v, &p.Contract.Transform, &p.RedactSecret) }),
 		optional("filter", intoExpr(&p.Contract.Transform.Filter, expr.CompileBool, nil)),
+		optional("allowed_lateness", intoDuration(&p.AllowedLateness, time.Millisecond, 30*24*time.Hour)),
 		optional("on_blank", intoWord(&p.OnBlank, words(BlankStop, BlankContinue))),
 		optional("routes", func(v value) { routes = v }),
 		optional("unrouted", intoWord(&p.Unrouted, words(contract.UnroutedDeadLetter, contract.UnroutedDiscard))),
+		optional("alerts", func(v value) { readAlerts(v, &p.Alerts) }),
 		later("dedup"), later("dead_letters"),
 	)
 	if p.Source.Kafka.Group == "" {
@@ -48,7 +51,17 @@ func (r *reader) pipeline(v value, p *Pipeline) {
 // checkTable checks what is promised of one table.
 func (r *reader) checkTable(v value, p *Pipeline) {
 	r.lineageClashes(v, p)
+	r.eventTime(v, p)
 	r.checkContract(p)
+}
+
+// eventTime checks that the column of event times is one of the contract's.
+func (r *reader) eventTime(v value, p *Pipeline) {
+	name := p.Contract.EventTime
+	if name == "" || slices.ContainsFunc(p.Contract.Columns, func(c contract.Column) bool { return c.Name == name }) {
+		return
+	}
+	v.at("contract", "event_time").report(fmt.Sprintf("%scontract.event_time: the contract has no column %q", p.at, name), "name one of its columns of DateTime or DateTime64")
 }
 
 func readSource(v value, s *Source) {

@@ -159,10 +159,15 @@ func (m *Machine) seen(w *work, present RowSet) {
 
 // refusedLimit is how many rows of a block the server may refuse before it is taken for a matter of the
 // table and not of single rows.
-func (d *deposit) refusedLimit() int64 { return max(100, d.whole.Len()/100) }
+func (w *work) refusedLimit() int64 {
+	if w.alone {
+		return w.deposit.whole.Len() // of rows that had a reason to be refused
+	}
+	return max(100, w.deposit.whole.Len()/100)
+}
 
 func (m *Machine) refusesTooMuch(w *work) bool {
-	if w.deposit.refused.Len() <= w.deposit.refusedLimit() {
+	if w.deposit.refused.Len() <= w.refusedLimit() {
 		return false
 	}
 	m.stop(&waybill.Error{Op: "delivery.insert", Pipeline: m.cfg.Pipeline, Class: waybill.ClassPoison, Err: errRefusesTooMuch,
@@ -176,7 +181,7 @@ func (m *Machine) refusesTooMuch(w *work) bool {
 func (m *Machine) probe(w *work, p *piece) {
 	d := w.deposit
 	d.op = m.ask(func(op Op) Effect {
-		return Probe{Op: op, Work: w.id, Batch: w.batch, Rows: p.rows, Limit: d.refusedLimit(), Attempt: d.attempt}
+		return Probe{Op: op, Work: w.id, Batch: w.batch, Rows: p.rows, Limit: w.refusedLimit(), Attempt: d.attempt}
 	}, func(ev Event) {
 		e := ev.(Probed)
 		if e.Err != nil {

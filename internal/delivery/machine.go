@@ -100,6 +100,8 @@ func (m *Machine) Step(ev Event) []Effect {
 		m.revoked(e)
 	case Gathered:
 		m.gathered(e)
+	case Place:
+		m.place(e)
 	case CommitAnswered:
 		m.commitAnswered(e)
 	case OffsetsFetched:

@@ -25,6 +25,8 @@ type work struct {
 	// suspect: rows of it may be there under tokens of a batch whose intent is lost, so that its own
 	// first token does not protect them: the whole block must never be sent again.
 	suspect bool
+	// alone: it is about the target and nothing else, see Place.
+	alone bool
 
 	tallies map[waybill.TopicPartition]Tally
 	rows    RowSet // expected in the target
@@ -194,6 +196,10 @@ func (m *Machine) deposited(w *work) {
 	d := w.deposit
 	switch w.stage {
 	case StageLanding:
+		if w.alone {
+			m.placed(w)
+			return
+		}
 		if !d.refused.Empty() {
 			m.claim(w, d.refused, 0)
 			return

@@ -378,6 +378,7 @@ func (g *gatherer) ensureOpen() error {
 		free.Blocks = g.proc.NewBlocks()
 	}
 	g.open, g.opened, g.taken = newData(free.Blocks), time.Now(), step
+	g.open.complete = g.l.p.complete.Load()
 	g.open.plan, g.open.made, g.open.peak = g.proc.Plan().ID(), g.proc.Plan(), free.peak
 	return nil
 }
@@ -480,6 +481,7 @@ func (g *gatherer) close() bool {
 		}
 		l.epochs[s.TopicPartition][s.Next] = s.leaderEpoch
 	}
+	l.timesOf(d)
 	l.do(l.machine.Step(ev))
 	return true
 }

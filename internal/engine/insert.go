@@ -117,6 +117,9 @@ type reply struct {
 func (l *life) sendOne(e delivery.Send, shape *shape, r *request) reply {
 	// Right before the send, and nowhere earlier: a worker whose group has given it up must not send.
 	deadline, ok := l.deadline()
+	if !ok && l.placing != nil {
+		return reply{delivery.NoAnswer, errOldLook, true} // nothing was sent; it is looked at again
+	}
 	if !ok {
 		l.p.log.Warn("the lease ran out before a send", "batch", e.Batch.ID.Short(), "store", e.Store)
 		return reply{delivery.NotSent, nil, true}

@@ -56,6 +56,8 @@ func (l *life) do(effects []delivery.Effect) {
 			poke(l.idle)
 		case delivery.Settled:
 			l.settled(e)
+		case delivery.Placed:
+			l.placing.done <- e
 		case delivery.Report:
 			l.p.found(e.Finding)
 		case delivery.Leave:
@@ -196,6 +198,9 @@ func hits(s waybill.Store) (before, after failpoint.Name) {
 // deadline is until when the server may begin to process an insert that is sent now: the insert's own
 // bound, and never past the lease. ok is false if there is no lease.
 func (l *life) deadline() (time.Time, bool) {
+	if l.placing != nil {
+		return l.placeDeadline()
+	}
 	wall, mono := l.sess.Clock()
 	lease := l.sess.Lease()
 	if !lease.Valid(wall, mono) {
@@ -276,7 +281,7 @@ func (l *life) readBack(e delivery.ReadBack) {
 		return
 	}
 	l.p.metrics.ReadBack(e.Store)
-	present, err := l.p.target.present(l.ctx, e.Store, e.Batch, e.Spans)
+	present, err := l.present(e)
 	l.batchTrouble(e.Work, err, e.Attempt)
 	if err == nil {
 		l.resolve(e.Work, present)
@@ -287,6 +292,13 @@ func (l *life) readBack(e delivery.ReadBack) {
 		failpoint.Hit(failpoint.AfterReadBack)
 	}
 	l.step(delivery.ReadBackDone{Op: e.Op, Present: present, Err: err})
+}
+
+func (l *life) present(e delivery.ReadBack) (delivery.RowSet, error) {
+	if l.placing != nil {
+		return l.look()
+	}
+	return l.p.target.present(l.ctx, e.Store, e.Batch, e.Spans)
 }
 
 func (l *life) claim(e delivery.Claim) {
@@ -474,6 +486,7 @@ func (l *life) settled(e delivery.Settled) {
 			delete(l.epochs[e.Part.TopicPartition], offset)
 		}
 	}
+	l.passed(e.Part.TopicPartition, e.Offset)
 	if end, ok := l.ends[e.Part.TopicPartition]; ok {
 		l.p.metrics.ForPartition(e.Part.TopicPartition).SetLag(max(0, end-e.Offset))
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/alert"
 	"github.com/waybill-data/waybill/internal/config"
 	"github.com/waybill-data/waybill/internal/delivery"
 	"github.com/waybill-data/waybill/internal/drift"
@@ -61,12 +62,15 @@ type Pipeline struct {
 	failure  *status.Failure
 	troubles troubles
 	findings *findings
+	alerts   *alert.Sender
 	totals   totals
 	meter    meter
 	assigned atomic.Bool
 	drift    drifting
 	blanks   []blanks   // the gatherer's, one for each table
 	inserts  []underway // one for each table
+	// complete is up to when all partitions are complete, as it was last read, in milliseconds since the Unix epoch.
+	complete atomic.Int64
 }
 
 // New makes a pipeline that has not started.
@@ -76,6 +80,7 @@ func New(cfg *config.Pipeline, deps Deps) *Pipeline {
 	}
 	p := &Pipeline{cfg: cfg, deps: deps, log: deps.Log.With("pipeline", cfg.Name), metrics: deps.Metrics.ForPipeline(cfg.Name), budget: deps.Budget.account(), state: status.Starting,
 		findings: newFindings(cfg.Name, cfg.Epoch)}
+	p.alerts = p.newAlerts()
 	tables := len(cfg.Tables())
 	p.blanks, p.inserts = make([]blanks, tables), make([]underway, tables)
 	for range tables {
@@ -87,6 +92,8 @@ func New(cfg *config.Pipeline, deps Deps) *Pipeline {
 // Run runs the pipeline until ctx ends, which drains what is in flight, or until it cannot go on. The
 // error says what a person must do; nil after a graceful stop.
 func (p *Pipeline) Run(ctx context.Context) error {
+	stop := p.startAlerts(ctx)
+	defer stop()
 	err := p.run(ctx)
 	if err != nil {
 		p.setState(status.Stopped, err.Error())
@@ -210,6 +217,9 @@ type life struct {
 	extents *shared[struct{}, kafka.TopicInfo]
 	tails   *shared[tail, map[waybill.TopicPartition]waybill.OffsetSet]
 
+	// placing is what a life without a group is about: see Replayer. nil: it has one.
+	placing *placing
+
 	mu      sync.Mutex // guards the machine and what follows
 	machine *delivery.Machine
 	data    map[delivery.WorkID]*data
@@ -226,6 +236,7 @@ type life struct {
 	ends     map[waybill.TopicPartition]int64           // end offsets, as last heard of
 	frozen   map[waybill.TopicPartition]bool            // not read on until a person acts
 	idle     chan struct{}                              // cap 1: a work has gone
+	telling  telling
 	closed   bool
 }
 
@@ -234,7 +245,7 @@ func (p *Pipeline) live(ctx context.Context) error {
 	l := &life{p: p, drain: ctx.Done(), joined: make(chan struct{}), data: map[delivery.WorkID]*data{}, doubts: map[delivery.WorkID]func(delivery.RowSet){}, refusals: map[delivery.WorkID]*refusals{},
 		epochs: map[waybill.TopicPartition]map[int64]int32{}, starts: map[waybill.TopicPartition]delivery.Gather{}, retries: map[waybill.TopicPartition]*gathering{},
 		ends: map[waybill.TopicPartition]int64{}, frozen: map[waybill.TopicPartition]bool{}, wake: make(chan struct{}, 1), idle: make(chan struct{}, 1),
-		extents: newShared[struct{}, kafka.TopicInfo](), tails: newShared[tail, map[waybill.TopicPartition]waybill.OffsetSet]()}
+		telling: newTelling(p.cfg.AllowedLateness), extents: newShared[struct{}, kafka.TopicInfo](), tails: newShared[tail, map[waybill.TopicPartition]waybill.OffsetSet]()}
 	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	defer l.cancel(nil)
 	sess, err := l.open(ctx)
@@ -257,6 +268,9 @@ func (p *Pipeline) live(ctx context.Context) error {
 	l.closed = true
 	l.mu.Unlock()
 	l.wg.Wait()
+	if cause == nil {
+		l.lastWord(p.target.recordCtx)
+	}
 	// Leaving lets others take over at once; after a crash they wait for the session to time out.
 	sess.Close(true)
 	p.assigned.Store(false)
@@ -387,6 +401,8 @@ func (l *life) onRevoked(parts []waybill.TopicPartition) {
 		l.p.metrics.ForPartition(tp).Release()
 		delete(l.starts, tp)
 		delete(l.frozen, tp)
+		delete(l.telling.times, tp)
+		l.telling.tracker.Lost(tp.Partition)
 		l.p.cleared(aboutPartition(tp)...)
 	}
 	if !l.closed {

@@ -60,6 +60,7 @@ func (p *Pipeline) closeTarget() {
 	}
 	t.overRecording()
 	t.recording.Wait()
+	p.flushAlerts()
 	t.close()
 }
 
@@ -120,6 +121,7 @@ func (p *Pipeline) noteDecoded(d *data) {
 	}
 	p.metrics.Upcast(d.upcast)
 	p.metrics.Assumed(d.assumed)
+	p.metrics.Late(d.late)
 }
 
 func (p *Pipeline) noteTable(n *Notes) {

@@ -386,9 +386,26 @@ func (r *worker) metric(name, labels string) (n float64) {
 				}
 			}
 			if labels == "" || labels == strings.Join(values, " ") {
-				n += m.GetCounter().GetValue()
+				n += m.GetCounter().GetValue() + m.GetGauge().GetValue()
 			}
 		}
 	}
 	return n
+}
+
+// gauge is the value of the pipeline's gauge of a name, 0 if there is none.
+func (r *worker) gauge(name string) float64 {
+	r.w.Helper()
+	families, err := r.metrics.Gatherer().Gather()
+	if err != nil {
+		r.w.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "waybill_"+name {
+			for _, m := range f.GetMetric() {
+				return m.GetGauge().GetValue()
+			}
+		}
+	}
+	return 0
 }

@@ -7,6 +7,7 @@ package failpoint
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -51,6 +52,21 @@ const (
 // PromoteStep is passed before and after each thing that `waybill schema promote` does. It lies on no batch's way.
 const PromoteStep Name = "promote-step"
 
+// Failpoints of `waybill dlq replay` and `discard`, in the order in which a batch passes them. On the way between the second and the third it
+// passes those around inserts of the target and read-backs.
+const (
+	ReplaySelected Name = "replay-selected" // dead letters are chosen, nothing is on record
+	ReplayBegun    Name = "replay-begun"    // the batch is in the journal, no row is sent
+	ReplayLanded   Name = "replay-landed"   // the rows are there, the outcomes are not on record
+	ReplayOutcomes Name = "replay-outcomes" // the outcomes are on record, the batch is not finished
+	ReplayFinished Name = "replay-finished" // the batch is finished
+)
+
+// Replays lists the failpoints that a replay passes.
+func Replays() []Name {
+	return []Name{ReplaySelected, ReplayBegun, BeforeReadBack, AfterReadBack, BeforeTarget, DuringTarget, AfterTarget, ReplayLanded, ReplayOutcomes, ReplayFinished}
+}
+
 // All lists the failpoints that workers pass.
 func All() []Name {
 	return []Name{Assigned, OffsetsFetched, StartResolved, BeforeAlter, AfterAlter, BatchClosed, CommitBuilt, CommitAnswered, BeforeTarget, DuringTarget, AfterTarget,
@@ -78,7 +94,7 @@ func Arm(getenv func(string) string) error {
 			return fmt.Errorf("%s=%s: want NAME or NAME:N with N >= 1", Env, spec)
 		}
 	}
-	for _, known := range append(All(), PromoteStep) {
+	for _, known := range slices.Concat(All(), Replays(), []Name{PromoteStep}) {
 		if string(known) == name {
 			armed = known
 			left.Store(n)

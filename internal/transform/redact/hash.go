@@ -54,12 +54,18 @@ func (h *hasher) appendMark(dst, value []byte) []byte {
 // AppendDigest appends what may be kept of a value that could not be redacted, as a JSON object: its size, and its hash under the
 // secret. Without a secret there is no hash, since that of a short text tells the text to whoever tries a few.
 func (r *Redactor) AppendDigest(dst, value []byte) []byte {
-	dst = append(dst, `{"waybill_redacted":{`...)
+	dst = append(dst, digestPrefix...)
 	if r.hasher != nil {
 		dst = fmt.Appendf(dst, `"hmac_sha256":"%x",`, r.hasher.of(useRecord, value))
 	}
 	return fmt.Appendf(dst, `"bytes":%d}}`, len(value))
 }
+
+// digestPrefix begins what AppendDigest appends.
+const digestPrefix = `{"waybill_redacted":{`
+
+// IsDigest reports whether a value is what AppendDigest made of another.
+func IsDigest(value []byte) bool { return bytes.HasPrefix(value, []byte(digestPrefix)) }
 
 // isMark reports whether text is a mark made with this secret.
 func (h *hasher) isMark(text []byte) bool {
