@@ -114,7 +114,7 @@ func (p *Pipeline) run(ctx context.Context) error {
 		}
 		return err
 	}
-	defer p.closeTarget()
+	defer p.endTarget()
 	for attempt := 0; ; {
 		began := time.Now()
 		err := p.live(ctx)
