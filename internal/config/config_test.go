@@ -81,6 +81,7 @@ func TestParse_FillsEveryDefault(t *testing.T) {
 		}},
 		Delivery: config.ExactlyOnce,
 		OnBlank:  config.BlankStop,
+		Audit:    config.Audit{Continuous: true},
 		Batch:    config.Batch{Rows: 500_000, Bytes: 96 << 20, Age: time.Second},
 
 		AllowedLateness: 2 * time.Minute,
@@ -180,6 +181,7 @@ redact:
     - {path: user, do: hash}
 batch: {rows: 1_000, bytes: 1GiB, age: 250ms}
 allowed_lateness: 90s
+audit: {continuous: false, reason: the nightly audit does it}
 `
 	moment, number, x := "1500", "1.50", "x"
 	want := &config.Pipeline{
@@ -220,7 +222,7 @@ allowed_lateness: 90s
 			Lineage:        contract.Lineage{Topic: "tp", Partition: "pt", Offset: "of", Epoch: "ep"},
 			InsertDeadline: 5 * time.Second, Cluster: "c1",
 		}},
-		OnBlank: config.BlankContinue, RedactSecret: config.NewSecret("0123456789abcdef"),
+		OnBlank: config.BlankContinue, Audit: config.Audit{Reason: "the nightly audit does it"}, RedactSecret: config.NewSecret("0123456789abcdef"),
 		Delivery: config.AtLeastOnce,
 		Batch:    config.Batch{Rows: 1000, Bytes: 1 << 30, Age: 250 * time.Millisecond},
 
