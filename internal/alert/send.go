@@ -153,7 +153,9 @@ func (q *queue) amAlert(r *finding.Row, now time.Time) amAlert {
 		"summary": k.Title, "description": r.Message, "what_to_do": r.Action, "runbook": page(r.Kind), "where": where(r), "seen": fmt.Sprint(r.Seen),
 	}}
 	if over := q.over(r); !over.IsZero() {
-		a.EndsAt = over.UTC()
+		if a.EndsAt = over.UTC(); over.After(now) { // by the server's clock; an end that is still to come is none to an Alertmanager
+			a.EndsAt = now.UTC()
+		}
 		a.Annotations["closed"] = r.Why
 	}
 	return a

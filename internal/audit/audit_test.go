@@ -1,6 +1,7 @@
 package audit_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,6 +52,7 @@ type spec struct {
 	more     string // more of the file, in YAML
 	// value is the event of an offset; nil: every 25th is broken.
 	value func(i int) string
+	batch int // rows; 0: 100
 	// before is SQL that is run before the pipeline; DB stands for the database.
 	before []string
 }
@@ -91,7 +93,7 @@ func newWorldOn(t *testing.T, ch *chserver.Server, of spec) *world {
 			return fmt.Sprintf(`{"id":%d,"kind":%q}`, i, []string{"a", "b"}[i%2])
 		}
 	}
-	w.configure(of.contract, of.more)
+	w.configure(of.contract, of.more, cmp.Or(of.batch, 100))
 	if w.client, err = clickhouse.Open(t.Context(), engine.Server(w.cfg.Sink.ClickHouse), clickhouse.Deps{}); err != nil {
 		t.Fatal(err)
 	}
@@ -109,16 +111,16 @@ func newWorldOn(t *testing.T, ch *chserver.Server, of spec) *world {
 }
 
 // configure makes the pipeline file.
-func (w *world) configure(contract, more string) {
+func (w *world) configure(contract, more string, batch int) {
 	w.Helper()
 	text := fmt.Sprintf(`
 name: %s
 source: {kafka: {brokers: [%q], topic: %s}}
 contract: %s
 sink: {clickhouse: {url: "clickhouse://default@%s/%s"TABLE}}
-batch: {rows: 100, age: 100ms}
+batch: {rows: %d, age: 100ms}
 %s
-`, strings.ReplaceAll(w.db, "_", "-"), w.kafka.ListenAddrs()[0], topic, contract, w.ch.TCPAddr(), w.db, more)
+`, strings.ReplaceAll(w.db, "_", "-"), w.kafka.ListenAddrs()[0], topic, contract, w.ch.TCPAddr(), w.db, batch, more)
 	table := ", table: calls"
 	if strings.Contains(more, "routes:") {
 		table = ""

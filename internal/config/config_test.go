@@ -83,6 +83,7 @@ func TestParse_FillsEveryDefault(t *testing.T) {
 		OnBlank:  config.BlankStop,
 
 		DeadLetters: config.DeadLetters{Window: 5 * time.Minute},
+		Audit:       config.Audit{Continuous: true},
 		Batch:       config.Batch{Rows: 500_000, Bytes: 96 << 20, Age: time.Second},
 
 		AllowedLateness: 2 * time.Minute,
@@ -183,6 +184,7 @@ redact:
 batch: {rows: 1_000, bytes: 1GiB, age: 250ms}
 dead_letters: {max_share: 2.5%, max_count: 1000, window: 10m, ttl: 90d, mirror: {topic: calls.dead}}
 allowed_lateness: 90s
+audit: {continuous: false, reason: the nightly audit does it}
 `
 	moment, number, x := "1500", "1.50", "x"
 	want := &config.Pipeline{
@@ -223,7 +225,7 @@ allowed_lateness: 90s
 			Lineage:        contract.Lineage{Topic: "tp", Partition: "pt", Offset: "of", Epoch: "ep"},
 			InsertDeadline: 5 * time.Second, Cluster: "c1",
 		}},
-		OnBlank: config.BlankContinue, RedactSecret: config.NewSecret("0123456789abcdef"),
+		OnBlank: config.BlankContinue, Audit: config.Audit{Reason: "the nightly audit does it"}, RedactSecret: config.NewSecret("0123456789abcdef"),
 		Delivery:    config.AtLeastOnce,
 		DeadLetters: config.DeadLetters{MaxShare: 0.025, MaxCount: 1000, Window: 10 * time.Minute, TTL: 90 * 24 * time.Hour, Mirror: "calls.dead"},
 		Batch:       config.Batch{Rows: 1000, Bytes: 1 << 30, Age: 250 * time.Millisecond},

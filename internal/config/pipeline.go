@@ -37,6 +37,7 @@ type Pipeline struct {
 	DeadLetters DeadLetters
 	// Alerts are who is told of findings.
 	Alerts []Alert
+	Audit  Audit
 	// File is the name that the file was loaded or parsed under.
 	File string
 
@@ -240,6 +241,14 @@ const (
 	BlankContinue OnBlank = "continue" // write the rows, with a finding
 )
 
+// Audit says what a worker checks beside its work.
+type Audit struct {
+	// Continuous: it compares the tables with the ledger all the time, and looks after what else goes wrong without a sound.
+	Continuous bool
+	// Reason is why it does not; it is shown where its findings would be.
+	Reason string
+}
+
 // Delivery is the guarantee that a pipeline runs under.
 type Delivery string
 
@@ -308,6 +317,7 @@ func defaults() Pipeline {
 		Delivery:    ExactlyOnce,
 		OnBlank:     BlankStop,
 		DeadLetters: DeadLetters{Window: DefaultWindow},
+		Audit:       Audit{Continuous: true},
 		Batch:       Batch{Rows: DefaultRows, Bytes: DefaultBytes, Age: DefaultAge},
 	}
 }

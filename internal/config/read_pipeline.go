@@ -32,6 +32,7 @@ func (r *reader) pipeline(v value, p *Pipeline) {
 		optional("filter", intoExpr(&p.Contract.Transform.Filter, expr.CompileBool, nil)),
 		optional("allowed_lateness", intoDuration(&p.AllowedLateness, time.Millisecond, 30*24*time.Hour)),
 		optional("on_blank", intoWord(&p.OnBlank, words(BlankStop, BlankContinue))),
+		optional("audit", func(v value) { readAudit(v, &p.Audit) }),
 		optional("routes", func(v value) { routes = v }),
 		optional("unrouted", intoWord(&p.Unrouted, words(contract.UnroutedDeadLetter, contract.UnroutedDiscard))),
 		optional("dead_letters", func(v value) { readDeadLetters(v, &p.DeadLetters) }),
@@ -117,6 +118,16 @@ func readClickHouse(v value, c *ClickHouse) {
 		optional("compression", intoWord(&c.Compression, words(CompressionAuto, CompressionNone, CompressionLZ4, CompressionZSTD))),
 		later("tls"),
 	)
+}
+
+func readAudit(v value, a *Audit) {
+	v.object(
+		optional("continuous", intoBool(&a.Continuous)),
+		optional("reason", intoText(&a.Reason, notEmpty)),
+	)
+	if !a.Continuous && a.Reason == "" {
+		v.report("the continuous audit is off, and nothing says why", "give the reason: audit: {continuous: false, reason: ...}")
+	}
 }
 
 func readBatch(v value, b *Batch) {

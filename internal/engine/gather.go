@@ -450,6 +450,11 @@ func (g *gatherer) close() bool {
 		return true
 	}
 	g.grow()
+	if l.p.cfg.Audit.Continuous {
+		for i := range d.tables {
+			d.tables[i].sample(l.p.target.tables[i].name(), d.blocks[i])
+		}
+	}
 	slices.SortFunc(d.spans, func(a, b *spanData) int { return a.Compare(b.TopicPartition) })
 	now := l.p.target.client.ServerNow(time.Now())
 	d.batch = l.p.target.newBatch(g.proc.Plan(), l.p.cfg.Epoch, now)

@@ -17,6 +17,7 @@ import (
 	"github.com/waybill-data/waybill/internal/kafka"
 	"github.com/waybill-data/waybill/internal/status"
 	"github.com/waybill-data/waybill/internal/telemetry"
+	"github.com/waybill-data/waybill/internal/watchdog"
 )
 
 // MaxInFlight is how many batches of a worker may be unsettled at once: one being gathered against
@@ -73,6 +74,8 @@ type Pipeline struct {
 	inserts  []underway      // one for each table
 	// complete is up to when all partitions are complete, as it was last read, in milliseconds since the Unix epoch.
 	complete atomic.Int64
+	auditor  *auditor
+	boots    watchdog.Boots // the watch's
 }
 
 // New makes a pipeline that has not started.
@@ -86,6 +89,7 @@ func New(cfg *config.Pipeline, deps Deps) *Pipeline {
 	p.alerts = p.newAlerts()
 	tables := len(cfg.Tables())
 	p.blanks, p.inserts = make([]blanks, tables), make([]underway, tables)
+	p.auditor = newAuditor(p)
 	for range tables {
 		p.drift.monitors = append(p.drift.monitors, drift.New(drift.Config{}))
 	}
@@ -246,6 +250,7 @@ type life struct {
 	wake     chan struct{}                              // cap 1: something changed for the gatherer
 	stale    atomic.Bool                                // the table's columns have changed since they were read
 	ends     map[waybill.TopicPartition]int64           // end offsets, as last heard of
+	begins   map[waybill.TopicPartition]int64           // log start offsets, likewise
 	frozen   map[waybill.TopicPartition]bool            // not read on until a person acts
 	idle     chan struct{}                              // cap 1: a work has gone
 	telling  telling
@@ -256,7 +261,7 @@ type life struct {
 func (p *Pipeline) live(ctx context.Context) error {
 	l := &life{p: p, drain: ctx.Done(), joined: make(chan struct{}), data: map[delivery.WorkID]*data{}, doubts: map[delivery.WorkID]func(delivery.RowSet){}, refusals: map[delivery.WorkID]*refusals{},
 		epochs: map[waybill.TopicPartition]map[int64]int32{}, starts: map[waybill.TopicPartition]delivery.Gather{}, retries: map[waybill.TopicPartition]*gathering{},
-		ends: map[waybill.TopicPartition]int64{}, frozen: map[waybill.TopicPartition]bool{}, wake: make(chan struct{}, 1), idle: make(chan struct{}, 1),
+		ends: map[waybill.TopicPartition]int64{}, begins: map[waybill.TopicPartition]int64{}, frozen: map[waybill.TopicPartition]bool{}, wake: make(chan struct{}, 1), idle: make(chan struct{}, 1),
 		telling: newTelling(p.cfg.AllowedLateness), extents: newShared[struct{}, kafka.TopicInfo](), tails: newShared[tail, map[waybill.TopicPartition]waybill.OffsetSet]()}
 	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	defer l.cancel(nil)
@@ -274,6 +279,9 @@ func (p *Pipeline) live(ctx context.Context) error {
 
 	l.perform(func() { l.gather() })
 	l.perform(func() { l.watch() })
+	if p.cfg.Audit.Continuous {
+		l.perform(func() { l.audit() })
+	}
 	cause := l.until(ctx)
 	l.cancel(cause)
 	l.mu.Lock()

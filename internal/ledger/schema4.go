@@ -21,28 +21,28 @@ ALTER TABLE %s.findings
     ADD COLUMN IF NOT EXISTS reopened UInt32 COMMENT 'how often its cause has come back',
     ADD COLUMN IF NOT EXISTS why String COMMENT 'it was closed' CODEC(ZSTD)`
 
-// The rows of one id add up, whoever wrote them and in whatever order they came.
+// The rows of one id add up, whoever wrote them and in whatever order they came. Of two of the same moment the one that is open counts: somebody has seen it.
 const createFindingsNow = `
 CREATE VIEW IF NOT EXISTS %s.findings_now AS
 SELECT
     pipeline, epoch, id,
     any(f.kind) AS kind,
-    argMax(f.severity, f.at) AS severity,
-    multiIf(argMax(f.state, f.at) IN ('closed', 'told'), argMax(f.state, f.at), max(f.until) > 0 AND max(f.until) < now64(3), 'closed', 'open') AS state,
+    argMax(f.severity, (f.at, f.state != 'closed')) AS severity,
+    multiIf(argMax(f.state, (f.at, f.state != 'closed')) IN ('closed', 'told'), argMax(f.state, (f.at, f.state != 'closed')), max(f.until) > 0 AND max(f.until) < now64(3), 'closed', 'open') AS state,
     any(f.topic) AS topic,
     any(f.partition) AS partition,
     any(f.subject) AS subject,
     minIf(f.first, f.next != 0) AS first,
     max(f.next) AS next,
-    argMax(f.batch, f.at) AS batch,
-    argMax(f.message, f.at) AS message,
-    argMax(f.action, f.at) AS action,
-    argMax(f.evidence, f.at) AS evidence,
+    argMax(f.batch, (f.at, f.state != 'closed')) AS batch,
+    argMax(f.message, (f.at, f.state != 'closed')) AS message,
+    argMax(f.action, (f.at, f.state != 'closed')) AS action,
+    argMax(f.evidence, (f.at, f.state != 'closed')) AS evidence,
     sum(f.seen) AS seen,
     min(f.opened_at) AS opened_at,
     max(f.last_seen) AS last_seen,
-    multiIf(state != 'closed', toDateTime64(0, 3, 'UTC'), argMax(f.state, f.at) = 'closed', max(f.at), max(f.until)) AS closed_at,
-    multiIf(state != 'closed', '', argMax(f.state, f.at) = 'closed', argMax(f.why, f.at), 'it is old, and nobody has acknowledged it') AS why,
+    multiIf(state != 'closed', toDateTime64(0, 3, 'UTC'), argMax(f.state, (f.at, f.state != 'closed')) = 'closed', max(f.at), max(f.until)) AS closed_at,
+    multiIf(state != 'closed', '', argMax(f.state, (f.at, f.state != 'closed')) = 'closed', argMax(f.why, (f.at, f.state != 'closed')), 'it is old, and nobody has acknowledged it') AS why,
     max(f.reopened) AS reopened,
     any(f.episode) AS episode,
     max(f.at) AS at,
