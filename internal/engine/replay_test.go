@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -285,39 +286,33 @@ func (w *world) dead() string {
 
 func TestDeadLetters_BudgetStopsBeforeTheBatch(t *testing.T) {
 	w := newWorld(t, 2)
-	w.produceAs(400, func(i int) string { return fmt.Sprintf(`{"id":%d}`, i) })
 	bounded := func(budget string) *config.Pipeline { return w.file(spec{top: "dead_letters: " + budget}) }
-	a := w.start(bounded("{max_share: 5%, max_count: 50}"))
-	w.quiet(400)
-	// A tenth of these, in batches of at most 500; of all records of the window it is too many at the latest in the first full batch.
-	w.produceAs(2000, misfit)
-	err := a.ended()
-	if waybill.ClassOf(err) != waybill.ClassConfig || !strings.Contains(err.Error(), "max_") {
-		t.Fatalf("ended with %v", err)
+	w.produceAs(500, misfit) // a tenth of them
+	a := w.start(bounded("{max_count: 80}"))
+	w.quiet(500)
+	a.stop()
+	w.produceAs(500, misfit)
+	// Neither of these begins to count anew, though each has room for what it reads itself.
+	for range 2 {
+		b := w.start(bounded("{max_count: 80}"))
+		if err := b.ended(); waybill.ClassOf(err) != waybill.ClassConfig || !strings.Contains(err.Error(), "max_count is 80") {
+			t.Fatalf("ended with %v", err)
+		}
 	}
 	w.wantFinding("dead_letter_budget", 1)
-	before := w.query(w.ofLedger("sum(dead_lettered)"))
-	if got := w.dead(); got != before {
-		t.Errorf("%s dead letters are there, %s are on the account: the batch was begun with", got, before)
-	}
-	w.verify()
-	// Started again it does not begin to count anew: it stops again, and nothing more has become a dead letter.
-	b := w.start(bounded("{max_share: 5%, max_count: 50}"))
-	if err := b.ended(); waybill.ClassOf(err) != waybill.ClassConfig {
-		t.Fatalf("ended with %v", err)
-	}
-	if got := w.dead(); got != before {
-		t.Errorf("%s dead letters after another start, before %s", got, before)
+	// A batch before the one that went past it may have been written, and be settled by the next start.
+	if n, err := strconv.Atoi(w.dead()); err != nil || n > 80 {
+		t.Errorf("%d dead letters are there (%v), and the budget is 80", n, err)
 	}
 	// With a larger budget it goes on where it stood, and the finding closes.
 	c := w.start(bounded("{max_share: 50%, max_count: 10000}"))
-	w.quiet(2400)
+	w.quiet(1000)
 	testenv.Eventually(w, soon, "the finding closes", func() bool {
 		return w.query("SELECT state FROM waybill.findings_now WHERE pipeline = '"+w.name+"' AND kind = 'dead_letter_budget'") == "closed"
 	})
 	c.stop()
 	w.verify()
-	w.wantCounts("2400 2200 200 0")
+	w.wantCounts("1000 900 100 0")
 }
 
 func TestDeadLetters_ExpireByTheFilesTime(t *testing.T) {
