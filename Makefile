@@ -16,6 +16,12 @@ GOLANGCI         := bin/golangci-lint-$(GOLANGCI_VERSION)
 SEEDS     ?= 10000
 SIM_FLAGS ?=
 
+# How long `make soak` goes on.
+SOAK ?= 30m
+
+# How many rows `make e2e-long` audits.
+AUDIT_ROWS ?= 50000000
+
 # Flags of `make bench`.
 BENCH_FLAGS ?=
 
@@ -63,6 +69,15 @@ sim: ## Run the seeded simulator and its negative controls (SEEDS=10000)
 .PHONY: e2e
 e2e: engines ## Run every end-to-end case (WAYBILL_EVIDENCE=1 keeps the report; WAYBILL_E2E_SEED=n repeats)
 	WAYBILL_E2E=full $(GO) test ./e2e -count=1 -v -timeout 60m
+
+.PHONY: soak
+soak: engines ## 30 minutes of clean traffic with every detector armed: nothing may be found (SOAK=30m)
+	WAYBILL_E2E_CLEAN=$(SOAK) $(GO) test ./e2e -run TestClean_ -count=1 -v -timeout 120m
+
+.PHONY: e2e-long
+e2e-long: engines ## Audit a table of 50 million rows and keep what it found and cost (AUDIT_ROWS=n; minutes, 10 GB of disk)
+	@test -z "$$(git status --porcelain)" || { echo "commit first: evidence names a commit"; exit 1; }
+	WAYBILL_AUDIT_ROWS=$(AUDIT_ROWS) WAYBILL_AUDIT_EVIDENCE=$(CURDIR)/docs/evidence/audit-50m.txt $(GO) test ./internal/audit -run '^TestScale$$' -count=1 -v -timeout 60m
 
 .PHONY: evidence
 evidence: engines ## Run sim and e2e in full and keep their outputs in docs/evidence

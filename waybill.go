@@ -55,10 +55,12 @@ type Record struct {
 	Offset      int64
 	LeaderEpoch int32
 	// Time is the record's timestamp, milliseconds since the Unix epoch, as Kafka has it.
-	Time    int64
-	Key     []byte
-	Value   []byte // nil for a tombstone, empty for an empty value
-	Headers []Header
+	Time int64
+	// Appended: Time is when the broker appended the record (LogAppendTime), not what its producer said (CreateTime).
+	Appended bool
+	Key      []byte
+	Value    []byte // nil for a tombstone, empty for an empty value
+	Headers  []Header
 	// Control marks a transaction marker: it covers an offset and carries nothing.
 	Control bool
 }

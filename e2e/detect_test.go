@@ -68,6 +68,9 @@ func TestDetect_EachFaultIsFound(t *testing.T) {
 	for _, f := range faults {
 		t.Run(strings.ReplaceAll(f.name, " ", "_"), func(t *testing.T) {
 			w := newWorld(t, f.setup(t))
+			for _, kind := range byRight {
+				delete(w.allowed, kind)
+			}
 			if f.before != nil {
 				f.before(w)
 			}

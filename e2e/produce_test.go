@@ -23,6 +23,7 @@ const (
 type record struct {
 	place
 	fate       fate
+	replayed   bool   // a dead letter that was replayed since, and so has a row as well
 	class      string // of a case that tells its records apart
 	id         uint64
 	n          uint64

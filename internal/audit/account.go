@@ -6,8 +6,6 @@ import (
 	"fmt"
 
 	"github.com/waybill-data/waybill"
-	"github.com/waybill-data/waybill/internal/contract"
-	"github.com/waybill-data/waybill/internal/engine"
 	"github.com/waybill-data/waybill/internal/ledger"
 )
 
@@ -20,7 +18,10 @@ type holdings struct {
 	several waybill.OffsetSet   // in more than one
 	dead    waybill.OffsetSet   // dead letters
 	byRight waybill.OffsetSet   // dead letters that may have a row, as they were replayed
+	gone    waybill.OffsetSet   // that should have a row, and have none
 	rows    []ledger.Account
+	ahead   map[int64]*again             // what has been read of coming rows of the ledger, by their first offset
+	unread  map[string]waybill.OffsetSet // spans whose counts agree and whose records cannot be read again, by the reason
 }
 
 func (h *holdings) add(present waybill.OffsetSet) {
@@ -42,16 +43,20 @@ func (h *holdings) count(r *ledger.Account) {
 // account compares one row of the ledger with what the tables hold of its span.
 func (a *auditor) account(ctx context.Context, h *holdings, r *ledger.Account) error {
 	present, dead := h.all.Within(r.Span).Minus(h.byRight), h.dead.Within(r.Span)
+	// Dead letters that have expired by dead_letters.ttl are gone by right.
+	expired := a.cfg.DeadLetters.TTL > 0 && dead.Len() < r.DeadLettered
 	switch full := r.Written+r.DeadLettered == r.Span.Len(); {
-	case full && !a.opts.Reread: // every offset is a row or a dead letter, so it is plain which should be which
-		a.rows(h.tp, waybill.OffsetsIn(r.Span).Minus(dead), present, r)
-	case !a.opts.Reread && present.Len() == r.Written && dead.Len() == r.DeadLettered && present.Intersect(dead).Empty():
+	case full && !a.opts.Reread && !expired: // every offset is a row or a dead letter, so it is plain which should be which
+		a.rows(h, waybill.OffsetsIn(r.Span).Minus(dead), present, r)
+	case !a.opts.Reread && present.Len() == r.Written && (expired || dead.Len() == r.DeadLettered) && present.Intersect(dead).Empty():
 	default:
 		if err := a.lookUp(ctx, h, r, present, dead); err != nil {
 			return err
 		}
 	}
-	if n := dead.Len(); n < r.DeadLettered {
+	if n := dead.Len(); expired {
+		a.unknown("L3", "audit spans that are younger than that", "%d of %d dead letters of %s %s are not there, which may be right: dead_letters.ttl is %s", r.DeadLettered-n, r.DeadLettered, h.tp, r.Span, a.cfg.DeadLetters.TTL)
+	} else if n < r.DeadLettered {
 		a.report.Violations = append(a.report.Violations, Violation{Law: "L3", Kind: KindDeadMissing, Topic: h.tp.Topic, Partition: h.tp.Partition, Count: r.DeadLettered - n,
 			Offsets: rangesOf(waybill.OffsetsIn(r.Span).Minus(present).Minus(dead)),
 			Message: fmt.Sprintf("the ledger says that %d records of %s %s are dead letters, and %d are there", r.DeadLettered, h.tp, r.Span, n)})
@@ -61,28 +66,30 @@ func (a *auditor) account(ctx context.Context, h *holdings, r *ledger.Account) e
 }
 
 // rows compares the rows that there should be with those that there are.
-func (a *auditor) rows(tp waybill.TopicPartition, want, have waybill.OffsetSet, r *ledger.Account) {
+func (a *auditor) rows(h *holdings, want, have waybill.OffsetSet, r *ledger.Account) {
 	if missing := want.Minus(have); !missing.Empty() {
-		a.missing(tp, missing, missing.Len(), true, r)
+		a.missing(h, missing, missing.Len(), true, r)
 	}
 	if extra := have.Minus(want); !extra.Empty() {
-		a.broken("L3", KindUnexpected, tp, "", extra, "have a row, and are dead letters or no rows by their plan")
+		a.broken("L3", KindUnexpected, h.tp, "", extra, "have a row, and are dead letters or no rows by their plan")
 	}
 }
 
-// missing notes rows that are not there. Where a table may forget rows by right, that is no violation, and no proof either.
-func (a *auditor) missing(tp waybill.TopicPartition, set waybill.OffsetSet, count int64, exact bool, r *ledger.Account) {
+// missing notes rows that are not there. Where a table may forget rows by right, that is no violation, and no proof either. Those whose
+// offsets are known are explained later.
+func (a *auditor) missing(h *holdings, set waybill.OffsetSet, count int64, exact bool, r *ledger.Account) {
+	if exact {
+		h.gone = h.gone.Union(set)
+		return
+	}
 	for i := range a.tables {
-		if why := a.tables[i].forgets; why != "" && (len(a.tables) == 1 || r.Routed[a.tables[i].name] > 0) {
-			a.unknown("L3", "audit spans that are younger than that", "%d rows of %s %s are not in table %s, which may be right: %s", count, tp, r.Span, a.tables[i].name, why)
+		if why := a.tables[i].may(); why != "" && (len(a.tables) == 1 || r.Routed[a.tables[i].name] > 0) {
+			a.unknown("L3", "audit spans that are younger than that", "%d rows of %s %s are not in table %s, which may be right: %s", count, h.tp, r.Span, a.tables[i].name, why)
 			return
 		}
 	}
-	message := fmt.Sprintf("%d rows of %s %s, which the ledger says were written, are not in the table", count, tp, r.Span)
-	if !exact {
-		message += "; which ones cannot be told any more: they are among those offsets of the span that have neither a row nor a dead letter"
-	}
-	a.report.Violations = append(a.report.Violations, Violation{Law: "L3", Kind: KindMissing, Topic: tp.Topic, Partition: tp.Partition, Count: count, Offsets: rangesOf(set), Exact: exact, Message: message})
+	a.report.Violations = append(a.report.Violations, Violation{Law: "L3", Kind: KindMissing, Topic: h.tp.Topic, Partition: h.tp.Partition, Count: count, Offsets: rangesOf(set),
+		Message: fmt.Sprintf("%d rows of %s %s, which the ledger says were written, are not in the table; which ones cannot be told any more: they are among those offsets of the span that have neither a row nor a dead letter", count, h.tp, r.Span)})
 }
 
 // lookUp finds out from the records which offsets of a span should have rows: it has offsets that are neither, and the counts do not agree.
@@ -90,22 +97,28 @@ func (a *auditor) lookUp(ctx context.Context, h *holdings, r *ledger.Account, pr
 	neither := waybill.OffsetsIn(r.Span).Minus(present).Minus(dead)
 	lack := r.Written - present.Len()
 	if !a.opts.Reread && lack == neither.Len() && present.Intersect(dead).Empty() {
-		a.missing(h.tp, neither, lack, true, r)
+		a.missing(h, neither, lack, true, r)
 		return nil
 	}
-	made, err := a.made(ctx, h.tp, r)
+	made, err := a.made(ctx, h, r)
+	if err != nil && a.contents != nil {
+		a.contents.skip(present.Minus(made), "were not compared: "+err.Error())
+	}
 	switch {
 	case err != nil && !waybill.ClassOf(err).Heals() && !errors.Is(err, errUntold) || ctx.Err() != nil:
 		return errors.Join(err, ctx.Err())
 	case err == nil:
-		a.rows(h.tp, made.Minus(dead), present, r)
+		a.rows(h, made.Minus(dead), present, r)
 	case lack > 0:
-		a.missing(h.tp, neither, lack, false, r)
+		a.missing(h, neither, lack, false, r)
 	case lack < 0:
 		a.report.Violations = append(a.report.Violations, Violation{Law: "L3", Kind: KindUnexpected, Topic: h.tp.Topic, Partition: h.tp.Partition, Count: -lack, Offsets: rangesOf(present),
 			Message: fmt.Sprintf("the table has %d rows of %s %s, %d more than the ledger says were written; which ones cannot be told: %v", present.Len(), h.tp, r.Span, -lack, err)})
 	case a.opts.Reread:
-		a.unknown("L3", "", "%s %s: the counts agree, and the records cannot be read again: %v", h.tp, r.Span, err)
+		if h.unread == nil {
+			h.unread = map[string]waybill.OffsetSet{}
+		}
+		h.unread[err.Error()] = h.unread[err.Error()].Union(waybill.OffsetsIn(r.Span))
 	default:
 		a.unknown("L3", "", "%s %s: rows and dead letters are as many as they should be, and whether they are the right ones cannot be told: %v", h.tp, r.Span, err)
 	}
@@ -125,70 +138,4 @@ func (a *auditor) shares(h *holdings, r *ledger.Account) {
 				Offsets: rangesOf(have), Message: fmt.Sprintf("table %s has %d rows of %s %s, and the ledger says %d", t.name, have.Len(), h.tp, r.Span, want)})
 		}
 	}
-}
-
-// errUntold: the records that would tell are gone, or there is no way to them.
-var errUntold = errors.New("the records are no longer in the topic, or the brokers were not asked")
-
-// maker makes rows under a plan.
-type maker struct {
-	proc   *engine.Processor
-	blocks engine.Blocks
-}
-
-// made is which offsets of a span become rows, by the records and the plans that they were read under.
-func (a *auditor) made(ctx context.Context, tp waybill.TopicPartition, r *ledger.Account) (waybill.OffsetSet, error) {
-	var out waybill.OffsetSet
-	if a.Source == nil || a.info == nil {
-		return out, errUntold
-	}
-	var sum uint64
-	res, err := a.Source.ReadSpan(ctx, tp, r.Span, func(rec *waybill.Record) error {
-		if rec.Control {
-			return nil
-		}
-		a.report.Reread++
-		sum += waybill.RecordChecksum(rec)
-		m, err := a.maker(ctx, r.PlanAt(rec.Offset))
-		if err != nil {
-			return err
-		}
-		m.blocks.Reset()
-		if m.proc.Process(rec, a.cfg.Epoch, m.blocks).Fate == engine.FateRow {
-			out.Add(rec.Offset)
-		}
-		return nil
-	})
-	if err == nil && (res.LogStart > r.First || res.Next < r.Next) {
-		return out, errUntold
-	}
-	if err == nil && sum != r.Checksum {
-		a.broken("L5", KindChanged, tp, "", waybill.OffsetsIn(r.Span), "hold other records now than those that were read")
-	}
-	return out, err
-}
-
-// maker is that of a plan on record.
-func (a *auditor) maker(ctx context.Context, id waybill.PlanID) (*maker, error) {
-	if m := a.makers[id]; m != nil {
-		return m, nil
-	}
-	stored, found, err := a.Ledger.Plan(ctx, "", id)
-	if err != nil {
-		return nil, err
-	}
-	if !found {
-		return nil, fmt.Errorf("%w (plan %s is not on record)", errUntold, id)
-	}
-	plan, err := contract.ParsePlan([]byte(stored.Text))
-	if err != nil {
-		return nil, err
-	}
-	proc, err := engine.NewProcessor(plan, []byte(a.cfg.RedactSecret.Reveal()))
-	if err != nil {
-		return nil, err
-	}
-	m := &maker{proc, proc.NewBlocks()}
-	a.makers[id] = m
-	return m, nil
 }

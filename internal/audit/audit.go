@@ -2,17 +2,17 @@
 // whether that is so. It reads alone, and joins no group. What it cannot tell it says.
 //
 // The laws: L1, the ledger's spans tile the offsets; L2, what was read is accounted for, and by table; L3, what the ledger says was
-// written is in the tables, once each; L4, nothing was removed from Kafka before it was read. Of L5, content, it checks the topic's side:
-// that the records that are read again are those that were read then.
+// written is in the tables, once each; L4, nothing was removed from Kafka before it was read; L5, the records that are read again are those that
+// were read then, and the values in the rows are those that they give (see contents).
 package audit
 
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/clickhouse"
@@ -50,6 +50,8 @@ type Options struct {
 	Within map[int32]waybill.Span
 	// Reread reads the records of every span again, also where the counts agree.
 	Reread bool
+	// Content compares the values in the rows with those that the records give. It implies Reread.
+	Content bool
 }
 
 // auditor is one audit.
@@ -61,6 +63,8 @@ type auditor struct {
 	tables []table
 	info   *kafka.TopicInfo // nil: Kafka could not be asked
 	makers map[waybill.PlanID]*maker
+	// contents is nil unless they are compared.
+	contents *contents
 }
 
 // table is one of the pipeline's tables, and what it was found to hold.
@@ -68,28 +72,46 @@ type table struct {
 	name     string
 	presence clickhouse.Presence
 	repeated map[waybill.TopicPartition]waybill.OffsetSet
-	// forgets says why rows may be gone by right; empty: there is no reason.
+	// forgets says why rows may be gone by right, and nobody can tell which; empty: there is no reason.
 	forgets string
+	ttl     []ttlRule // rows of these are gone by right
+	// replacing: there is one row of each key (an expression list) in the end.
+	replacing bool
+	key       string
+	// partitionKey of the table; empty: it has one partition.
+	partitionKey string
 }
 
 // Run audits a pipeline. The error says that it could not be done.
 func Run(ctx context.Context, deps Deps, cfg *config.Pipeline, opts Options) (*Report, error) {
 	a := &auditor{Deps: deps, cfg: cfg, opts: opts, makers: map[waybill.PlanID]*maker{},
 		report: &Report{Pipeline: cfg.Name, Epoch: uint32(cfg.Epoch), Topic: cfg.Source.Kafka.Topic, Partitions: []Partition{}, Violations: []Violation{}, Unknown: []Unknown{}}}
+	a.opts.Reread = opts.Reread || opts.Content
 	if a.Progress == nil {
 		a.Progress = func(Progress) {}
 	}
-	for _, step := range []func(context.Context) error{a.askKafka, a.askTables, a.askLaws, a.askPartitions} {
+	for _, step := range []func(context.Context) error{a.askKafka, a.askTables, a.askLaws, a.askContents, a.askPartitions} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
+	}
+	if a.contents != nil {
+		a.contents.summary()
 	}
 	a.report.judge()
 	return a.report, nil
 }
 
+// askContents looks what can be compared of the rows' values, if they are to be.
+func (a *auditor) askContents(ctx context.Context) (err error) {
+	if a.opts.Content {
+		a.contents, err = a.newContents(ctx)
+	}
+	return err
+}
+
 func (a *auditor) unknown(law, action, format string, args ...any) {
-	a.report.Unknown = append(a.report.Unknown, Unknown{law, a.report.Topic, fmt.Sprintf(format, args...), action})
+	a.report.Unknown = append(a.report.Unknown, Unknown{Law: law, Topic: a.report.Topic, Message: fmt.Sprintf(format, args...), Action: action})
 }
 
 // askKafka looks where the topic's partitions begin and end.
@@ -125,12 +147,8 @@ func (a *auditor) askTables(ctx context.Context) error {
 		t := table{name: c.Database + "." + c.Table}
 		t.presence = clickhouse.Presence{Database: c.Database, Table: c.Table, Lineage: c.Lineage.In(schema), Epoch: a.cfg.Epoch, HasProjection: info.OffsetProjection, Replicated: info.Replicated}
 		a.report.Tables = append(a.report.Tables, t.name)
-		switch {
-		case !slices.Contains([]string{"MergeTree", "ReplicatedMergeTree", "SharedMergeTree"}, info.Engine):
-			t.forgets = fmt.Sprintf("its engine, %s, merges or removes rows", info.Engine)
-		case strings.Contains(info.EngineFull, " TTL "):
-			t.forgets = "it has a TTL"
-		}
+		t.forgetful(info)
+		t.partitionKey = info.PartitionKey
 		a.tables = append(a.tables, t)
 	}
 	return nil
@@ -265,11 +283,8 @@ func (a *auditor) partition(ctx context.Context, number int32, whole waybill.Spa
 		return err
 	}
 	a.tip(&h, tip)
-	for i := range h.rows {
-		a.Progress(Progress{number, h.rows[i].First - whole.First, whole.Len()})
-		if err := a.account(ctx, &h, &h.rows[i]); err != nil {
-			return err
-		}
+	if err := a.accounts(ctx, &h, whole); err != nil {
+		return err
 	}
 	a.Progress(Progress{number, whole.Len(), whole.Len()})
 	a.report.Partitions = append(a.report.Partitions, h.Partition)
@@ -297,6 +312,29 @@ func (a *auditor) replays(ctx context.Context, h *holdings, must waybill.OffsetS
 	}
 	a.broken("L3", KindMissing, h.tp, "", missing, "are dead letters that were replayed, on record, and have no row")
 	return nil
+}
+
+// accounts compares each row of the ledger with what the tables hold.
+func (a *auditor) accounts(ctx context.Context, h *holdings, whole waybill.Span) (err error) {
+	if a.contents != nil {
+		a.contents.begin(h.tp, whole, h.tables)
+		defer func() { err = errors.Join(err, a.contents.drop(ctx)) }()
+	}
+	for i := range h.rows {
+		a.Progress(Progress{h.tp.Partition, h.rows[i].First - whole.First, whole.Len()})
+		if err := a.account(ctx, h, &h.rows[i]); err != nil {
+			return err
+		}
+	}
+	for _, why := range slices.Sorted(maps.Keys(h.unread)) {
+		a.unknown("L3", "", "%s, offsets %s: the counts agree, and the records cannot be read again: %s", h.tp, shortly(h.unread[why]), why)
+	}
+	if a.contents != nil {
+		if err := a.contents.end(ctx); err != nil {
+			return err
+		}
+	}
+	return a.explain(ctx, h)
 }
 
 // tip is law L4.

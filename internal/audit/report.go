@@ -25,6 +25,7 @@ const (
 	KindElsewhere   = "rows_elsewhere"       // L2: a table of the pipeline has rows that the ledger says are in another
 	KindDeadMissing = "dead_letters_missing" // L3: of dead letters
 	KindChanged     = "records_changed"      // L5: the topic holds other records than those that were read
+	KindContent     = "content_mismatch"     // L5: rows have other values than their records give
 	KindLoss        = "retention_loss"       // L4: the topic no longer holds what has not been read
 )
 
@@ -35,13 +36,27 @@ type Violation struct {
 	Topic     string `json:"topic"`
 	Partition int32  `json:"partition"`
 	Table     string `json:"table,omitempty"` // database.table, where it is about one of several
+	Column    string `json:"column,omitempty"`
 	// Count is of rows or offsets. Offsets are which, as half-open ranges; if Exact is false they are among these.
 	Count   int64   `json:"count"`
 	Offsets []Range `json:"offsets"`
 	Exact   bool    `json:"exact"`
 	Message string  `json:"message"`
+	// Examples are some of the values that differ.
+	Examples []Example `json:"examples,omitempty"`
+	// Causes are what the server knows of that explains it, oldest first.
+	Causes []Cause `json:"causes,omitempty"`
 
 	more int // violations that were merged into this one
+}
+
+// Example is a value that differs, as JSON text, shortened if it is long.
+type Example struct {
+	Offset   int64  `json:"offset"`
+	Expected string `json:"expected"` // what the record gives, redacted as it was
+	Found    string `json:"found"`    // what the table has
+	// Withheld: what the table has is not shown, as redaction has changed values of the record.
+	Withheld bool `json:"withheld,omitempty"`
 }
 
 // Range is the offsets from First up to Next, which is not one of them.
@@ -67,10 +82,31 @@ func rangesOf(set waybill.OffsetSet) []Range {
 
 // Unknown is what could not be told, and why.
 type Unknown struct {
-	Law     string `json:"law"`
-	Topic   string `json:"topic,omitempty"`
-	Message string `json:"message"`
-	Action  string `json:"action,omitempty"`
+	Law      string    `json:"law"`
+	Topic    string    `json:"topic,omitempty"`
+	Table    string    `json:"table,omitempty"`
+	Column   string    `json:"column,omitempty"`
+	Offsets  []Range   `json:"offsets,omitempty"`
+	Examples []Example `json:"examples,omitempty"`
+	Causes   []Cause   `json:"causes,omitempty"`
+	Message  string    `json:"message"`
+	Action   string    `json:"action,omitempty"`
+}
+
+// ByRight is rows that are gone, and should be.
+type ByRight struct {
+	Partition int32   `json:"partition"`
+	Table     string  `json:"table"`
+	Count     int64   `json:"count"`
+	Offsets   []Range `json:"offsets"`
+	Why       string  `json:"why"`
+}
+
+// Content is what was compared of a table's contents.
+type Content struct {
+	Table   string   `json:"table"`   // database.table
+	Rows    int64    `json:"rows"`    // of which the records were read again
+	Columns []string `json:"columns"` // that were compared; of the others there is an Unknown each
 }
 
 // Partition is what was looked at of one partition.
@@ -113,18 +149,22 @@ type Report struct {
 	Unknown    []Unknown   `json:"unknown"`
 	// Reread is how many records were read from Kafka to tell which offsets should have rows.
 	Reread int64 `json:"reread"`
+	// ByRight are missing rows that are no violation.
+	ByRight []ByRight `json:"gone_by_right,omitempty"`
+	// Contents is there if contents were asked for.
+	Contents []Content `json:"contents,omitempty"`
 }
 
 // judge sums up. Violations of one kind, of which the offsets are known, are one for each partition and table.
 func (r *Report) judge() {
 	type like struct {
-		law, kind, table string
-		partition        int32
+		law, kind, table, column string
+		partition                int32
 	}
 	at := map[like]int{}
 	var merged []Violation
 	for _, v := range r.Violations {
-		k := like{v.Law, v.Kind, v.Table, v.Partition}
+		k := like{v.Law, v.Kind, v.Table, v.Column, v.Partition}
 		i, seen := at[k]
 		switch {
 		case v.Exact && seen:

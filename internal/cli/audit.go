@@ -24,6 +24,7 @@ type auditOptions struct {
 	from, to string
 	offline  bool
 	reread   bool
+	content  bool
 }
 
 func newAudit(s Streams) *cobra.Command {
@@ -37,6 +38,7 @@ func newAudit(s Streams) *cobra.Command {
   L2  what was read is accounted for, and for each table
   L3  what was written is in the tables, once; dead letters are there
   L4  nothing was removed from Kafka before it was read
+  L5  with --content: the rows have the values that their records give
 
 It reads alone: workers go on, and it joins no group. Which offsets a table has
 is asked of the offset projection, not of the rows. Where the counts of a span
@@ -46,10 +48,16 @@ offsets should be there; what Kafka no longer has cannot be told, and that is
 said. --reread does so for all spans, and checks that the records are still
 those that were read then (L5).
 
+--content makes every record into a row again, under the plan that wrote it, and
+has the server compare it with the table's, in an empty copy of the table in
+Waybill's database that is dropped at once. It names the offsets and columns
+that differ, with both values, and each column that could not be compared.
+
 It ends with 0 if all is well, with 1 if a law is broken, and with 2 if none is
 known to be broken and something could not be told.`,
 		Example: `  waybill audit llm-calls.yaml
   waybill audit llm-calls.yaml --from 24h
+  waybill audit llm-calls.yaml --from 24h --content
   waybill audit llm-calls.yaml --spans 3:1000-2000 -o json`,
 		Args: args(cobra.ExactArgs(1)),
 	}
@@ -58,6 +66,7 @@ known to be broken and something could not be told.`,
 	f.StringVar(&o.from, "from", "", "only what was written since: a `TIME` (RFC 3339), or a length of time ago")
 	f.StringVar(&o.to, "to", "", "only what was written before: likewise (default: now)")
 	f.BoolVar(&o.reread, "reread", false, "read all records again from Kafka, also where the counts agree")
+	f.BoolVar(&o.content, "content", false, "compare the values in the rows with what the records give; reads all records again")
 	f.BoolVar(&o.offline, "without-kafka", false, "do not ask the brokers")
 	out := outputFlag(cmd)
 	cmd.RunE = withDesk(func(ctx context.Context, d *desk, _ []string) error { return runAudit(ctx, s, *out, d, o) })
@@ -72,18 +81,7 @@ func runAudit(ctx context.Context, s Streams, o output, d *desk, opts auditOptio
 	if err != nil {
 		return err
 	}
-	deps := audit.Deps{Client: d.client, Ledger: d.ledger, Progress: auditProgress(s)}
-	if !opts.offline {
-		reader, err := openTopic(ctx, d.cfg)
-		if err != nil && !waybill.ClassOf(err).Heals() {
-			return err
-		}
-		if deps.Unreached = err; err == nil {
-			defer reader.Close()
-			deps.Source = reader
-		}
-	}
-	r, err := audit.Run(ctx, deps, d.cfg, audit.Options{Within: within, Reread: opts.reread})
+	r, err := auditOf(ctx, s, d, opts, within)
 	if err != nil {
 		return unreached(err)
 	}
@@ -101,6 +99,22 @@ func runAudit(ctx context.Context, s Streams, o output, d *desk, opts auditOptio
 		return &exitError{code: ExitUnclear, said: true, err: errors.New("something could not be told")}
 	}
 	return nil
+}
+
+// auditOf audits what was written of these offsets.
+func auditOf(ctx context.Context, s Streams, d *desk, opts auditOptions, within map[int32]waybill.Span) (*audit.Report, error) {
+	deps := audit.Deps{Client: d.client, Ledger: d.ledger, Progress: auditProgress(s)}
+	if !opts.offline {
+		reader, err := openTopic(ctx, d.cfg)
+		if err != nil && !waybill.ClassOf(err).Heals() {
+			return nil, err
+		}
+		if deps.Unreached = err; err == nil {
+			defer reader.Close()
+			deps.Source = reader
+		}
+	}
+	return audit.Run(ctx, deps, d.cfg, audit.Options{Within: within, Reread: opts.reread, Content: opts.content})
 }
 
 // openTopic is a way to the pipeline's topic, without a group.
@@ -215,6 +229,9 @@ func printAudit(w io.Writer, r *audit.Report) error {
 	if r.Reread > 0 {
 		wrap(&b, "", fmt.Sprintf("%s records were read again from Kafka", count(r.Reread)))
 	}
+	for _, c := range r.Contents {
+		wrap(&b, "", fmt.Sprintf("the values of %s rows of %s were compared, in %d columns", count(c.Rows), c.Table, len(c.Columns)))
+	}
 	for i := range r.Violations {
 		v := &r.Violations[i]
 		wrap(&b, "", fmt.Sprintf("%s %s: %s", v.Law, v.Kind, v.Message))
@@ -222,21 +239,60 @@ func printAudit(w io.Writer, r *audit.Report) error {
 		if !v.Exact {
 			which = "among offsets"
 		}
-		var ranges []string
-		for _, x := range v.Offsets[:min(len(v.Offsets), shownRanges)] {
-			ranges = append(ranges, x.String())
-		}
-		if n := len(v.Offsets) - len(ranges); n > 0 {
-			ranges = append(ranges, fmt.Sprintf("and %d more ranges (-o json has all)", n))
-		}
-		wrap(&b, "  ", fmt.Sprintf("%s/%d, %s %s", v.Topic, v.Partition, which, strings.Join(ranges, ", ")))
+		wrap(&b, "  ", fmt.Sprintf("%s/%d, %s %s", v.Topic, v.Partition, which, listed(v.Offsets)))
+		printExamples(&b, v.Examples)
+		printCauses(&b, v.Causes)
+	}
+	for _, x := range r.ByRight {
+		wrap(&b, "", fmt.Sprintf("%s rows of partition %d are not in %s, and should not be: %s", count(x.Count), x.Partition, x.Table, x.Why))
+		wrap(&b, "  ", "offsets "+listed(x.Offsets))
 	}
 	for _, u := range r.Unknown {
 		wrap(&b, "", fmt.Sprintf("%s not told: %s", u.Law, u.Message))
 		if u.Action != "" {
 			wrap(&b, "  ", u.Action)
 		}
+		printExamples(&b, u.Examples)
+		printCauses(&b, u.Causes)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// listed is ranges of offsets for people.
+func listed(offsets []audit.Range) string {
+	var ranges []string
+	for _, x := range offsets[:min(len(offsets), shownRanges)] {
+		ranges = append(ranges, x.String())
+	}
+	if n := len(offsets) - len(ranges); n > 0 {
+		ranges = append(ranges, fmt.Sprintf("and %d more ranges (-o json has all)", n))
+	}
+	return strings.Join(ranges, ", ")
+}
+
+// printCauses says what explains missing rows.
+func printCauses(b *strings.Builder, causes []audit.Cause) {
+	for _, c := range causes {
+		at := ""
+		if c.At != "" {
+			at = "at " + c.At + ", "
+		}
+		wrap(b, "  ", fmt.Sprintf("%soffsets %s: %s", at, listed(c.Offsets), c.Message))
+	}
+}
+
+// shownValue is how many characters of a value people are shown; -o json has more.
+const shownValue = 80
+
+// printExamples shows values that differ, on lines of their own: blanks may be what differs.
+func printExamples(b *strings.Builder, examples []audit.Example) {
+	for _, e := range examples {
+		found := clip(e.Found, shownValue)
+		if e.Withheld {
+			found = "(not shown: redaction has changed values of this record)"
+		}
+		tell(b, "  offset %d: the record gives %s\n", e.Offset, clip(e.Expected, shownValue))
+		tell(b, "  %*s  the table has    %s\n", len(fmt.Sprintf("offset %d", e.Offset)), "", found)
+	}
 }

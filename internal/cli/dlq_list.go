@@ -82,13 +82,14 @@ func dlqList(ctx context.Context, s Streams, o output, d *desk, flags *letterFla
 func (x *letterList) print(w io.Writer) error {
 	var b strings.Builder
 	wrap(&b, "", fmt.Sprintf("%s, epoch %d: %s", x.Pipeline, x.Epoch, stateCounts(x.Counts)))
-	if len(x.Letters) > 0 {
-		rows := [][]string{{"AT", "REJECTED", "STATE", "CODE", "COLUMN", "VALUE"}}
-		for i := range x.Letters {
-			l := &x.Letters[i]
-			rows = append(rows, []string{fmt.Sprintf("%d:%d", l.Partition, l.Offset), moment(l.At), l.State, l.Code, cmp.Or(l.Column, "-"), l.Value.line()})
+	for i := range x.Letters {
+		l := &x.Letters[i]
+		about := ""
+		if l.Column != "" {
+			about = ", column " + l.Column
 		}
-		table(&b, narrow(rows), 6)
+		wrap(&b, "", fmt.Sprintf("%d:%d  %s  %s  %s%s", l.Partition, l.Offset, moment(l.At), l.State, l.Code, about))
+		b.WriteString("  " + clip(l.Value.line(), lineWidth-2) + "\n")
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -178,7 +179,7 @@ func (d *desk) letter(ctx context.Context, place string) (*ledger.Letter, error)
 func printLetter(w io.Writer, l *ledger.Letter, inHex bool) error {
 	var b strings.Builder
 	line := func(name, format string, args ...any) {
-		wrap(&b, "  ", fmt.Sprintf("%-9s %s", name, fmt.Sprintf(format, args...)))
+		wrap(&b, "  ", name+": "+fmt.Sprintf(format, args...))
 	}
 	wrap(&b, "", fmt.Sprintf("%s/%d offset %d: %s", l.Topic, l.Partition, l.Offset, l.State))
 	line("reason", "%s", l.Message)
@@ -187,7 +188,7 @@ func printLetter(w io.Writer, l *ledger.Letter, inHex bool) error {
 		line("column", "%s", l.Column)
 	}
 	line("group", "%s", l.Shape)
-	line("rejected", "%s, batch %s, plan %s", moment(l.BatchTime), l.Batch.Short(), l.Plan)
+	line("rejected", "%s, batch %s, plan %s", moment(l.BatchTime), l.Batch, l.Plan)
 	line("record", "%s", moment(time.UnixMilli(l.Time)))
 	if l.Sequence > 0 {
 		line("then", "%s at %s by %s, %d replays so far", l.State, moment(l.StateAt), l.By, l.Attempt)

@@ -22,7 +22,7 @@ import (
 
 func newDLQReplay(s Streams) *cobra.Command {
 	var flags letterFlags
-	dry := false
+	dry, records := false, 0
 	cmd := &cobra.Command{
 		Use:   "replay FILE",
 		Short: "Put dead letters into the table after all",
@@ -41,13 +41,17 @@ It ends with 0 if nothing failed, and with 1 if some could not be written.`,
 		Args: args(cobra.ExactArgs(1)),
 	}
 	flags.add(cmd)
+	cmd.Flags().IntVar(&records, "batch", replay.MaxRecords, "how many go into a batch, at most")
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "say what would become of each group, and change nothing")
 	o := outputFlag(cmd)
 	cmd.RunE = withDesk(func(ctx context.Context, d *desk, _ []string) error {
 		if dry {
 			return dlqForesee(ctx, s, *o, d, &flags)
 		}
-		return dlqRun(ctx, s, *o, d, &flags, func(j *replay.Job, f ledger.LetterFilter) (replay.Result, error) { return j.Replay(ctx, f) })
+		if records < 1 || records > replay.MaxRecords {
+			return usage(fmt.Errorf("--batch %d: 1 to %d", records, replay.MaxRecords))
+		}
+		return dlqRun(ctx, s, *o, d, &flags, records, func(j *replay.Job, f ledger.LetterFilter) (replay.Result, error) { return j.Replay(ctx, f) })
 	})
 	return cmd
 }
@@ -75,7 +79,7 @@ who did it, when and why is on record. Say which ones, or --all.`,
 		case flags.none() != all:
 			return usage(errors.New("say which dead letters to discard, or --all"))
 		}
-		return dlqRun(ctx, s, *o, d, &flags, func(j *replay.Job, f ledger.LetterFilter) (replay.Result, error) { return j.Discard(ctx, f, why) })
+		return dlqRun(ctx, s, *o, d, &flags, 0, func(j *replay.Job, f ledger.LetterFilter) (replay.Result, error) { return j.Discard(ctx, f, why) })
 	})
 	return cmd
 }
@@ -85,7 +89,7 @@ func (o *letterFlags) none() bool {
 	return len(o.states)+len(o.stages)+len(o.codes)+len(o.columns)+len(o.shapes)+len(o.plans)+len(o.offsets) == 0 && o.contains+o.from+o.to == ""
 }
 
-func dlqRun(ctx context.Context, s Streams, o output, d *desk, flags *letterFlags, run func(*replay.Job, ledger.LetterFilter) (replay.Result, error)) error {
+func dlqRun(ctx context.Context, s Streams, o output, d *desk, flags *letterFlags, records int, run func(*replay.Job, ledger.LetterFilter) (replay.Result, error)) error {
 	if err := failpoint.Arm(os.Getenv); err != nil {
 		return usage(err)
 	}
@@ -110,7 +114,7 @@ func dlqRun(ctx context.Context, s Streams, o output, d *desk, flags *letterFlag
 		host = "unknown"
 	}
 	next := time.Now().Add(progressEvery)
-	job := replay.New(replay.Deps{Engine: e, Who: fmt.Sprintf("%s, process %d", host, os.Getpid()), Progress: func(r replay.Result) {
+	job := replay.New(replay.Deps{Engine: e, Records: records, Who: fmt.Sprintf("%s, process %d", host, os.Getpid()), Progress: func(r replay.Result) {
 		if now := time.Now(); now.After(next) {
 			next = now.Add(progressEvery)
 			tell(s.Err, "waybill: %s so far: %s\n", count(r.Selected), inWords(&r))

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -82,6 +83,10 @@ func showFindings(ctx context.Context, s Streams, o output, d *desk, opts findin
 		return usage(fmt.Errorf("--since %s: %w", opts.since, err))
 	}
 	rows, err := d.findings(ctx, of)
+	if code := exitCode(err); err != nil && code == ExitUnclear {
+		printError(s.Err, err) // no matter of usage
+		return &exitError{code: code, said: true, err: err}
+	}
 	if err != nil {
 		return err
 	}
@@ -110,7 +115,7 @@ func (d *desk) findings(ctx context.Context, of ledger.FindingsOf) ([]finding.Ro
 }
 
 func newAck(s Streams) *cobra.Command {
-	var why string
+	var why, by string
 	cmd := &cobra.Command{
 		Use:   "ack FILE ID...",
 		Short: "Acknowledge findings: somebody has looked",
@@ -123,11 +128,14 @@ still there is opened again when that is seen the next time.`,
 		Args:    args(cobra.MinimumNArgs(2)),
 	}
 	cmd.Flags().StringVar(&why, "why", "", "what you have found out or done, for whoever reads it later")
-	cmd.RunE = withDesk(func(ctx context.Context, d *desk, ids []string) error { return acknowledge(ctx, s, d, ids, why) })
+	cmd.Flags().StringVar(&by, "by", "", "who you are (default: your user's name)")
+	cmd.RunE = withDesk(func(ctx context.Context, d *desk, ids []string) error {
+		return acknowledge(ctx, s, d, ids, cmp.Or(by, person()), why)
+	})
 	return cmd
 }
 
-func acknowledge(ctx context.Context, s Streams, d *desk, ids []string, why string) error {
+func acknowledge(ctx context.Context, s Streams, d *desk, ids []string, by, why string) error {
 	var rows []finding.Row
 	now := d.client.ServerNow(time.Now())
 	for _, id := range ids {
@@ -139,7 +147,7 @@ func acknowledge(ctx context.Context, s Streams, d *desk, ids []string, why stri
 			return usage(&waybill.Error{Op: "findings", Pipeline: d.cfg.Name, Class: waybill.ClassConfig, Err: fmt.Errorf("%d findings that are open have an id that begins with %q", len(found), id),
 				Hint: "`waybill findings` lists them"})
 		}
-		rows = append(rows, finding.Acknowledged(found[0], person(), why, now))
+		rows = append(rows, finding.Acknowledged(found[0], by, why, now))
 	}
 	a := d.client.Insert(ctx, clickhouse.Insert{Database: d.ledger.Database(), Table: ledger.TableFindings, Token: waybill.Token("ack-" + uuid.NewString()), Input: ledger.FindingBlock(rows)})
 	if a.Err != nil {

@@ -182,6 +182,18 @@ func (t Type) Accepts(want Type) bool {
 	return slices.EqualFunc(t.Elems, want.Elems, Type.Accepts)
 }
 
+// IsMoment reports whether values of the type, but for NULL, are points in time, see Moment.
+func (t Type) IsMoment() bool {
+	if t.Name == "Nullable" {
+		t = t.Elems[0]
+	}
+	switch t.Name {
+	case "DateTime", "DateTime64", "Date", "Date32":
+		return true
+	}
+	return false
+}
+
 // HasTime reports whether a type is or contains a moment, a date or a time, which are written in a TimeFormat.
 func (t Type) HasTime() bool {
 	switch t.Name {

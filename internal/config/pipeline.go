@@ -27,11 +27,17 @@ type Pipeline struct {
 	Unrouted contract.Unrouted
 	Delivery Delivery
 	Batch    Batch
+	// AllowedLateness is how long after an event's time its record may come into the topic, see docs/adr/0014.
+	AllowedLateness time.Duration
 	// RedactSecret is the key of redaction's hashes; empty without them.
 	RedactSecret Secret
 	// OnBlank says what to do when no event of a batch has any field of the contract.
 	OnBlank OnBlank
-	Audit   Audit
+	// DeadLetters says how many there may be, and for how long they are kept.
+	DeadLetters DeadLetters
+	// Alerts are who is told of findings.
+	Alerts []Alert
+	Audit  Audit
 	// File is the name that the file was loaded or parsed under.
 	File string
 
@@ -252,6 +258,19 @@ const (
 	AtLeastOnce Delivery = "at-least-once" // no intents; for tables that cannot prove what they hold
 )
 
+// DeadLetters bounds dead letters. The zero value bounds nothing.
+type DeadLetters struct {
+	// MaxShare and MaxCount are how many of the records of a window may be dead letters: a share of 1, and a number. Past either the
+	// pipeline stops. 0: any.
+	MaxShare float64
+	MaxCount int64
+	Window   time.Duration
+	// TTL is for how long a dead letter is kept; 0: for ever.
+	TTL time.Duration
+	// Mirror is a topic that dead letters go to as well; empty: none.
+	Mirror string
+}
+
 // Batch says when a batch is closed: at the first limit that is reached.
 type Batch struct {
 	Rows  int           // records, at most; fewer while the pipeline keeps up
@@ -266,10 +285,13 @@ const (
 	DefaultRows           = 500_000
 	DefaultBytes          = 96 << 20
 	DefaultAge            = time.Second
-	DefaultKafkaPort      = "9092"
-	DefaultNativePort     = "9000"
-	DefaultHTTPPort       = "8123"
-	DefaultHTTPSPort      = "8443"
+	DefaultWindow         = 5 * time.Minute
+	// DefaultAllowedLateness is Kafka's default of delivery.timeout.ms: what a producer has not got rid of by then it gives up.
+	DefaultAllowedLateness = 2 * time.Minute
+	DefaultKafkaPort       = "9092"
+	DefaultNativePort      = "9000"
+	DefaultHTTPPort        = "8123"
+	DefaultHTTPSPort       = "8443"
 )
 
 func defaults() Pipeline {
@@ -290,9 +312,12 @@ func defaults() Pipeline {
 			InsertDeadline: DefaultInsertDeadline,
 			Compression:    CompressionAuto,
 		}},
-		Delivery: ExactlyOnce,
-		OnBlank:  BlankStop,
-		Audit:    Audit{Continuous: true},
-		Batch:    Batch{Rows: DefaultRows, Bytes: DefaultBytes, Age: DefaultAge},
+		AllowedLateness: DefaultAllowedLateness,
+
+		Delivery:    ExactlyOnce,
+		OnBlank:     BlankStop,
+		DeadLetters: DeadLetters{Window: DefaultWindow},
+		Audit:       Audit{Continuous: true},
+		Batch:       Batch{Rows: DefaultRows, Bytes: DefaultBytes, Age: DefaultAge},
 	}
 }

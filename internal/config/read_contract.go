@@ -17,6 +17,7 @@ func readContract(v value, c *contract.Contract) {
 		optional("tables", intoWord(&c.Tables, words(contract.ModeEvolve, contract.ModeFreeze))),
 		optional("max_columns", intoInt(&c.MaxColumns, 1, 10_000)),
 		optional("rescue_column", intoText(&c.RescueColumn, notEmpty)),
+		optional("event_time", intoText(&c.EventTime, notEmpty)),
 		optional("columns", func(v value) { c.Columns = append(c.Columns, readColumns(v, c.Columns)...) }),
 	)
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,11 +30,14 @@ func (r *reader) pipeline(v value, p *Pipeline) {
 		optional("version", func(v value) { readVersions(v, &p.Contract.Transform) }),
 		optional("redact", func(v value) { readRedact(v, &p.Contract.Transform, &p.RedactSecret) }),
 		optional("filter", intoExpr(&p.Contract.Transform.Filter, expr.CompileBool, nil)),
+		optional("allowed_lateness", intoDuration(&p.AllowedLateness, time.Millisecond, 30*24*time.Hour)),
 		optional("on_blank", intoWord(&p.OnBlank, words(BlankStop, BlankContinue))),
 		optional("audit", func(v value) { readAudit(v, &p.Audit) }),
 		optional("routes", func(v value) { routes = v }),
 		optional("unrouted", intoWord(&p.Unrouted, words(contract.UnroutedDeadLetter, contract.UnroutedDiscard))),
-		later("dedup"), later("dead_letters"),
+		optional("dead_letters", func(v value) { readDeadLetters(v, &p.DeadLetters) }),
+		optional("alerts", func(v value) { readAlerts(v, &p.Alerts) }),
+		later("dedup"),
 	)
 	if p.Source.Kafka.Group == "" {
 		p.Source.Kafka.Group = "waybill-" + p.Name
@@ -49,7 +53,17 @@ func (r *reader) pipeline(v value, p *Pipeline) {
 // checkTable checks what is promised of one table.
 func (r *reader) checkTable(v value, p *Pipeline) {
 	r.lineageClashes(v, p)
+	r.eventTime(v, p)
 	r.checkContract(p)
+}
+
+// eventTime checks that the column of event times is one of the contract's.
+func (r *reader) eventTime(v value, p *Pipeline) {
+	name := p.Contract.EventTime
+	if name == "" || slices.ContainsFunc(p.Contract.Columns, func(c contract.Column) bool { return c.Name == name }) {
+		return
+	}
+	v.at("contract", "event_time").report(fmt.Sprintf("%scontract.event_time: the contract has no column %q", p.at, name), "name one of its columns of DateTime or DateTime64")
 }
 
 func readSource(v value, s *Source) {
@@ -121,6 +135,16 @@ func readBatch(v value, b *Batch) {
 		optional("rows", intoInt(&b.Rows, 1, 10_000_000)),
 		optional("bytes", intoSize(&b.Bytes, 1<<10, 1<<30)),
 		optional("age", intoDuration(&b.Age, time.Millisecond, 10*time.Minute)),
+	)
+}
+
+func readDeadLetters(v value, d *DeadLetters) {
+	v.object(
+		optional("max_share", intoShare(&d.MaxShare)),
+		optional("max_count", intoInt(&d.MaxCount, 1, math.MaxInt32)),
+		optional("window", intoDuration(&d.Window, time.Minute, 24*time.Hour)),
+		optional("ttl", intoDays(&d.TTL, 1, 36_500)),
+		optional("mirror", func(v value) { v.object(required("topic", intoText(&d.Mirror, topicName))) }),
 	)
 }
 

@@ -15,22 +15,22 @@ func everyTransform() contract.Transform {
 		Filter: `event.status != "debug"`,
 		Version: &contract.Versions{From: "v", Current: "3", Missing: "1", Unknown: contract.UnknownCurrent, Upcast: []contract.Upcast{
 			{From: "1", To: "2", Steps: []contract.UpcastStep{
-				step(51, contract.UpcastStep{Op: contract.OpRename, From: []string{"usage.prompt"}, To: []string{"usage.input"}}),
-				step(52, contract.UpcastStep{Op: contract.OpMove, From: []string{"`a.b`"}, To: []string{"c.d"}}),
-				step(53, contract.UpcastStep{Op: contract.OpSplit, From: []string{"name"}, By: " ", To: []string{"first", "last"}}),
-				step(54, contract.UpcastStep{Op: contract.OpMerge, From: []string{"x", "y"}, By: "-", To: []string{"z"}}),
-				step(55, contract.UpcastStep{Op: contract.OpDefault, To: []string{"p"}, Value: `{"b":1.50,"a":[true,null,"t"]}`}),
-				step(56, contract.UpcastStep{Op: contract.OpConstant, To: []string{"q"}, Value: "0.10"}),
-				step(57, contract.UpcastStep{Op: contract.OpCompute, To: []string{"r"}, Expr: "event.n + 1"}),
+				step(52, contract.UpcastStep{Op: contract.OpRename, From: []string{"usage.prompt"}, To: []string{"usage.input"}}),
+				step(53, contract.UpcastStep{Op: contract.OpMove, From: []string{"`a.b`"}, To: []string{"c.d"}}),
+				step(54, contract.UpcastStep{Op: contract.OpSplit, From: []string{"name"}, By: " ", To: []string{"first", "last"}}),
+				step(55, contract.UpcastStep{Op: contract.OpMerge, From: []string{"x", "y"}, By: "-", To: []string{"z"}}),
+				step(56, contract.UpcastStep{Op: contract.OpDefault, To: []string{"p"}, Value: `{"b":1.50,"a":[true,null,"t"]}`}),
+				step(57, contract.UpcastStep{Op: contract.OpConstant, To: []string{"q"}, Value: "0.10"}),
+				step(58, contract.UpcastStep{Op: contract.OpCompute, To: []string{"r"}, Expr: "event.n + 1"}),
 			}},
 			{From: "2", To: "3", Steps: []contract.UpcastStep{
-				{Op: contract.OpRename, From: []string{"s"}, To: []string{"t"}, Line: 58, Col: 32},
+				{Op: contract.OpRename, From: []string{"s"}, To: []string{"t"}, Line: 59, Col: 32},
 			}},
 		}},
 		Redact: &contract.Redact{Version: 4, KeepRaw: true, SecretID: contract.SecretID([]byte("0123456789abcdef")), Rules: []contract.RedactRule{
-			{Path: "messages[*].content", Detect: []string{"email", "card"}, Do: contract.RedactMask, Line: 64, Col: 7},
-			{Kafka: "header.auth", Do: contract.RedactDrop, Line: 65, Col: 7},
-			{Path: "user", Do: contract.RedactHash, Line: 66, Col: 7},
+			{Path: "messages[*].content", Detect: []string{"email", "card"}, Do: contract.RedactMask, Line: 65, Col: 7},
+			{Kafka: "header.auth", Do: contract.RedactDrop, Line: 66, Col: 7},
+			{Path: "user", Do: contract.RedactHash, Line: 67, Col: 7},
 		}},
 	}
 }

@@ -40,6 +40,7 @@ func Compile(c Contract, t TableSchema, l Lineage, decoderVersion uint16) (*Plan
 	k.addedColumns()
 	k.rescueColumn()
 	k.lineageColumns()
+	k.eventTime()
 	if len(k.problems) > 0 {
 		return nil, k.err()
 	}
@@ -50,6 +51,7 @@ func Compile(c Contract, t TableSchema, l Lineage, decoderVersion uint16) (*Plan
 		Table:          t.Table,
 		NewFields:      k.contract.NewFields,
 		Transform:      c.transform(),
+		EventTime:      c.EventTime,
 		Lineage:        l,
 		Columns:        k.columns,
 		LeftToServer:   k.leftToServer(),
@@ -100,6 +102,36 @@ func (c Contract) transform() *Transform {
 		return &t
 	}
 	return nil
+}
+
+// eventTime checks the column that counts by the minute go by.
+func (k *compiler) eventTime() {
+	name := k.contract.EventTime
+	if name == "" {
+		return
+	}
+	bad := func(table bool, format string, args ...any) {
+		p := &Problem{Column: name, Message: "event_time: " + fmt.Sprintf(format, args...), Table: table}
+		for _, c := range k.contract.Columns {
+			if c.Name == name {
+				p.Line, p.Col = c.Line, c.Col
+			}
+		}
+		k.problems = append(k.problems, p)
+	}
+	i := slices.IndexFunc(k.columns, func(c PlanColumn) bool { return c.Name == name })
+	if i < 0 {
+		bad(false, "the contract has no column %s", name)
+		return
+	}
+	t, err := column.ParseType(k.columns[i].Type)
+	switch {
+	case err != nil: // said already
+	case !t.IsMoment():
+		bad(false, "a column of DateTime, DateTime64, Date or Date32, or one of these Nullable; this one is %s", k.columns[i].Type)
+	case k.columns[i].uses(TableDefault):
+		bad(false, "the server would fill this column by itself, and the time of such rows would not be known: give the contract a default")
+	}
 }
 
 // conflicts is the mode for values that do not fit the column.

@@ -31,8 +31,10 @@ type Contract struct {
 	MaxColumns int
 	// RescueColumn is the name of the rescue column: String, Nullable(String) or JSON.
 	RescueColumn string
-	Transform    Transform
-	Columns      []Column // in file order
+	// EventTime is the column that says when an event happened, for counts by the minute; empty: the record's timestamp.
+	EventTime string
+	Transform Transform
+	Columns   []Column // in file order
 }
 
 // DefaultMaxColumns is the usual cap of ModeEvolve.

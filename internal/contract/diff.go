@@ -26,6 +26,7 @@ const (
 	DiffServer    DifferenceKind = "left_to_server"  // the server fills other columns by itself
 	DiffModes     DifferenceKind = "modes"           // what becomes of new fields
 	DiffTransform DifferenceKind = "transform"       // version, redact or filter
+	DiffEventTime DifferenceKind = "event_time"      // which column says when an event happened
 	DiffRoutes    DifferenceKind = "routes"          // which events go to which table
 )
 
@@ -61,6 +62,7 @@ func (d *differ) table(a, b *Plan) {
 	d.columns(a, b)
 	d.values(DiffServer, "left to the server", list(a.LeftToServer()), list(b.LeftToServer()))
 	d.modes(a.NewFields(), b.NewFields())
+	d.values(DiffEventTime, "event time", cmp.Or(a.EventTime(), "of the record"), cmp.Or(b.EventTime(), "of the record"))
 }
 
 func route(routes []Route, name string) (Route, bool) {

@@ -79,6 +79,7 @@ type planText struct {
 	Table          string       `json:"table,omitempty"`
 	NewFields      Modes        `json:"new_fields,omitzero"`
 	Transform      *Transform   `json:"transform,omitempty"`
+	EventTime      string       `json:"event_time,omitempty"`
 	Lineage        Lineage      `json:"lineage,omitzero"`
 	Columns        []PlanColumn `json:"columns,omitempty"`
 	LeftToServer   []string     `json:"left_to_server,omitempty"`
@@ -179,6 +180,9 @@ func (p *Plan) RescueColumn() (c PlanColumn, ok bool) {
 	}
 	return p.text.Columns[i], true
 }
+
+// EventTime is the column that says when an event happened; empty: its record's timestamp does.
+func (p *Plan) EventTime() string { return p.text.EventTime }
 
 // Lineage names the lineage columns.
 func (p *Plan) Lineage() Lineage { return p.text.Lineage }

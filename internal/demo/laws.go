@@ -209,7 +209,7 @@ func (d *demo) tipLaw(ctx context.Context, b *Balance) error {
 
 func (d *demo) findings(ctx context.Context, b *Balance) (err error) {
 	b.Findings, err = rows[Finding](ctx, d.server,
-		`SELECT kind, severity, count() AS count FROM waybill.findings WHERE `+ofPipeline+` GROUP BY kind, severity ORDER BY kind, severity`)
+		`SELECT kind, severity, count() AS count FROM waybill.findings_now WHERE `+ofPipeline+` GROUP BY kind, severity ORDER BY kind, severity`)
 	if b.Findings == nil {
 		b.Findings = []Finding{}
 	}

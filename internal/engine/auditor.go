@@ -489,7 +489,7 @@ func (a *auditor) checkLaws(ctx context.Context, now time.Time) error {
 	p, t := a.p, a.p.target
 	if !a.learnt {
 		// Once: what came at this hour of the days before.
-		err := t.ledger.Minutes(ctx, p.cfg.Name, p.cfg.Source.Kafka.Topic, t.client.ServerNow(now).Add(-8*24*time.Hour), a.source.Came)
+		err := t.ledger.ReadByMinute(ctx, p.cfg.Name, p.cfg.Source.Kafka.Topic, t.client.ServerNow(now).Add(-8*24*time.Hour), a.source.Came)
 		if err != nil {
 			return err
 		}

@@ -8,6 +8,8 @@ import (
 	"github.com/waybill-data/waybill/internal/contract"
 	"github.com/waybill-data/waybill/internal/deadletter"
 	"github.com/waybill-data/waybill/internal/delivery"
+	"github.com/waybill-data/waybill/internal/minutes"
+	"github.com/waybill-data/waybill/internal/through"
 	"github.com/waybill-data/waybill/internal/transform/redact"
 	"github.com/waybill-data/waybill/internal/watchdog"
 )
@@ -32,6 +34,8 @@ type data struct {
 	redacted []redact.Count // values by rule of redaction
 	upcast   int64          // records that were brought to the current version
 	assumed  int64          // records of an unknown version that were taken for the current one
+	complete int64          // up to when all had been said to be in when the batch was opened, and
+	late     int64          // its records whose time is before
 
 	// Guarded by life.mu, once it is in life.data:
 	blocks Blocks // of the tables; nil once they are with another batch
@@ -99,9 +103,13 @@ type spanData struct {
 	tally       delivery.Tally
 	routed      []int64 // rows in each table
 	leaderEpoch int32   // of the last record
+	bytes       int64
+	minutes     minutes.Book
+	// byRecordTime are those of the records that are in the minute of their own time, not of their event's.
+	byRecordTime int64
+	times        through.Times
 	// earliest and latest are the records' times in Kafka; 0 if there are none.
 	earliest, latest int64
-	bytes            int64
 }
 
 func newData(blocks Blocks) *data {
@@ -111,7 +119,7 @@ func newData(blocks Blocks) *data {
 // open begins the part of a partition that the batch does not have yet, at offset first.
 func (d *data) open(tp waybill.TopicPartition, instance delivery.Instance, first int64) *spanData {
 	s := &spanData{BatchSpan: waybill.BatchSpan{TopicPartition: tp, Span: waybill.Span{First: first, Next: first}},
-		index: int32(len(d.spans)), instance: instance, routed: make([]int64, len(d.tables)), leaderEpoch: -1} //nolint:gosec // a batch has fewer than 2^31 partitions
+		index: int32(len(d.spans)), instance: instance, routed: make([]int64, len(d.tables)), leaderEpoch: -1, times: noTimes()} //nolint:gosec // a batch has fewer than 2^31 partitions
 	d.spans = append(d.spans, s)
 	return s
 }
@@ -122,6 +130,9 @@ func (d *data) size() int64 {
 	n := int64(d.blocks.Size()) + d.owned + int64(len(d.spans))*spanSize
 	for i := range d.tables {
 		n += int64(len(d.tables[i].rows)) * runSize
+	}
+	for _, s := range d.spans {
+		n += s.minutes.Size()
 	}
 	return n
 }
@@ -152,22 +163,32 @@ func (d *data) add(proc *Processor, epoch waybill.Epoch, s *spanData, r *waybill
 	s.bytes += n
 	d.bytes += n
 	out := proc.Process(r, epoch, d.blocks)
+	s.byRecordTime += b2i(!out.Timed)
+	s.noteTime(r, out.Time, proc.eventTimes)
+	d.late += b2i(out.Time < d.complete)
+	minute := s.minutes.Note(r.Offset, out.Time)
 	d.upcast += b2i(out.Upcast)
 	d.assumed += b2i(out.Assumed)
 	s.tally.Redacted += b2i(out.Redacted > 0)
+	minute[minutes.Redacted] += b2i(out.Redacted > 0)
 	switch out.Fate {
 	case FateRow:
+		minute[minutes.Written]++
 		d.written(out.Route, s, r.Offset)
 		if out.Rescued > 0 {
 			s.tally.Rescued.Add(r.Offset)
+			minute[minutes.Rescued]++
 		}
 		d.tables[out.Route].blank += b2i(out.Blank)
 	case FateFiltered:
 		s.tally.Filtered++
+		minute[minutes.Filtered]++
 	case FateTombstone:
 		s.tally.Tombstones++
+		minute[minutes.Tombstones]++
 	case FateDead:
 		s.tally.Dead.Add(r.Offset)
+		minute[minutes.DeadLettered]++
 		d.dead = append(d.dead, rejected{record: proc.Keep(r), reason: out.Reason})
 		d.owned += n
 	}
@@ -301,18 +322,28 @@ func (d *data) shares(tp waybill.TopicPartition, refused waybill.OffsetSet) []in
 		return nil
 	}
 	out := make([]int64, len(d.tables))
-	for _, s := range d.spans {
-		if s.TopicPartition != tp {
-			continue
-		}
+	if s := d.ofPartition(tp); s != nil {
 		for i := range out {
-			out[i] += s.routed[i]
+			out[i] = s.routed[i]
 			if !refused.Empty() {
 				out[i] -= d.tables[i].within(s, refused)
 			}
 		}
 	}
 	return out
+}
+
+// ofPartition is the batch's part of a partition; nil if the batch has none of it, or d is nil.
+func (d *data) ofPartition(tp waybill.TopicPartition) *spanData {
+	if d == nil {
+		return nil
+	}
+	for _, s := range d.spans {
+		if s.TopicPartition == tp {
+			return s
+		}
+	}
+	return nil
 }
 
 // within is how many of the rows that a span has in the table are in a set.

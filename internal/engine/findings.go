@@ -64,7 +64,7 @@ func (p *Pipeline) found(f waybill.Finding) {
 	}
 	p.metrics.Finding(f)
 	p.log.Warn("finding", attributes...)
-	poke(p.findings.news)
+	p.tell()
 }
 
 // mended takes in that what findings of this key are about is gone: the one that is open is closed. It costs little if none is.
@@ -75,8 +75,17 @@ func (p *Pipeline) mended(key waybill.FindingKey, how string) {
 	p.findings.mu.Unlock()
 	if closed {
 		p.log.Info("finding closed", "kind", key.Kind, "partition", key.Partition, "subject", key.Subject, "how", how)
-		poke(p.findings.news)
+		p.tell()
 	}
+}
+
+// tell has what has changed written down, and told to whoever has asked for alerts: without waiting for the record, for the sink may be away.
+func (p *Pipeline) tell() {
+	p.findings.mu.Lock()
+	known := p.findings.tracker.List()
+	p.findings.mu.Unlock()
+	p.alerts.Update(known)
+	poke(p.findings.news)
 }
 
 // mendedBut closes what is open of a kind and not among the findings: whoever looks at all that there is of a kind knows what is over.
@@ -167,6 +176,7 @@ func (p *Pipeline) flushFindings(ctx context.Context, t *target) error {
 	known := s.tracker.List()
 	s.mu.Unlock()
 	p.measureFindings(known)
+	p.alerts.Update(known)
 	if len(s.unsent) == 0 {
 		return nil
 	}

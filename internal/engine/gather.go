@@ -378,6 +378,7 @@ func (g *gatherer) ensureOpen() error {
 		free.Blocks = g.proc.NewBlocks()
 	}
 	g.open, g.opened, g.taken = newData(free.Blocks), time.Now(), step
+	g.open.complete = g.l.p.complete.Load()
 	g.open.plan, g.open.made, g.open.peak = g.proc.Plan().ID(), g.proc.Plan(), free.peak
 	return nil
 }
@@ -445,7 +446,7 @@ func (g *gatherer) close() bool {
 		return false
 	}
 	d.takeNotes(g.proc)
-	if g.evolve() || g.isBlank() {
+	if g.evolve() || g.isBlank() || g.isOverBudget() {
 		return true
 	}
 	g.grow()
@@ -485,6 +486,7 @@ func (g *gatherer) close() bool {
 		}
 		l.epochs[s.TopicPartition][s.Next] = s.leaderEpoch
 	}
+	l.timesOf(d)
 	l.do(l.machine.Step(ev))
 	return true
 }

@@ -491,6 +491,7 @@ func (l *life) settled(e delivery.Settled) {
 			delete(l.epochs[e.Part.TopicPartition], offset)
 		}
 	}
+	l.passed(e.Part.TopicPartition, e.Offset)
 	if end, ok := l.ends[e.Part.TopicPartition]; ok {
 		l.p.metrics.ForPartition(e.Part.TopicPartition).SetLag(max(0, end-e.Offset))
 	}

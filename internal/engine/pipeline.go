@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/alert"
 	"github.com/waybill-data/waybill/internal/config"
 	"github.com/waybill-data/waybill/internal/delivery"
 	"github.com/waybill-data/waybill/internal/drift"
@@ -62,12 +63,17 @@ type Pipeline struct {
 	failure  *status.Failure
 	troubles troubles
 	findings *findings
+	alerts   *alert.Sender
 	totals   totals
 	meter    meter
 	assigned atomic.Bool
 	drift    drifting
-	blanks   []blanks   // the gatherer's, one for each table
-	inserts  []underway // one for each table
+	dead     deadBudget
+	mirrorTo *kafka.Producer // once there was something to mirror; mu guards it
+	blanks   []blanks        // the gatherer's, one for each table
+	inserts  []underway      // one for each table
+	// complete is up to when all partitions are complete, as it was last read, in milliseconds since the Unix epoch.
+	complete atomic.Int64
 	auditor  *auditor
 	boots    watchdog.Boots // the watch's
 }
@@ -79,6 +85,8 @@ func New(cfg *config.Pipeline, deps Deps) *Pipeline {
 	}
 	p := &Pipeline{cfg: cfg, deps: deps, log: deps.Log.With("pipeline", cfg.Name), metrics: deps.Metrics.ForPipeline(cfg.Name), budget: deps.Budget.account(), state: status.Starting,
 		findings: newFindings(cfg.Name, cfg.Epoch)}
+	p.dead.DeadLetters = cfg.DeadLetters
+	p.alerts = p.newAlerts()
 	tables := len(cfg.Tables())
 	p.blanks, p.inserts = make([]blanks, tables), make([]underway, tables)
 	p.auditor = newAuditor(p)
@@ -91,6 +99,8 @@ func New(cfg *config.Pipeline, deps Deps) *Pipeline {
 // Run runs the pipeline until ctx ends, which drains what is in flight, or until it cannot go on. The
 // error says what a person must do; nil after a graceful stop.
 func (p *Pipeline) Run(ctx context.Context) error {
+	stop := p.startAlerts(ctx)
+	defer stop()
 	err := p.run(ctx)
 	if err != nil {
 		p.setState(status.Stopped, err.Error())
@@ -112,6 +122,7 @@ func (p *Pipeline) run(ctx context.Context) error {
 		return err
 	}
 	defer p.closeTarget()
+	defer p.closeMirror()
 	for attempt := 0; ; {
 		began := time.Now()
 		err := p.live(ctx)
@@ -170,13 +181,8 @@ func (p *Pipeline) prepare(ctx context.Context) error {
 			}
 		}
 		if err == nil {
-			p.mu.Lock()
-			p.target = t
-			p.mu.Unlock()
+			p.workWith(t)
 			p.cleared(aboutStart)
-			var over context.Context
-			over, t.overRecording = context.WithCancel(t.recordCtx)
-			t.recording.Go(func() { p.recordFindings(over, t) })
 			for _, f := range t.notes {
 				p.found(f)
 			}
@@ -194,9 +200,22 @@ func (p *Pipeline) prepare(ctx context.Context) error {
 	}
 }
 
+// workWith makes t what the pipeline works with, until closeTarget. What it finds is recorded there.
+func (p *Pipeline) workWith(t *target) {
+	p.mu.Lock()
+	p.target = t
+	p.mu.Unlock()
+	var over context.Context
+	over, t.overRecording = context.WithCancel(t.recordCtx)
+	t.recording.Go(func() { p.recordFindings(over, t) })
+}
+
 // know reads what is on record of the pipeline.
 func (p *Pipeline) know(ctx context.Context, t *target) error {
 	if err := p.knowDrift(ctx, t); err != nil {
+		return err
+	}
+	if err := p.knowDead(ctx, t); err != nil {
 		return err
 	}
 	return p.knowFindings(ctx, t)
@@ -234,6 +253,7 @@ type life struct {
 	begins   map[waybill.TopicPartition]int64           // log start offsets, likewise
 	frozen   map[waybill.TopicPartition]bool            // not read on until a person acts
 	idle     chan struct{}                              // cap 1: a work has gone
+	telling  telling
 	closed   bool
 }
 
@@ -242,7 +262,7 @@ func (p *Pipeline) live(ctx context.Context) error {
 	l := &life{p: p, drain: ctx.Done(), joined: make(chan struct{}), data: map[delivery.WorkID]*data{}, doubts: map[delivery.WorkID]func(delivery.RowSet){}, refusals: map[delivery.WorkID]*refusals{},
 		epochs: map[waybill.TopicPartition]map[int64]int32{}, starts: map[waybill.TopicPartition]delivery.Gather{}, retries: map[waybill.TopicPartition]*gathering{},
 		ends: map[waybill.TopicPartition]int64{}, begins: map[waybill.TopicPartition]int64{}, frozen: map[waybill.TopicPartition]bool{}, wake: make(chan struct{}, 1), idle: make(chan struct{}, 1),
-		extents: newShared[struct{}, kafka.TopicInfo](), tails: newShared[tail, map[waybill.TopicPartition]waybill.OffsetSet]()}
+		telling: newTelling(p.cfg.AllowedLateness), extents: newShared[struct{}, kafka.TopicInfo](), tails: newShared[tail, map[waybill.TopicPartition]waybill.OffsetSet]()}
 	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	defer l.cancel(nil)
 	sess, err := l.open(ctx)
@@ -268,6 +288,9 @@ func (p *Pipeline) live(ctx context.Context) error {
 	l.closed = true
 	l.mu.Unlock()
 	l.wg.Wait()
+	if cause == nil {
+		l.lastWord(p.target.recordCtx)
+	}
 	// Leaving lets others take over at once; after a crash they wait for the session to time out.
 	sess.Close(true)
 	p.assigned.Store(false)
@@ -398,6 +421,8 @@ func (l *life) onRevoked(parts []waybill.TopicPartition) {
 		l.p.metrics.ForPartition(tp).Release()
 		delete(l.starts, tp)
 		delete(l.frozen, tp)
+		delete(l.telling.times, tp)
+		l.telling.tracker.Lost(tp.Partition)
 		l.p.cleared(aboutPartition(tp)...)
 	}
 	if !l.closed {

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/clickhouse"
@@ -51,7 +52,7 @@ func preflight(cfg *config.Pipeline, info clickhouse.TableInfo) ([]waybill.Findi
 		problems, notes = appendWindow(problems, notes, note, err)
 	}
 	if !info.OffsetProjection && len(problems) == 0 {
-		notes = append(notes, waybill.Finding{Kind: "no_offset_projection", Severity: waybill.SeverityInfo, Subject: table,
+		notes = append(notes, waybill.Finding{Kind: "no_offset_projection", Severity: waybill.SeverityInfo, Subject: bare(table),
 			Message: fmt.Sprintf("%s has no projection %s: looking up which offsets are present reads the table", table, clickhouse.ProjectionName),
 			Action:  fmt.Sprintf("ALTER TABLE %s ADD %s; ALTER TABLE %s MATERIALIZE PROJECTION %s", table, clickhouse.ProjectionDDL(lineageOf(cfg)), table, clickhouse.ProjectionName)})
 	}
@@ -84,11 +85,14 @@ func window(table string, ids int64, replicated bool) (note *waybill.Finding, er
 	case ids < leastWindow:
 		return nil, fmt.Errorf("%s = %d of %s is too small for %d batches in flight: %s", setting, ids, table, MaxInFlight, alter)
 	case ids < goodWindow:
-		return &waybill.Finding{Kind: "small_window", Severity: waybill.SeverityWarning, Subject: table,
+		return &waybill.Finding{Kind: "small_window", Severity: waybill.SeverityWarning, Subject: bare(table),
 			Message: fmt.Sprintf("%s = %d of %s may be used up by other writers before a batch in doubt is settled", setting, ids, table), Action: alter}, nil
 	}
 	return nil, nil
 }
+
+// bare is a table's name as people and other findings write it.
+func bare(quoted string) string { return strings.ReplaceAll(quoted, "`", "") }
 
 func appendWindow(problems []error, notes []waybill.Finding, note *waybill.Finding, err error) ([]error, []waybill.Finding) {
 	if err != nil {

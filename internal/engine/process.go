@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"slices"
+
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/column"
 	"github.com/waybill-data/waybill/internal/contract"
@@ -33,6 +35,10 @@ type Processed struct {
 	Upcast   bool              // the event was brought to the current version
 	Assumed  bool              // its version is not known, and was taken for the current one
 	Blank    bool              // no column was filled from the event
+	// Time is when the event happened, in milliseconds since the Unix epoch: by the plan's column, if its row has a value there, and then
+	// it is Timed; else by its record.
+	Time  int64
+	Timed bool
 }
 
 // Processor makes rows of records under a plan: transform, then decode. What it makes is a function of the records, the plan and
@@ -42,6 +48,9 @@ type Processor struct {
 	tr     *transform.Transformer // nil: nothing to do
 	routes []contract.Route
 	decs   []*json.Decoder // one for each route
+	times  []int           // the column of event times of each route's block; -1: none
+	// eventTimes: there is one.
+	eventTimes bool
 }
 
 // Blocks are rows for each of a plan's routes, in their order.
@@ -82,6 +91,8 @@ func NewProcessor(plan *contract.Plan, secret []byte) (*Processor, error) {
 			return nil, err
 		}
 		p.decs = append(p.decs, dec)
+		p.times = append(p.times, slices.Index(r.Plan.ColumnNames(), r.Plan.EventTime()))
+		p.eventTimes = p.eventTimes || r.Plan.EventTime() != ""
 	}
 	return p, nil
 }
@@ -101,6 +112,18 @@ func (p *Processor) NewBlocks() Blocks {
 // Process appends the record's row to one of b, which came from NewBlocks; unless its fate is FateRow, b is as it was. Control
 // records are not its business. It keeps nothing of the record.
 func (p *Processor) Process(r *waybill.Record, epoch waybill.Epoch, b Blocks) Processed {
+	out := p.process(r, epoch, b)
+	out.Time = r.Time
+	if at := p.times[out.Route]; at >= 0 && out.Fate == FateRow {
+		times := b[out.Route].Columns[at]
+		if millis, ok := column.Moment(times, times.Rows()-1); ok {
+			out.Time, out.Timed = millis, true
+		}
+	}
+	return out
+}
+
+func (p *Processor) process(r *waybill.Record, epoch waybill.Epoch, b Blocks) Processed {
 	if p.tr == nil || r.Value == nil {
 		return decoded(p.decs[0].Decode(r, epoch, b[0]))
 	}

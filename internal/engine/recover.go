@@ -149,6 +149,7 @@ func (l *life) keep(id delivery.WorkID, d *data, ev delivery.Rebuilt) {
 		return
 	}
 	l.data[id] = d
+	l.timesOf(d)
 	l.do(l.machine.Step(ev))
 	if !l.alive(id) { // dropped while it was being read
 		l.release(id, false)

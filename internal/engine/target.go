@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -26,6 +27,7 @@ import (
 	"github.com/waybill-data/waybill/internal/delivery"
 	"github.com/waybill-data/waybill/internal/kafka"
 	"github.com/waybill-data/waybill/internal/ledger"
+	"github.com/waybill-data/waybill/internal/minutes"
 )
 
 // target is a pipeline's ClickHouse side: its tables, their plan, and Waybill's own tables.
@@ -188,31 +190,37 @@ func (t *target) plan(ctx context.Context, id waybill.PlanID) (*contract.Plan, e
 // ledgerRows are the rows that a Send asks for. d may be nil.
 func (t *target) ledgerRows(l *life, e delivery.Send, d *data) ([]ledger.Row, error) {
 	rows := make([]ledger.Row, len(e.Ledger))
+	refused := sync.OnceValues(func() (delivery.RowSet, error) { return t.decisions(l.ctx, e.Batch) })
 	for i, r := range e.Ledger {
 		topicID := uuid.UUID(l.sess.TopicID())
 		if r.TopicID != ([8]byte)(topicID[:8]) { // of a topic that is gone: only the half in its string is known
 			topicID = uuid.UUID{}
 			copy(topicID[:], r.TopicID[:])
 		}
-		routed, err := t.routed(l.ctx, e.Batch, r, d)
+		routed, err := t.routed(l.ctx, e.Batch, r, d, refused)
+		if err != nil {
+			return nil, err
+		}
+		when, byRecordTime, err := minutesOf(r, d, refused)
 		if err != nil {
 			return nil, err
 		}
 		rows[i] = ledger.Row{Pipeline: t.cfg.Name, Epoch: e.Batch.Epoch, TopicPartition: r.TopicPartition, Span: r.Span, Batch: e.Batch.ID,
 			BatchTime: e.Batch.Time, Plan: e.Batch.Plan, Decoder: e.Batch.Decoder, Target: t.name(), Routed: routed, TopicID: topicID,
-			Counts: ledger.Counts{Read: r.Read, Written: r.Written, Filtered: r.Filtered, DeadLettered: r.Dead, Tombstones: r.Tombstones, Lost: r.Lost, Rescued: r.Rescued, Redacted: r.Redacted}, Checksum: r.Checksum}
+			Counts: ledger.Counts{Read: r.Read, Written: r.Written, Filtered: r.Filtered, DeadLettered: r.Dead, Tombstones: r.Tombstones, Lost: r.Lost, Rescued: r.Rescued, Redacted: r.Redacted}, Checksum: r.Checksum,
+			Minutes: when, ByRecordTime: byRecordTime}
 	}
 	return rows, nil
 }
 
 // routed is how many of a span's written rows are in each table; nil for a pipeline of one table.
-func (t *target) routed(ctx context.Context, b *waybill.Batch, r delivery.LedgerRow, d *data) (map[string]int64, error) {
+func (t *target) routed(ctx context.Context, b *waybill.Batch, r delivery.LedgerRow, d *data, decided func() (delivery.RowSet, error)) (map[string]int64, error) {
 	if len(t.cfg.Routes) == 0 {
 		return nil, nil
 	}
 	shares := d.shares(r.TopicPartition, waybill.OffsetSet{})
 	if sum(shares) != r.Written {
-		refused, err := t.decisions(ctx, b)
+		refused, err := decided()
 		if err != nil {
 			return nil, err
 		}
@@ -224,6 +232,23 @@ func (t *target) routed(ctx context.Context, b *waybill.Batch, r delivery.Ledger
 	// Records are gone whose rows are there: which tables they are in is in the tables alone.
 	shares, err := t.countTables(ctx, b, r.TopicPartition, r.Span)
 	return named(t.tables, shares), err
+}
+
+// minutesOf is what became of a span's records by the minute. Of records that are gone, whose rows are there, no time is known.
+func minutesOf(r delivery.LedgerRow, d *data, decided func() (delivery.RowSet, error)) (when []minutes.Bucket, byRecordTime int64, err error) {
+	s := d.ofPartition(r.TopicPartition)
+	if s == nil {
+		return nil, 0, nil
+	}
+	var refused waybill.OffsetSet
+	if s.tally.Rows.Len() != r.Written {
+		all, err := decided()
+		if err != nil {
+			return nil, 0, err
+		}
+		refused = all[r.TopicPartition].Intersect(s.tally.Rows)
+	}
+	return s.minutes.Buckets(refused, s.tally.Rescued), s.byRecordTime, nil
 }
 
 // countTables counts the rows of a span in each table.
@@ -255,6 +280,16 @@ func sum(ns []int64) (total int64) {
 		total += n
 	}
 	return total
+}
+
+// expires is when dead letters that are written now may be removed. It counts from the writing and not from the batch's time: dead letters of a
+// batch that was long in coming would be gone before anybody could see them, and look as if they had not been written.
+func (t *target) expires() uint32 {
+	ttl := t.cfg.DeadLetters.TTL
+	if ttl == 0 {
+		return 0
+	}
+	return uint32(min(t.client.ServerNow(time.Now()).Add(ttl).Unix(), math.MaxUint32)) //nolint:gosec // bounded
 }
 
 // envelopes are the dead letters asked for: those that decoding rejected, and those that the server

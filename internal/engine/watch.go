@@ -62,7 +62,7 @@ func (l *life) watch() {
 				l.p.auditor.restarted(started, what)
 			}
 		}
-		err = l.measureLag()
+		err = l.measureLag(l.ctx)
 		l.trouble(aboutBrokers, err, tally(&unanswered.brokers, err))
 		if err == nil && l.sess.LeaseValid() {
 			l.p.cleared(aboutMembership)
@@ -116,9 +116,11 @@ func tally(n *int, err error) int {
 // describeTimeout bounds one look at the brokers.
 const describeTimeout = 10 * time.Second
 
-func (l *life) measureLag() error {
-	ctx, cancel := context.WithTimeout(l.ctx, describeTimeout)
+// measureLag asks the brokers where the partitions end.
+func (l *life) measureLag(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, describeTimeout)
 	defer cancel()
+	at := l.p.target.clock() // before the question: what is appended from here on may not be in the answer
 	info, err := l.sess.Describe(ctx)
 	if err != nil {
 		return err
@@ -130,6 +132,16 @@ func (l *life) measureLag() error {
 		l.step(delivery.Failed{Err: recreated(l.p.cfg.Name, topic)})
 		return nil
 	}
+	l.noteExtents(at, info)
+	if err := l.tellThrough(ctx, at, info); err != nil {
+		l.p.log.Debug("up to when all is complete could not be said", "error", err)
+	}
+	return nil
+}
+
+// noteExtents takes in where the brokers said that partitions end.
+func (l *life) noteExtents(at int64, info kafka.TopicInfo) {
+	topic := l.p.cfg.Source.Kafka.Topic
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, pi := range info.Partitions {
@@ -138,13 +150,21 @@ func (l *life) measureLag() error {
 		l.begins[tp] = pi.LogStart
 	}
 	held := l.machine.Partitions()
+	l.asked(at, info, held)
 	l.p.forgetTroubles(held)
 	for _, p := range held {
 		if end, ok := l.ends[p.TopicPartition]; ok && p.Committed >= 0 {
 			l.p.metrics.ForPartition(p.TopicPartition).SetLag(max(0, end-p.Committed))
 		}
 	}
-	return nil
+}
+
+// lastWord is how complete the partitions are as the worker leaves them.
+func (l *life) lastWord(ctx context.Context) {
+	l.telling.saidAt = time.Time{} // also if nothing was settled since
+	if err := l.measureLag(ctx); err != nil {
+		l.p.log.Debug("the brokers could not be asked at the end", "error", err)
+	}
 }
 
 func recreated(pipeline, topic string) error {

@@ -403,7 +403,7 @@ func (r *worker) metric(name, labels string) (n float64) {
 				}
 			}
 			if labels == "" || labels == strings.Join(values, " ") {
-				n += m.GetCounter().GetValue()
+				n += m.GetCounter().GetValue() + m.GetGauge().GetValue()
 			}
 		}
 	}

@@ -82,7 +82,7 @@ func (e *entry) merge(r *Row) {
 		e.FirstSeen = r.FirstSeen
 	}
 	switch {
-	case r.At.After(e.At):
+	case r.At.After(e.At) || r.At.Equal(e.At) && r.State.Open() && !e.State.Open():
 		e.State, e.Why, e.At, e.over = r.State, r.Why, r.At, time.Time{}
 		if r.LastSeen.After(e.LastSeen) {
 			e.LastSeen = r.LastSeen

@@ -30,6 +30,9 @@ var kinds = map[string]Kind{
 	"row_and_dead_letter": {Severity: failure, Closes: Once, Title: "records are in the table and among the dead letters"},
 	"view_incomplete":     {Severity: warning, Closes: Once, Title: "a materialized view may lack or repeat rows of a batch"},
 
+	// Dead letters.
+	"dead_letter_budget": {Severity: failure, Closes: ByItself, Title: "more dead letters than the pipeline file allows: the pipeline has stopped"},
+
 	// The laws of the ledger.
 	"ledger_gap":        {Severity: failure, Closes: ByItself, Title: "offsets that no ledger row accounts for (L1)"},
 	"ledger_overlap":    {Severity: failure, Closes: ByItself, Title: "offsets that several ledger rows account for (L1)"},

@@ -35,7 +35,7 @@ type Row struct {
 	// Episode numbers the times that a cause comes: it is the hour in which this one began (since 1970), or one more than the last one's.
 	Episode uint32
 	State   State
-	// At is when what the row tells was so: the latest row by this time is what counts. FirstSeen <= LastSeen <= At, by the server's clock.
+	// At is when what the row tells was so: the latest row by this time is what counts, and of two of the same moment one that is open. FirstSeen <= LastSeen <= At, by the server's clock.
 	At, FirstSeen, LastSeen time.Time
 	// Seen is how often: in a row of the journal since the row before it of the same worker, read back in all.
 	Seen int64

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	waybill "github.com/waybill-data/waybill"
 )
 
@@ -50,7 +52,7 @@ func (s *stage) states() []Row {
 		if r.FirstSeen.Before(first) {
 			first = r.FirstSeen
 		}
-		if !old.At.After(r.At) {
+		if r.At.After(old.At) || r.At.Equal(old.At) && r.State.Open() {
 			old = r
 		}
 		old.Seen, old.FirstSeen = seen, first
@@ -397,5 +399,69 @@ func TestID_FollowsFromWhatItIsAbout(t *testing.T) {
 			t.Errorf("id %s is not its own", id)
 		}
 		seen[id] = true
+	}
+}
+
+// Whatever workers see and say, and however late they write and read: once they have been told that the causes are gone and have
+// read what the others have written, nothing is open; and while a cause is still seen, its finding is.
+func TestTracker_RandomWorkersAgree(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		s := newStage(t, 3)
+		causes := []waybill.Finding{lasting, {Kind: "ledger_gap", TopicPartition: waybill.TopicPartition{Topic: "t", Partition: 1}}, {Kind: "all_blank", Subject: "ai.t"}}
+		for range rapid.IntRange(1, 80).Draw(rt, "steps") {
+			i, c := rapid.IntRange(0, 2).Draw(rt, "worker"), causes[rapid.IntRange(0, 2).Draw(rt, "cause")]
+			s.pass(time.Duration(rapid.IntRange(0, 900).Draw(rt, "seconds")) * time.Second / 3)
+			switch rapid.SampledFrom([]string{"found", "found", "mended", "flush", "read", "restart"}).Draw(rt, "what") {
+			case "found":
+				s.workers[i].Found(c, s.now)
+			case "mended":
+				s.workers[i].Mended(c.Key(), "gone", s.now)
+			case "flush":
+				s.flush(i)
+			case "read":
+				s.read(i)
+			case "restart":
+				s.flush(i)
+				s.workers[i] = NewTracker("p", fmt.Sprint("worker-", i), 3, Config{})
+				s.read(i)
+			}
+		}
+		seen := causes[0]
+		s.pass(time.Second)
+		s.workers[0].Found(seen, s.now)
+		s.settle(func() { s.workers[0].Found(seen, s.now) })
+		open := map[waybill.FindingKey]int{}
+		for _, r := range s.states() {
+			if r.State.Open() {
+				open[r.Key()]++
+			}
+		}
+		if open[seen.Key()] != 1 {
+			rt.Fatalf("a cause that is seen has %d open findings: %v", open[seen.Key()], s.states())
+		}
+		s.settle(func() {
+			for _, c := range causes {
+				s.workers[1].Mended(c.Key(), "gone", s.now)
+			}
+		})
+		for _, r := range s.states() {
+			if r.State.Open() {
+				rt.Fatalf("open after all: %s\nof %v", r, s.states())
+			}
+		}
+	})
+}
+
+// settle has all workers write and read for a while, and one of them do something each time.
+func (s *stage) settle(each func()) {
+	for range 60 {
+		s.pass(15 * time.Second)
+		each()
+		for i := range s.workers {
+			s.flush(i)
+		}
+		for i := range s.workers {
+			s.read(i)
+		}
 	}
 }

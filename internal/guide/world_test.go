@@ -8,7 +8,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -56,7 +59,10 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(producer.Close)
 	testenv.Exec(t, srv.HTTPAddr(), "DROP DATABASE IF EXISTS ai SYNC", "DROP DATABASE IF EXISTS waybill SYNC", "CREATE DATABASE ai ENGINE = Atomic")
 	w := &world{broker: broker, producer: producer, http: srv.HTTPAddr()}
-	w.inside = strings.NewReplacer("localhost:9092", local(at), "localhost:9000", local(srv.TCPAddr()), "localhost:8123", local(srv.HTTPAddr()))
+	hook := httptest.NewServer(http.HandlerFunc(receive))
+	t.Cleanup(hook.Close)
+	w.inside = strings.NewReplacer("localhost:9092", local(at), "localhost:9000", local(srv.TCPAddr()), "localhost:8123", local(srv.HTTPAddr()),
+		"localhost:8080", local(hook.Listener.Addr().String()))
 	w.outside = strings.NewReplacer(at, "localhost:9092", local(at), "localhost:9092", srv.TCPAddr(), "localhost:9000", local(srv.TCPAddr()), "localhost:9000")
 	t.Chdir(t.TempDir())
 	t.Cleanup(func() {
@@ -65,6 +71,26 @@ func newWorld(t *testing.T) *world {
 		}
 	})
 	return w
+}
+
+// receive is a web server that puts each body that it is sent at /NAME into the file NAME.ndjson, as a line.
+func receive(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err == nil {
+		err = appendTo(filepath.Base(r.URL.Path)+".ndjson", append(body, '\n'))
+	}
+	if err != nil {
+		w.WriteHeader(http.StatusInternalServerError)
+	}
+}
+
+func appendTo(file string, line []byte) error {
+	f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(line)
+	return errors.Join(err, f.Close())
 }
 
 // sql sends one statement and returns the answer as clickhouse-client shows it.

@@ -241,12 +241,15 @@ func (p *PartitionRecords) add(from kgo.FetchPartition, in *instance, a *arena) 
 	}
 }
 
+// logAppendTime is Kafka's number for timestamps that the broker sets.
+const logAppendTime = 1
+
 // record is r but for its headers. It aliases r's key and value.
 func record(r *kgo.Record) waybill.Record {
 	out := waybill.Record{
 		Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, LeaderEpoch: r.LeaderEpoch,
-		Time: r.Timestamp.UnixMilli(),
-		Key:  r.Key, Value: r.Value,
+		Time: r.Timestamp.UnixMilli(), Appended: r.Attrs.TimestampType() == logAppendTime,
+		Key: r.Key, Value: r.Value,
 		Control: r.Attrs.IsControl(),
 	}
 	if out.Control {

@@ -197,6 +197,7 @@ type contractText struct {
 	Tables        contract.Mode       `json:"tables,omitempty"`
 	MaxColumns    int                 `json:"max_columns,omitempty"`
 	RescueColumn  string              `json:"rescue_column,omitempty"`
+	EventTime     string              `json:"event_time,omitempty"`
 	Transform     *contract.Transform `json:"transform,omitempty"`
 	Columns       []contractColumn    `json:"columns"`
 }
@@ -222,7 +223,7 @@ type contractColumn struct {
 // ContractText is a contract as JSON.
 func ContractText(c contract.Contract) string {
 	t := contractText{
-		NewFields: c.NewFields, TypeConflicts: c.TypeConflicts, Tables: c.Tables, MaxColumns: c.MaxColumns, RescueColumn: c.RescueColumn,
+		NewFields: c.NewFields, TypeConflicts: c.TypeConflicts, Tables: c.Tables, MaxColumns: c.MaxColumns, RescueColumn: c.RescueColumn, EventTime: c.EventTime,
 		Columns: make([]contractColumn, len(c.Columns)),
 	}
 	if tr := c.Transform; tr.Version != nil || tr.Redact != nil || tr.Filter != "" {

@@ -5,10 +5,11 @@ import (
 	"github.com/google/uuid"
 
 	waybill "github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/minutes"
 )
 
 // rowFormat is the version of what a ledger row means.
-const rowFormat = 3
+const rowFormat = 4
 
 // Row says what became of one batch's part of one partition. Its content is deterministic: whoever carries out the batch
 // writes the same row, so there is no worker, attempt or clock of its own in it.
@@ -27,6 +28,10 @@ type Row struct {
 	TopicID uuid.UUID // Kafka's topic id
 	Counts
 	Checksum uint64 // order-free sum over the records read
+	// Minutes is what became of the records by their time: of all whose time is known. Those that are lost have none.
+	Minutes []minutes.Bucket
+	// ByRecordTime is how many of the read are in the minute of their record's time for want of the event's.
+	ByRecordTime int64
 }
 
 // Counts is the conservation of records in a span: Read equals the sum of the others, but for the last two, which say
@@ -58,6 +63,7 @@ func Block(rows []Row) proto.Input {
 		topicID                                                       proto.ColUUID
 		batch                                                         = proto.ColFixedStr{Size: 16}
 		batchTime                                                     = millisColumn()
+		timed                                                         = newMinuteBlock()
 		routed                                                        = proto.NewMap(proto.ColumnOf[string](lowCardinality()), proto.ColumnOf[int64](new(proto.ColInt64)))
 	)
 	for i := range rows {
@@ -90,10 +96,11 @@ func Block(rows []Row) proto.Input {
 		} else {
 			routed.Append(r.Routed)
 		}
+		timed.append(r)
 		topicID.Append(r.TopicID)
 		format.Append(rowFormat)
 	}
-	return proto.Input{
+	return append(timed.input(), proto.Input{
 		{Name: "pipeline", Data: pipeline}, {Name: "epoch", Data: epoch}, {Name: "topic", Data: topic},
 		{Name: "partition", Data: partition}, {Name: "first", Data: first}, {Name: "next", Data: next},
 		{Name: "offsets", Data: offsets}, {Name: "batches", Data: batches}, {Name: "read", Data: read},
@@ -103,7 +110,7 @@ func Block(rows []Row) proto.Input {
 		{Name: "checksum", Data: checksum}, {Name: "batch", Data: batch}, {Name: "batch_time", Data: batchTime},
 		{Name: "plan", Data: plan}, {Name: "decoder", Data: decoder}, {Name: "target", Data: target},
 		{Name: "routed", Data: routed}, {Name: "topic_id", Data: topicID}, {Name: "format", Data: format},
-	}
+	}...)
 }
 
 func lowCardinality() *proto.ColLowCardinality[string] { return new(proto.ColStr).LowCardinality() }

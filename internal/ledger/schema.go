@@ -22,6 +22,7 @@ const (
 	TableChanges     = "schema_changes"
 	TableDrift       = "drift"
 	ViewFindings     = "findings_now"
+	TableAlerts      = "alerts"
 )
 
 // GroupOffsets is how many offsets one rolled-up ledger row covers at most, give or take the last batch.
@@ -45,8 +46,9 @@ var migrations = []migration{
 	{1, []string{createMeta, createLedger, createDeadLetters, createPlans, createDecisions, createFindings, createPipelines}},
 	{2, []string{widenLedger, rollUpLedger, widenPlans, createChanges, createDrift}},
 	{3, []string{routeLedger, rollUpRouted, routeDrift}},
-	{4, []string{journalFindings, createFindingsNow}},
+	{4, []string{journalFindings, createFindingsNow, createAlerts}},
 	{5, []string{expireDeadLetters, createReplays, createOutcomes, createLettersView}},
+	{6, []string{timeLedger(), rollUpTimed(), createMinutes(), createThrough, createCompleteThrough}},
 }
 
 // Version of the schema that this binary needs.

@@ -23,13 +23,14 @@ type Metrics struct {
 	batches                                    *prometheus.GaugeVec
 	inserts                                    *prometheus.CounterVec
 	insertSeconds                              *prometheus.HistogramVec
-	readBacks, commits, findings               *prometheus.CounterVec
-	stalled, openFindings                      *prometheus.GaugeVec
+	readBacks, commits, findings, alerts       *prometheus.CounterVec
+	stalled, openFindings, alertsWaiting       *prometheus.GaugeVec
 
 	// Per pipeline.
 	settled, ledgerRows, serverRestarts, rebalances *prometheus.CounterVec
-	upcast, assumed                                 *prometheus.CounterVec
+	upcast, assumed, late                           *prometheus.CounterVec
 	stalledSeconds, oldestUnsettled                 *prometheus.GaugeVec
+	completeThrough                                 *prometheus.GaugeVec
 
 	// The continuous audit's.
 	auditRounds, auditSeconds                              *prometheus.CounterVec
@@ -76,6 +77,8 @@ func (m *Metrics) registerPipeline() {
 	m.redacted = m.counter("redacted_values_total", "Values that redaction changed, by rule.", "pipeline", "rule")
 	m.upcast = m.counter("records_upcast_total", "Records that were brought to the current version.", "pipeline")
 	m.assumed = m.counter("records_assumed_total", "Records of a version that is not known, which were taken for the current one.", "pipeline")
+	m.late = m.counter("late_records_total", "Records of a time that had been said to be complete.", "pipeline")
+	m.completeThrough = m.gauge("complete_through_seconds", "Unix time before which everything in the topic is accounted for, over all workers.", "pipeline")
 	m.alters = m.counter("alters_total", "Changes of the target table by evolve, by kind and outcome.", "pipeline", "kind", "outcome")
 	m.batches = m.gauge("batches", "Batches in flight, by state.", "pipeline", "state")
 	m.settled = m.counter("batches_settled_total", "Batches whose offsets were committed after they landed.", "pipeline")
@@ -88,6 +91,8 @@ func (m *Metrics) registerPipeline() {
 	m.stalledSeconds = m.gauge("stalled_seconds", "How long the current stall has lasted; 0 without one.", "pipeline")
 	m.findings = m.counter("findings_total", "Findings that became known, by kind and severity.", "pipeline", "kind", "severity")
 	m.openFindings = m.gauge("findings_open", "Findings of the pipeline that are open, as this worker knows them.", "pipeline", "kind", "severity")
+	m.alerts = m.counter("alerts_total", "Attempts to tell receivers of findings, by receiver and outcome.", "pipeline", "receiver", "outcome")
+	m.alertsWaiting = m.gauge("alerts_waiting", "Alerts that a receiver has not been told yet.", "pipeline", "receiver")
 	m.serverRestarts = m.counter("server_restarts_total", "Restarts of the ClickHouse server that were noticed.", "pipeline")
 	m.rebalances = m.counter("rebalances_total", "Changes of the partitions that this worker owns.", "pipeline")
 	m.oldestUnsettled = m.gauge("oldest_unsettled_batch_seconds", "Age of the oldest batch that is not settled; 0 without one.", "pipeline")

@@ -67,7 +67,7 @@ type PipelineMetrics struct {
 	name string
 
 	settled, ledgerRows, serverRestarts, rebalances prometheus.Counter
-	upcast, assumed                                 prometheus.Counter
+	upcast, assumed, late                           prometheus.Counter
 	stalledSeconds, oldestUnsettled                 prometheus.Gauge
 	commits                                         [commitOutcomes]prometheus.Counter
 	stores                                          map[waybill.Store]*storeMetrics // not written after ForPipeline
@@ -95,6 +95,7 @@ func (m *Metrics) ForPipeline(name string) *PipelineMetrics {
 		rebalances:      m.rebalances.WithLabelValues(name),
 		upcast:          m.upcast.WithLabelValues(name),
 		assumed:         m.assumed.WithLabelValues(name),
+		late:            m.late.WithLabelValues(name),
 		stalledSeconds:  m.stalledSeconds.WithLabelValues(name),
 		oldestUnsettled: m.oldestUnsettled.WithLabelValues(name),
 		auditSeconds:    m.auditSeconds.WithLabelValues(name),
@@ -166,6 +167,14 @@ func (p *PipelineMetrics) SetOldestUnsettled(age time.Duration) {
 	p.oldestUnsettled.Set(age.Seconds())
 }
 
+// SetCompleteThrough says up to when the pipeline's topic is complete, over all workers. Before it can be said there is no such series.
+func (p *PipelineMetrics) SetCompleteThrough(t time.Time) {
+	p.m.completeThrough.WithLabelValues(p.name).Set(float64(t.UnixMilli()) / 1000)
+}
+
+// Late counts records of a time that had been said to be complete.
+func (p *PipelineMetrics) Late(n int64) { p.late.Add(float64(n)) }
+
 // DeadLetters counts n dead letters with the given error code.
 func (p *PipelineMetrics) DeadLetters(code string, n int64) { p.deadLetters.add(code, n) }
 
@@ -228,6 +237,16 @@ func (p *PipelineMetrics) SetOpenFindings(open map[FindingLabels]int) {
 	for l, n := range p.open {
 		p.m.openFindings.WithLabelValues(p.name, l.Kind, string(l.Severity)).Set(float64(n))
 	}
+}
+
+// Alerts counts n attempts to tell a receiver. With 0 the outcome is there to be seen.
+func (p *PipelineMetrics) Alerts(receiver, outcome string, n int) {
+	p.m.alerts.WithLabelValues(p.name, receiver, outcome).Add(float64(n))
+}
+
+// SetAlertsWaiting sets how many alerts a receiver has not been told yet.
+func (p *PipelineMetrics) SetAlertsWaiting(receiver string, n int) {
+	p.m.alertsWaiting.WithLabelValues(p.name, receiver).Set(float64(n))
 }
 
 // SetStalled says that the pipeline has been waiting for `since` because of an error of class c.

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waybill-data/waybill/internal/testenv/amserver"
 	"github.com/waybill-data/waybill/internal/testenv/chserver"
 	"github.com/waybill-data/waybill/internal/testenv/faultproxy"
 	"github.com/waybill-data/waybill/internal/testenv/kafkaserver"
@@ -76,6 +77,23 @@ func Kafka(t testing.TB, opts ...func(*kafkaserver.Options)) *kafkaserver.Server
 	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
 	defer cancel()
 	srv, err := kafkaserver.Start(ctx, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(srv.Kill)
+	return srv
+}
+
+// Alertmanager starts an Alertmanager of the test's own that notifies the webhook, and ends it with the test. Where Debian's package
+// cannot be had the test is skipped, and says so: nothing else depends on it.
+func Alertmanager(t testing.TB, webhook string) *amserver.Server {
+	t.Helper()
+	if _, err := amserver.Locate(); err != nil {
+		t.Skipf("NOT TESTED AGAINST A REAL ALERTMANAGER: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
+	defer cancel()
+	srv, err := amserver.Start(ctx, t.TempDir(), webhook)
 	if err != nil {
 		t.Fatal(err)
 	}

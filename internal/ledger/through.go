@@ -1,0 +1,65 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ClickHouse/ch-go/proto"
+
+	waybill "github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/clickhouse"
+	"github.com/waybill-data/waybill/internal/through"
+)
+
+// ThroughBlock encodes what a worker says of partitions for an INSERT into TableThrough. partitions is how many the topic had at the time seen,
+// in milliseconds since the Unix epoch.
+func ThroughBlock(pipeline string, epoch waybill.Epoch, topic string, words []through.Word, partitions int32, seen int64) proto.Input {
+	pipelines, topics, epochs, partition, of := lowCardinality(), lowCardinality(), new(proto.ColUInt32), new(proto.ColInt32), new(proto.ColInt32)
+	complete, asked, settled := millisColumn(), millisColumn(), new(proto.ColInt64)
+	for _, w := range words {
+		pipelines.Append(pipeline)
+		epochs.Append(uint32(epoch))
+		topics.Append(topic)
+		partition.Append(w.Partition)
+		complete.AppendRaw(proto.DateTime64(max(0, w.Through)))
+		settled.Append(w.Settled)
+		asked.AppendRaw(proto.DateTime64(seen))
+		of.Append(partitions)
+	}
+	return proto.Input{
+		{Name: "pipeline", Data: pipelines}, {Name: "epoch", Data: epochs}, {Name: "topic", Data: topics}, {Name: "partition", Data: partition},
+		{Name: "through", Data: complete}, {Name: "settled", Data: settled}, {Name: "seen", Data: asked}, {Name: "partitions", Data: of},
+	}
+}
+
+// CompleteThrough is up to when a pipeline's topic is complete, over all workers.
+type CompleteThrough struct {
+	// Through: everything whose time is before is accounted for. The zero time: nothing can be said yet.
+	Through time.Time
+	// HeldBackBy is the partition that is least complete.
+	HeldBackBy int32
+	Partitions int32     // of the topic; 0: nobody has said anything
+	Seen       time.Time // when brokers were asked last
+}
+
+// CompleteThrough reads the view of that name.
+func (s *Store) CompleteThrough(ctx context.Context, pipeline string, epoch waybill.Epoch, topic string) (CompleteThrough, error) {
+	var out CompleteThrough
+	var complete, seen proto.ColInt64
+	var held, partitions proto.ColInt32
+	err := s.ch.Query(ctx, fmt.Sprintf(
+		"SELECT ifNull(toUnixTimestamp64Milli(complete_through), 0) AS c, held_back_by AS h, toInt32(partitions) AS n, toUnixTimestamp64Milli(seen) AS s FROM %s WHERE %s AND topic = %s",
+		s.table(ViewCompleteThrough), scope(pipeline, epoch), clickhouse.Literal(topic)),
+		proto.Results{{Name: "c", Data: &complete}, {Name: "h", Data: &held}, {Name: "n", Data: &partitions}, {Name: "s", Data: &seen}},
+		func(rows int) error {
+			for i := range rows {
+				out = CompleteThrough{HeldBackBy: held.Row(i), Partitions: partitions.Row(i), Seen: time.UnixMilli(seen.Row(i)).UTC()}
+				if millis := complete.Row(i); millis > 0 {
+					out.Through = time.UnixMilli(millis).UTC()
+				}
+			}
+			return nil
+		})
+	return out, renamed("ledger.complete_through", err)
+}

@@ -1,0 +1,47 @@
+package receipt
+
+import (
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"io"
+	"strings"
+	"time"
+)
+
+//go:embed receipt.html
+var page string
+
+var pages = template.Must(template.New("receipt").Funcs(template.FuncMap{
+	"count":  grouped,
+	"moment": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") },
+	"minute": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") },
+	"last":   func(next int64) int64 { return next - 1 },
+	"list":   func(s []string) string { return strings.Join(s, ", ") },
+}).Parse(page))
+
+// HTML writes a receipt as a page that needs nothing else. It has the receipt as JSON in it, for whoever wants to compare.
+func HTML(w io.Writer, d *Document) error {
+	text, err := json.Marshal(d)
+	if err != nil {
+		return err
+	}
+	return pages.Execute(w, struct {
+		*Document
+		JSON template.JS
+	}{d, template.JS(text)}) //nolint:gosec // json.Marshal escapes what could end the script
+}
+
+// grouped writes a number in groups of three digits.
+func grouped(n int64) string {
+	s := fmt.Sprint(n)
+	digits := len(s)
+	if n < 0 {
+		digits--
+	}
+	for i := len(s) - 3; i > len(s)-digits; i -= 3 {
+		s = s[:i] + "\u202f" + s[i:]
+	}
+	return s
+}

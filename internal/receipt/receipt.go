@@ -1,0 +1,336 @@
+// Package receipt makes delivery receipts: what a span of a topic held, what became of it, under which plans, and what was found wrong
+// meanwhile. It is what a person attaches to a result to say which data it stood on.
+//
+// The content is a function of what is on record alone, and has a hash: two receipts with the same hash are about the same data. When it
+// was issued, by which version, and how complete the topic was then, stands beside it and is not hashed.
+package receipt
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/audit"
+	"github.com/waybill-data/waybill/internal/clickhouse"
+	"github.com/waybill-data/waybill/internal/config"
+	"github.com/waybill-data/waybill/internal/ledger"
+)
+
+// format is the version of what a receipt means.
+const format = 1
+
+// Document is a receipt with what is said of it.
+type Document struct {
+	Receipt Receipt `json:"receipt"`
+	// Hash is "sha256:" and the hash of the receipt as JSON without blanks, as it stands here.
+	Hash   string `json:"hash"`
+	Issued Issued `json:"issued"`
+}
+
+// Issued says when a receipt was made. It is not hashed.
+type Issued struct {
+	At      time.Time `json:"at"`
+	Version string    `json:"version"` // of Waybill
+	// CompleteThrough: everything in the topic whose time is before was accounted for; nil if nothing could be said.
+	CompleteThrough *time.Time `json:"complete_through"`
+}
+
+// Receipt is what is hashed.
+type Receipt struct {
+	Format   int      `json:"format"`
+	Pipeline string   `json:"pipeline"`
+	Epoch    uint32   `json:"epoch"`
+	Topic    string   `json:"topic"`
+	Tables   []string `json:"tables"`
+	// From and To are when the batches were closed, if they were asked for by time.
+	From *time.Time `json:"from,omitempty"`
+	To   *time.Time `json:"to,omitempty"`
+	// EventFirst and EventLast are the first and the last minute of events' times; nil if none is known.
+	EventFirst *time.Time  `json:"event_first"`
+	EventLast  *time.Time  `json:"event_last"`
+	Partitions []Partition `json:"partitions"`
+	Total      Counts      `json:"total"`
+	// Rows are those written, by table.
+	Rows        []TableRows  `json:"rows"`
+	Plans       []Plan       `json:"plans"`
+	DeadLetters []DeadLetter `json:"dead_letters"`
+	Findings    []Finding    `json:"findings"`
+	// Gaps are offsets within the spans that are on nobody's account.
+	Gaps  []Gap  `json:"gaps"`
+	Audit *Audit `json:"audit,omitempty"`
+}
+
+// Counts is what became of records.
+type Counts struct {
+	Read         int64 `json:"read"`
+	Written      int64 `json:"written"`
+	Filtered     int64 `json:"filtered"`
+	DeadLettered int64 `json:"dead_lettered"`
+	Tombstones   int64 `json:"tombstones"`
+	Lost         int64 `json:"lost"`
+	Rescued      int64 `json:"rescued"`  // of the written: with values in the rescue column
+	Redacted     int64 `json:"redacted"` // of the read: with values that were redacted
+	// Checksum is the order-free sum over the records read, in hex: of the same records it is the same, however they were batched.
+	Checksum string `json:"checksum"`
+
+	sum uint64
+}
+
+func (c *Counts) add(a *ledger.Account) {
+	c.Read += a.Read
+	c.Written += a.Written
+	c.Filtered += a.Filtered
+	c.DeadLettered += a.DeadLettered
+	c.Tombstones += a.Tombstones
+	c.Lost += a.Lost
+	c.Rescued += a.Rescued
+	c.Redacted += a.Redacted
+	c.sum += a.Checksum
+	c.Checksum = fmt.Sprintf("%016x", c.sum)
+}
+
+// Partition is what became of one partition's records.
+type Partition struct {
+	Partition int32 `json:"partition"`
+	// First and Next are the offsets: [First, Next). They are those of whole batches.
+	First int64 `json:"first"`
+	Next  int64 `json:"next"`
+	Counts
+}
+
+// TableRows is how many rows went to one table.
+type TableRows struct {
+	Table string `json:"table"`
+	Rows  int64  `json:"rows"`
+}
+
+// Plan is one that was in force.
+type Plan struct {
+	Plan string `json:"plan"`
+	// Since is the first offset of each partition that it wrote, or the receipt's first where it wrote before.
+	Since []PlanSince `json:"since"`
+}
+
+// PlanSince is from which offset of a partition on a plan was in force.
+type PlanSince struct {
+	Partition int32 `json:"partition"`
+	Offset    int64 `json:"offset"`
+}
+
+// DeadLetter is dead letters of one kind.
+type DeadLetter struct {
+	Stage string `json:"stage"`
+	Code  string `json:"code"`
+	Count int64  `json:"count"`
+}
+
+// Finding is one of that time, or about these offsets.
+type Finding struct {
+	At        time.Time `json:"at"`
+	Kind      string    `json:"kind"`
+	Severity  string    `json:"severity"`
+	Partition int32     `json:"partition"`
+	First     int64     `json:"first"`
+	Next      int64     `json:"next"`
+	Message   string    `json:"message"`
+}
+
+// Gap is offsets that no row of the ledger covers.
+type Gap struct {
+	Partition int32 `json:"partition"`
+	First     int64 `json:"first"`
+	Next      int64 `json:"next"`
+}
+
+// Audit is what an audit of the spans came to.
+type Audit struct {
+	Verdict    audit.Verdict     `json:"verdict"`
+	Violations []audit.Violation `json:"violations"`
+	Unknown    []audit.Unknown   `json:"unknown"`
+}
+
+// Deps are whom it asks.
+type Deps struct {
+	Client  *clickhouse.Client
+	Ledger  *ledger.Store
+	Version string // of Waybill
+	// Audit audits spans; nil: it is not asked for.
+	Audit func(ctx context.Context, within map[int32]waybill.Span) (*audit.Report, error)
+}
+
+// Scope is what a receipt is about.
+type Scope struct {
+	// Within are the offsets, by partition; empty: everything that the ledger accounts for.
+	Within map[int32]waybill.Span
+	// From and To are when the batches were closed, if Within came of that.
+	From, To *time.Time
+}
+
+// Make makes a receipt.
+func Make(ctx context.Context, d Deps, cfg *config.Pipeline, s Scope) (*Document, error) {
+	m := maker{Deps: d, cfg: cfg, scope: s, receipt: Receipt{Format: format, Pipeline: cfg.Name, Epoch: uint32(cfg.Epoch), Topic: cfg.Source.Kafka.Topic, From: s.From, To: s.To,
+		Tables: []string{}, Partitions: []Partition{}, Rows: []TableRows{}, Plans: []Plan{}, DeadLetters: []DeadLetter{}, Findings: []Finding{}, Gaps: []Gap{}}}
+	for _, t := range cfg.Tables() {
+		m.receipt.Tables = append(m.receipt.Tables, t.Sink.ClickHouse.Database+"."+t.Sink.ClickHouse.Table)
+	}
+	for _, step := range []func(context.Context) error{m.accounts, m.times, m.deadLetters, m.findings, m.audited} {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return m.issue(ctx)
+}
+
+type maker struct {
+	Deps
+	cfg     *config.Pipeline
+	scope   Scope
+	receipt Receipt
+}
+
+func (m *maker) accounts(ctx context.Context) error {
+	rows, plans := map[string]int64{}, map[waybill.PlanID]map[int32]int64{}
+	covered := map[int32]waybill.OffsetSet{}
+	err := m.Ledger.Accounts(ctx, m.cfg.Name, m.cfg.Epoch, m.receipt.Topic, m.scope.Within, func(a *ledger.Account) error {
+		r := &m.receipt
+		if n := len(r.Partitions); n == 0 || r.Partitions[n-1].Partition != a.Partition {
+			r.Partitions = append(r.Partitions, Partition{Partition: a.Partition, First: a.First, Next: a.Next})
+		}
+		p := &r.Partitions[len(r.Partitions)-1]
+		p.First, p.Next = min(p.First, a.First), max(p.Next, a.Next)
+		p.add(a)
+		r.Total.add(a)
+		set := covered[a.Partition]
+		set.AddSpan(a.Span)
+		covered[a.Partition] = set
+		for table, n := range a.Routed {
+			rows[table] += n
+		}
+		for _, first := range a.Plans {
+			if plans[first.Plan] == nil {
+				plans[first.Plan] = map[int32]int64{}
+			}
+			if have, seen := plans[first.Plan][a.Partition]; !seen || first.First < have {
+				plans[first.Plan][a.Partition] = first.First
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	m.receipt.Total.Checksum = fmt.Sprintf("%016x", m.receipt.Total.sum)
+	for _, table := range slices.Sorted(maps.Keys(rows)) {
+		m.receipt.Rows = append(m.receipt.Rows, TableRows{table, rows[table]})
+	}
+	for id, since := range plans {
+		p := Plan{Plan: id.String()}
+		for _, partition := range slices.Sorted(maps.Keys(since)) {
+			p.Since = append(p.Since, PlanSince{partition, since[partition]})
+		}
+		m.receipt.Plans = append(m.receipt.Plans, p)
+	}
+	slices.SortFunc(m.receipt.Plans, func(a, b Plan) int {
+		return cmp.Or(cmp.Compare(a.Since[0].Partition, b.Since[0].Partition), cmp.Compare(a.Since[0].Offset, b.Since[0].Offset), cmp.Compare(a.Plan, b.Plan))
+	})
+	m.gaps(covered)
+	return nil
+}
+
+// gaps are what was asked for, or lies between what there is, and is on nobody's account.
+func (m *maker) gaps(covered map[int32]waybill.OffsetSet) {
+	asked := map[int32]waybill.OffsetSet{}
+	for p, sp := range m.scope.Within {
+		asked[p] = waybill.OffsetsIn(sp)
+	}
+	for _, p := range m.receipt.Partitions {
+		asked[p.Partition] = asked[p.Partition].Union(waybill.OffsetsIn(waybill.Span{First: p.First, Next: p.Next}))
+	}
+	for _, p := range slices.Sorted(maps.Keys(asked)) {
+		for _, sp := range asked[p].Minus(covered[p]).Spans() {
+			m.receipt.Gaps = append(m.receipt.Gaps, Gap{p, sp.First, sp.Next})
+		}
+	}
+}
+
+// spans are the offsets that the receipt is about.
+func (m *maker) spans() map[int32]waybill.Span {
+	out := map[int32]waybill.Span{}
+	for _, p := range m.receipt.Partitions {
+		out[p.Partition] = waybill.Span{First: p.First, Next: p.Next}
+	}
+	return out
+}
+
+func (m *maker) times(ctx context.Context) error {
+	first, last, err := m.Ledger.EventTimes(ctx, m.cfg.Name, m.cfg.Epoch, m.receipt.Topic, m.spans())
+	if err == nil && !last.IsZero() {
+		m.receipt.EventFirst, m.receipt.EventLast = &first, &last
+	}
+	return err
+}
+
+func (m *maker) deadLetters(ctx context.Context) error {
+	kinds, err := m.Ledger.DeadLetterKinds(ctx, m.cfg.Name, m.cfg.Epoch, m.receipt.Topic, m.spans())
+	for _, k := range kinds {
+		m.receipt.DeadLetters = append(m.receipt.DeadLetters, DeadLetter(k))
+	}
+	return err
+}
+
+func (m *maker) findings(ctx context.Context) error {
+	found, err := m.Ledger.FindingsAbout(ctx, m.cfg.Name, m.receipt.Topic, m.spans(), m.scope.From, m.scope.To)
+	for i := range found {
+		f := &found[i]
+		m.receipt.Findings = append(m.receipt.Findings, Finding{At: f.At.UTC(), Kind: f.Kind, Severity: string(f.Severity), Partition: f.Partition, First: f.Span.First, Next: f.Span.Next, Message: f.Message})
+	}
+	return err
+}
+
+func (m *maker) audited(ctx context.Context) error {
+	if m.Audit == nil {
+		return nil
+	}
+	r, err := m.Audit(ctx, m.spans())
+	if err != nil {
+		return err
+	}
+	m.receipt.Audit = &Audit{Verdict: r.Verdict, Violations: r.Violations, Unknown: r.Unknown}
+	return nil
+}
+
+func (m *maker) issue(ctx context.Context) (*Document, error) {
+	hash, err := m.receipt.Hash()
+	if err != nil {
+		return nil, err
+	}
+	c, err := m.Ledger.CompleteThrough(ctx, m.cfg.Name, m.cfg.Epoch, m.receipt.Topic)
+	if err != nil {
+		return nil, err
+	}
+	out := &Document{Receipt: m.receipt, Hash: hash, Issued: Issued{At: m.Client.ServerNow(time.Now()).UTC().Truncate(time.Millisecond), Version: m.Version}}
+	if !c.Through.IsZero() {
+		out.Issued.CompleteThrough = &c.Through
+	}
+	return out, nil
+}
+
+// Hash is "sha256:" and the hash of the receipt as JSON without blanks.
+func (r *Receipt) Hash() (string, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(r); err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
+	return "sha256:" + hex.EncodeToString(sum[:]), nil
+}
