@@ -20,8 +20,10 @@ import (
 const (
 	// auditInterval is how often the auditor looks.
 	auditInterval = 5 * time.Second
-	// auditShare is the part of its time that the auditor may spend asking: a round that took long is followed by a long pause.
+	// auditShare is the part of its time that the auditor may spend asking: after a round that took long it asks nothing for a while, but for
+	// no longer than auditPause.
 	auditShare = 20
+	auditPause = 20 * time.Second
 	// auditTimeout bounds one round.
 	auditTimeout = 30 * time.Second
 	// auditBuckets is how many buckets are compared offset by offset in one round.
@@ -29,6 +31,8 @@ const (
 	// auditLaws and auditServer are how often the ledger's laws and the group's position are looked at, and how the server treats the tables.
 	auditLaws   = 10 * time.Second
 	auditServer = time.Minute
+	// auditWhole is how often all rows of the ledger are looked at, and not only new ones, unless that takes long.
+	auditWhole = 30 * time.Second
 	// auditInbox bounds how many runs of offsets may wait for the auditor.
 	auditInbox = 1 << 20
 	// adoptBuckets bounds what is asked for at once of the partitions' past, adoptTime how long that goes on in one round.
@@ -51,6 +55,7 @@ type auditor struct {
 	dropped  int64 // offsets that found no room there
 	boot     string
 	bootedAt time.Time
+	threw    error // of a view, by the last insert that was answered; nil: none did
 
 	// What follows is the goroutine's.
 	presence   *watchdog.Presence
@@ -67,6 +72,7 @@ type auditor struct {
 	balanced map[waybill.TopicPartition]int64 // ledger rows before it have been seen to balance
 	learnt   bool                             // the source's history
 	lawsAt   time.Time
+	wholeAt  time.Time
 	serverAt time.Time
 }
 
@@ -134,6 +140,18 @@ func (d *data) spanOf(tp waybill.TopicPartition) *spanData {
 	return nil
 }
 
+// answered leaves word of what came of an insert into the tables.
+func (a *auditor) answered(e delivery.SendAnswered) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case e.Err != nil && clickhouse.ViewOf(e.Err) != "":
+		a.threw = e.Err
+	case e.Answer == delivery.Landed:
+		a.threw = nil
+	}
+}
+
 // restarted leaves word of a restart of the server.
 func (a *auditor) restarted(at time.Time, what string) {
 	a.mu.Lock()
@@ -145,18 +163,23 @@ func (a *auditor) restarted(at time.Time, what string) {
 func (l *life) audit() {
 	a := l.p.auditor
 	a.begin()
+	var askAt time.Time
 	for wait(l.ctx, auditInterval) == nil {
-		began := time.Now()
+		now := time.Now()
+		standing := l.standing()
+		a.take(now, standing)
+		a.look(now, standing)
+		if now.Before(askAt) {
+			continue
+		}
 		ctx, cancel := context.WithTimeout(l.ctx, auditTimeout)
-		err := a.round(ctx, l)
+		err := a.round(ctx, now, l)
 		cancel()
-		took := time.Since(began)
+		took := time.Since(now)
+		askAt = now.Add(min(took*auditShare, auditPause))
 		l.p.metrics.AuditRound(took, err == nil)
 		if err != nil && l.ctx.Err() == nil {
 			l.p.log.Debug("the continuous audit could not ask", "error", err)
-		}
-		if pause := took*auditShare - auditInterval; pause > 0 && wait(l.ctx, pause) != nil {
-			return
 		}
 	}
 }
@@ -191,12 +214,8 @@ func (a *auditor) say(s watchdog.Said) {
 	}
 }
 
-// round looks at everything once. The error is why not all could be looked at.
-func (a *auditor) round(ctx context.Context, l *life) error {
-	now := time.Now()
-	standing := l.standing()
-	a.take(now, standing)
-	a.look(now, standing)
+// round asks about everything once. The error is why not all could be asked.
+func (a *auditor) round(ctx context.Context, now time.Time, l *life) error {
 	var errs []error
 	for _, step := range []func(context.Context, time.Time) error{a.count, a.compare, a.adoptPast, a.checkLaws, a.checkServer} {
 		if err := step(ctx, now); err != nil {
@@ -273,9 +292,14 @@ func (a *auditor) look(now time.Time, standing []watchdog.Standing) {
 	p.mu.Lock()
 	stall := watchdog.Stall{}
 	if tr := p.troubles.stalling(); tr != nil {
-		stall = watchdog.Stall{Since: p.troubles.stalled, About: waybill.ClassOf(tr.err).String(), Words: tr.err.Error(), View: clickhouse.ViewOf(tr.err)}
+		stall = watchdog.Stall{Since: p.troubles.stalled, About: waybill.ClassOf(tr.err).String(), Words: tr.err.Error()}
 	}
 	p.mu.Unlock()
+	a.mu.Lock()
+	if a.threw != nil {
+		stall.View, stall.ViewWords = clickhouse.ViewOf(a.threw), a.threw.Error()
+	}
+	a.mu.Unlock()
 	a.say(a.stalls.Look(now, stall))
 	a.say(a.partitions.Look(now, !stall.Since.IsZero(), standing))
 	a.say(a.records.Look(now))
@@ -475,19 +499,26 @@ func (a *auditor) checkLaws(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	whole := !now.Before(a.wholeAt)
 	from := map[waybill.TopicPartition]int64{}
 	settled := map[waybill.TopicPartition]int64{}
 	for _, tp := range a.presence.Partitions() {
-		from[tp] = a.balanced[tp]
+		if from[tp] = a.balanced[tp]; whole {
+			from[tp] = 0
+		}
 		settled[tp] = a.presence.Settled(tp)
 	}
 	untiled, err := t.ledger.Continuity(ctx, p.cfg.Name, p.cfg.Epoch)
 	if err != nil {
 		return err
 	}
+	began := time.Now()
 	unbalanced, err := t.ledger.Conservation(ctx, p.cfg.Name, p.cfg.Epoch, from)
 	if err != nil {
 		return err
+	}
+	if whole {
+		a.wholeAt = now.Add(max(auditWhole, 100*time.Since(began)))
 	}
 	a.lawsAt = now
 	broken := map[waybill.TopicPartition]bool{}

@@ -166,6 +166,9 @@ func (l *life) send(e delivery.Send) {
 	failpoint.Hit(before)
 	var ev delivery.SendAnswered
 	ev, clean = l.sendAll(e, shape, reqs)
+	if e.Store == waybill.StoreTarget {
+		l.p.auditor.answered(ev)
+	}
 	if ev.Answer != delivery.NotSent {
 		failpoint.Hit(after)
 	}

@@ -48,7 +48,7 @@ var kinds = map[string]Kind{
 	"frozen_partition":         {Severity: failure, Closes: ByItself, Title: "a partition has records and does not move, though nothing is known to be wrong"},
 	"frozen_source":            {Severity: warning, Closes: ByItself, Title: "the topic has gone quiet, against its own history"},
 	"stalled_sink":             {Severity: failure, Closes: ByItself, Title: "the pipeline has been waiting for an outside system"},
-	"view_failing":             {Severity: failure, Closes: ByItself, Title: "a materialized view throws, so that nothing can be written"},
+	"view_failing":             {Severity: failure, Closes: ByItself, Title: "a materialized view throws"},
 	"dead_letter_rate":         {Severity: failure, Closes: ByItself, Title: "far more records become dead letters than usual"},
 	"clock_skew":               {Severity: warning, Closes: ByItself, Title: "records bear times in the future"},
 	"late_data":                {Severity: warning, Closes: ByItself, Title: "records are much older than those before them"},

@@ -142,7 +142,7 @@ func TestStalls(t *testing.T) {
 	h.want(t, "for longer", KindStalledSink)
 	h.add(d.Look(now, Stall{}))
 	h.wantMended(t, "it moves", KindStalledSink)
-	s = Stall{Since: now, About: "poison", Words: "while pushing to view", View: "ai.mv"}
+	s = Stall{View: "ai.mv", ViewWords: "while pushing to view"}
 	h.add(d.Look(now, s))
 	if len(h.Found) != 1 || h.Found[0].Kind != KindViewFailing || h.Found[0].Subject != "ai.mv" {
 		t.Errorf("found %+v", h.Found)

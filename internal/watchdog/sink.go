@@ -12,7 +12,8 @@ type Stall struct {
 	Since time.Time // zero: it does not wait
 	About string    // what failed, and the class of the error
 	Words string    // the error's
-	View  string    // the materialized view that throws, if it is one
+	// View is the materialized view that throws, if one does, and ViewWords is what is said then: whether the pipeline waits or not.
+	View, ViewWords string
 }
 
 // Stalls tells of a pipeline that has been waiting for an outside system for longer than After.
@@ -35,15 +36,15 @@ func (d *Stalls) Look(now time.Time, s Stall) (out Said) {
 		d.states.clear(&out, waybill.FindingKey{Kind: KindViewFailing, Subject: d.view}, "an insert went through the view")
 		d.view = ""
 	}
-	if s.Since.IsZero() {
-		d.states.clear(&out, stalled, "the pipeline moves again")
-		return out
-	}
 	if s.View != "" {
 		d.view = s.View
 		d.states.tell(&out, waybill.Finding{Kind: KindViewFailing, Severity: waybill.SeverityError, Subject: s.View,
-			Message: fmt.Sprintf("materialized view %s throws, so that nothing can be written: %s", s.View, s.Words),
-			Action:  "mend or drop the view; the batch is sent again as a whole, so that the view gets its rows"}, s.View)
+			Message: fmt.Sprintf("materialized view %s throws: %s", s.View, s.ViewWords),
+			Action:  "mend or drop the view; a batch that is held meanwhile is sent again as a whole, so that the view gets its rows"}, s.View)
+	}
+	if s.Since.IsZero() {
+		d.states.clear(&out, stalled, "the pipeline moves again")
+		return out
 	}
 	if now.Sub(s.Since) >= d.After {
 		d.states.tell(&out, waybill.Finding{Kind: KindStalledSink, Severity: waybill.SeverityError,
