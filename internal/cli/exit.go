@@ -17,7 +17,7 @@ const (
 	ExitOK       = 0 // all is well
 	ExitFindings = 1 // the command ran, and what it checked does not hold
 	ExitUsage    = 2 // wrong flags or arguments, or a file that is refused
-	ExitUnclear  = 2 // `waybill audit`: something could not be told; `waybill wait`: not within the time
+	ExitUnclear  = 2 // `waybill audit`: something could not be told; `waybill findings`: there is no journal; `waybill wait`: not within the time
 	ExitConnect  = 3 // a process, broker or server could not be reached
 	ExitFatal    = 4 // stopped by an error that waiting does not mend
 	ExitBug      = 5 // a broken invariant of Waybill itself; please report it
@@ -33,8 +33,9 @@ func exitCodesTopic() *cobra.Command {
   1  the command ran, and what it checked does not hold: findings, a broken law,
      a difference to a golden file, a pipeline that would not start
   2  wrong flags or arguments, or a pipeline file that is refused; of an audit,
-     that nothing is known to be wrong and something could not be told; of wait,
-     that what it waits for has not come in time
+     that nothing is known to be wrong and something could not be told; of
+     findings, that there is no journal to look into; of wait, that what it
+     waits for has not come in time
   3  a process, broker or server could not be reached
   4  stopped by an error that waiting does not mend; the message says what to do
   5  a bug in Waybill: a broken invariant; please report it with the message

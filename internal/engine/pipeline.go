@@ -121,7 +121,7 @@ func (p *Pipeline) run(ctx context.Context) error {
 		}
 		return err
 	}
-	defer p.closeTarget()
+	defer p.endTarget()
 	defer p.closeMirror()
 	for attempt := 0; ; {
 		began := time.Now()

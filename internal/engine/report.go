@@ -52,7 +52,19 @@ const recordWait = 5 * time.Second
 
 // closeTarget lets findings that are being recorded land, then closes the connections.
 func (p *Pipeline) closeTarget() {
-	t := p.target
+	p.record(p.target)
+	p.target.close()
+}
+
+// endTarget is closeTarget for the last time: what has been found is told too. A pipeline that goes on does not wait for that.
+func (p *Pipeline) endTarget() {
+	p.record(p.target)
+	p.flushAlerts()
+	p.target.close()
+}
+
+// record writes what has been seen and is not written yet, and ends the writing.
+func (p *Pipeline) record(t *target) {
 	giveUp := time.AfterFunc(recordWait, t.stopRecording)
 	defer giveUp.Stop()
 	if err := p.flushDrift(t.recordCtx, t); err != nil {
@@ -60,8 +72,6 @@ func (p *Pipeline) closeTarget() {
 	}
 	t.overRecording()
 	t.recording.Wait()
-	p.flushAlerts()
-	t.close()
 }
 
 func worker() string {

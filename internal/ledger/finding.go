@@ -81,8 +81,17 @@ type FindingsOf struct {
 // latest is how far back FindingsOf.Latest looks.
 const latest = "3 HOUR"
 
-func (of *FindingsOf) where() string {
+// where is the condition on the view. journal is the table behind it: which findings are asked for is told from three of its
+// columns, before their texts are read.
+func (of *FindingsOf) where(journal string) string {
 	where := []string{"pipeline = " + clickhouse.Literal(of.Pipeline)}
+	if !of.All {
+		having := "argMax(state, (at, state != 'closed')) IN ('opened', 'updated')"
+		if of.Latest {
+			having += " OR max(at) > now64(3) - INTERVAL " + latest
+		}
+		where = append(where, fmt.Sprintf("id IN (SELECT id FROM %s WHERE pipeline = %s GROUP BY epoch, id HAVING %s)", journal, clickhouse.Literal(of.Pipeline), having))
+	}
 	switch {
 	case of.Latest:
 		where = append(where, "(state = 'open' OR state = 'closed' AND at > now64(3) - INTERVAL "+latest+")")
@@ -154,7 +163,7 @@ SELECT * FROM (
     SELECT kind, severity, state, topic, partition, first, next, batch, message, action, subject, evidence, id, epoch, episode, reopened, seen,
            opened_at, if(state = 'closed', closed_at, at) AS ended, last_seen, until, why, arrayStringConcat(arraySort(workers), ', ') AS workers
     FROM %s WHERE %s ORDER BY last_seen DESC, id LIMIT %d
-) ORDER BY opened_at, id`, s.table(ViewFindings), of.where(), maxFindings),
+) ORDER BY opened_at, id`, s.table(ViewFindings), of.where(s.table(TableFindings)), maxFindings),
 		proto.Results{
 			{Name: "kind", Data: &kind}, {Name: "severity", Data: &severity}, {Name: "state", Data: &state}, {Name: "topic", Data: &topic},
 			{Name: "partition", Data: &partition}, {Name: "first", Data: &first}, {Name: "next", Data: &next}, {Name: "batch", Data: &batch},

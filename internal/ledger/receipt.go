@@ -83,7 +83,7 @@ func (s *Store) FindingsAbout(ctx context.Context, pipeline, topic string, spans
 	err := s.ch.Query(ctx, fmt.Sprintf(`
 SELECT toUnixTimestamp64Milli(opened_at) AS at, toString(kind) AS k, toString(severity) AS s, partition AS p, first AS f, next AS n, message AS m FROM %s
 WHERE pipeline = %s AND (%s OR topic = %s AND first < next AND %s) ORDER BY at, k, p, f, n, m`,
-		s.table(TableFindings), clickhouse.Literal(pipeline), when, clickhouse.Literal(topic), withinSpans(spans, "first", "next")),
+		s.table(ViewFindings), clickhouse.Literal(pipeline), when, clickhouse.Literal(topic), withinSpans(spans, "first", "next")),
 		proto.Results{{Name: "at", Data: &at}, {Name: "k", Data: &kind}, {Name: "s", Data: &severity}, {Name: "p", Data: &partition}, {Name: "f", Data: &first}, {Name: "n", Data: &next}, {Name: "m", Data: &message}},
 		func(rows int) error {
 			for i := range rows {
