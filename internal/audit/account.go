@@ -6,8 +6,6 @@ import (
 	"fmt"
 
 	"github.com/waybill-data/waybill"
-	"github.com/waybill-data/waybill/internal/contract"
-	"github.com/waybill-data/waybill/internal/engine"
 	"github.com/waybill-data/waybill/internal/ledger"
 )
 
@@ -22,6 +20,8 @@ type holdings struct {
 	byRight waybill.OffsetSet   // dead letters that may have a row, as they were replayed
 	gone    waybill.OffsetSet   // that should have a row, and have none
 	rows    []ledger.Account
+	ahead   map[int64]*again             // what has been read of coming rows of the ledger, by their first offset
+	unread  map[string]waybill.OffsetSet // spans whose counts agree and whose records cannot be read again, by the reason
 }
 
 func (h *holdings) add(present waybill.OffsetSet) {
@@ -43,16 +43,20 @@ func (h *holdings) count(r *ledger.Account) {
 // account compares one row of the ledger with what the tables hold of its span.
 func (a *auditor) account(ctx context.Context, h *holdings, r *ledger.Account) error {
 	present, dead := h.all.Within(r.Span).Minus(h.byRight), h.dead.Within(r.Span)
+	// Dead letters that have expired by dead_letters.ttl are gone by right.
+	expired := a.cfg.DeadLetters.TTL > 0 && dead.Len() < r.DeadLettered
 	switch full := r.Written+r.DeadLettered == r.Span.Len(); {
-	case full && !a.opts.Reread: // every offset is a row or a dead letter, so it is plain which should be which
+	case full && !a.opts.Reread && !expired: // every offset is a row or a dead letter, so it is plain which should be which
 		a.rows(h, waybill.OffsetsIn(r.Span).Minus(dead), present, r)
-	case !a.opts.Reread && present.Len() == r.Written && dead.Len() == r.DeadLettered && present.Intersect(dead).Empty():
+	case !a.opts.Reread && present.Len() == r.Written && (expired || dead.Len() == r.DeadLettered) && present.Intersect(dead).Empty():
 	default:
 		if err := a.lookUp(ctx, h, r, present, dead); err != nil {
 			return err
 		}
 	}
-	if n := dead.Len(); n < r.DeadLettered {
+	if n := dead.Len(); expired {
+		a.unknown("L3", "audit spans that are younger than that", "%d of %d dead letters of %s %s are not there, which may be right: dead_letters.ttl is %s", r.DeadLettered-n, r.DeadLettered, h.tp, r.Span, a.cfg.DeadLetters.TTL)
+	} else if n < r.DeadLettered {
 		a.report.Violations = append(a.report.Violations, Violation{Law: "L3", Kind: KindDeadMissing, Topic: h.tp.Topic, Partition: h.tp.Partition, Count: r.DeadLettered - n,
 			Offsets: rangesOf(waybill.OffsetsIn(r.Span).Minus(present).Minus(dead)),
 			Message: fmt.Sprintf("the ledger says that %d records of %s %s are dead letters, and %d are there", r.DeadLettered, h.tp, r.Span, n)})
@@ -96,7 +100,7 @@ func (a *auditor) lookUp(ctx context.Context, h *holdings, r *ledger.Account, pr
 		a.missing(h, neither, lack, true, r)
 		return nil
 	}
-	made, err := a.made(ctx, h.tp, r)
+	made, err := a.made(ctx, h, r)
 	if err != nil && a.contents != nil {
 		a.contents.skip(present.Minus(made), "were not compared: "+err.Error())
 	}
@@ -111,7 +115,10 @@ func (a *auditor) lookUp(ctx context.Context, h *holdings, r *ledger.Account, pr
 		a.report.Violations = append(a.report.Violations, Violation{Law: "L3", Kind: KindUnexpected, Topic: h.tp.Topic, Partition: h.tp.Partition, Count: -lack, Offsets: rangesOf(present),
 			Message: fmt.Sprintf("the table has %d rows of %s %s, %d more than the ledger says were written; which ones cannot be told: %v", present.Len(), h.tp, r.Span, -lack, err)})
 	case a.opts.Reread:
-		a.unknown("L3", "", "%s %s: the counts agree, and the records cannot be read again: %v", h.tp, r.Span, err)
+		if h.unread == nil {
+			h.unread = map[string]waybill.OffsetSet{}
+		}
+		h.unread[err.Error()] = h.unread[err.Error()].Union(waybill.OffsetsIn(r.Span))
 	default:
 		a.unknown("L3", "", "%s %s: rows and dead letters are as many as they should be, and whether they are the right ones cannot be told: %v", h.tp, r.Span, err)
 	}
@@ -132,94 +139,3 @@ func (a *auditor) shares(h *holdings, r *ledger.Account) {
 		}
 	}
 }
-
-// errUntold: the records that would tell are gone, or there is no way to them.
-var errUntold = errors.New("the records are no longer in the topic, or the brokers were not asked")
-
-// maker makes rows under a plan.
-type maker struct {
-	proc   *engine.Processor
-	blocks engine.Blocks
-}
-
-// made is which offsets of a span become rows, by the records and the plans that they were read under. If only some of the records are left, it is
-// which of those do, with an error.
-func (a *auditor) made(ctx context.Context, tp waybill.TopicPartition, r *ledger.Account) (waybill.OffsetSet, error) {
-	var out waybill.OffsetSet
-	if a.Source == nil || a.info == nil {
-		return out, errUntold
-	}
-	var sum uint64
-	var records int64
-	res, err := a.Source.ReadSpan(ctx, tp, r.Span, func(rec *waybill.Record) error {
-		if rec.Control {
-			return nil
-		}
-		records++
-		sum += waybill.RecordChecksum(rec)
-		m, err := a.maker(ctx, r.PlanAt(rec.Offset))
-		if err != nil {
-			return err
-		}
-		row, err := a.process(ctx, m, rec)
-		if row {
-			out.Add(rec.Offset)
-		}
-		return err
-	})
-	a.report.Reread += records
-	switch {
-	case err != nil:
-		return out, err
-	case res.LogStart > r.First || res.Next < r.Next:
-		return out, errUntold
-	case records < r.Read-r.Lost:
-		return out, fmt.Errorf("%w (%d of %d are: the topic is compacted, or was)", errUntold, records, r.Read-r.Lost)
-	case sum != r.Checksum:
-		a.broken("L5", KindChanged, tp, "", waybill.OffsetsIn(r.Span), "hold other records now than those that were read")
-	}
-	return out, nil
-}
-
-// process says whether a record becomes a row, and hands it to contents if they are compared.
-func (a *auditor) process(ctx context.Context, m *maker, rec *waybill.Record) (row bool, err error) {
-	if a.contents == nil {
-		m.blocks.Reset()
-		return m.proc.Process(rec, a.cfg.Epoch, m.blocks).Fate == engine.FateRow, nil
-	}
-	if err := a.contents.reach(ctx, rec.Offset); err != nil {
-		return false, err
-	}
-	p := m.proc.Process(rec, a.cfg.Epoch, m.blocks)
-	if !isRow(p) {
-		return false, nil
-	}
-	return true, a.contents.add(ctx, m, p, rec.Offset)
-}
-
-// maker is that of a plan on record.
-func (a *auditor) maker(ctx context.Context, id waybill.PlanID) (*maker, error) {
-	if m := a.makers[id]; m != nil {
-		return m, nil
-	}
-	stored, found, err := a.Ledger.Plan(ctx, "", id)
-	if err != nil {
-		return nil, err
-	}
-	if !found {
-		return nil, fmt.Errorf("%w (plan %s is not on record)", errUntold, id)
-	}
-	plan, err := contract.ParsePlan([]byte(stored.Text))
-	if err != nil {
-		return nil, err
-	}
-	proc, err := engine.NewProcessor(plan, []byte(a.cfg.RedactSecret.Reveal()))
-	if err != nil {
-		return nil, fmt.Errorf("%w (plan %s: %w)", errUntold, id, err)
-	}
-	m := &maker{proc, proc.NewBlocks()}
-	a.makers[id] = m
-	return m, nil
-}
-
-func isRow(p engine.Processed) bool { return p.Fate == engine.FateRow }

@@ -326,6 +326,9 @@ func (a *auditor) accounts(ctx context.Context, h *holdings, whole waybill.Span)
 			return err
 		}
 	}
+	for _, why := range slices.Sorted(maps.Keys(h.unread)) {
+		a.unknown("L3", "", "%s, offsets %s: the counts agree, and the records cannot be read again: %s", h.tp, shortly(h.unread[why]), why)
+	}
 	if a.contents != nil {
 		if err := a.contents.end(ctx); err != nil {
 			return err

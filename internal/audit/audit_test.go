@@ -1,6 +1,7 @@
 package audit_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,6 +52,7 @@ type spec struct {
 	more     string // more of the file, in YAML
 	// value is the event of an offset; nil: every 25th is broken.
 	value func(i int) string
+	batch int // rows; 0: 100
 	// before is SQL that is run before the pipeline; DB stands for the database.
 	before []string
 }
@@ -91,7 +93,7 @@ func newWorldOn(t *testing.T, ch *chserver.Server, of spec) *world {
 			return fmt.Sprintf(`{"id":%d,"kind":%q}`, i, []string{"a", "b"}[i%2])
 		}
 	}
-	w.configure(of.contract, of.more)
+	w.configure(of.contract, of.more, cmp.Or(of.batch, 100))
 	if w.client, err = clickhouse.Open(t.Context(), engine.Server(w.cfg.Sink.ClickHouse), clickhouse.Deps{}); err != nil {
 		t.Fatal(err)
 	}
@@ -109,16 +111,16 @@ func newWorldOn(t *testing.T, ch *chserver.Server, of spec) *world {
 }
 
 // configure makes the pipeline file.
-func (w *world) configure(contract, more string) {
+func (w *world) configure(contract, more string, batch int) {
 	w.Helper()
 	text := fmt.Sprintf(`
 name: %s
 source: {kafka: {brokers: [%q], topic: %s}}
 contract: %s
 sink: {clickhouse: {url: "clickhouse://default@%s/%s"TABLE}}
-batch: {rows: 100, age: 100ms}
+batch: {rows: %d, age: 100ms}
 %s
-`, strings.ReplaceAll(w.db, "_", "-"), w.kafka.ListenAddrs()[0], topic, contract, w.ch.TCPAddr(), w.db, more)
+`, strings.ReplaceAll(w.db, "_", "-"), w.kafka.ListenAddrs()[0], topic, contract, w.ch.TCPAddr(), w.db, batch, more)
 	table := ", table: calls"
 	if strings.Contains(more, "routes:") {
 		table = ""
@@ -402,5 +404,41 @@ func TestRun_Retention(t *testing.T) {
 		if p.Lag != 100 {
 			t.Errorf("%+v", p)
 		}
+	}
+}
+
+// A dead letter that was replayed has a row by right, one that was not has none.
+func TestRun_ReplayedDeadLetters(t *testing.T) {
+	w := newWorld(t, 100, "")
+	row := "INSERT INTO " + w.db + ".calls (id, kind, _topic, _partition, _offset, _epoch) VALUES (24, 'x', '" + topic + "', 0, 24, 0)"
+	w.exec(row)
+	w.want(audit.Options{}, audit.Violated, "L3 rows_unexpected 0: 24")
+	step := func(name, offsets string) string {
+		return "INSERT INTO waybill.replays (pipeline, sequence, step, kind, epoch, batch, topic, partitions, offsets) VALUES ('" + w.cfg.Name + "', 1, '" + name + "', 'replay', 0, 'sixteen bytes id', '" +
+			topic + "', " + strings.NewReplacer("24", "0", "49", "0").Replace(offsets) + ", " + offsets + ")"
+	}
+	// A replay is under way: its rows may be there, or not yet.
+	w.exec(step("begun", "[24, 49]"))
+	w.want(audit.Options{}, audit.Clean)
+	// It is over.
+	w.exec("INSERT INTO waybill.dead_letter_outcomes (pipeline, epoch, topic, partition, offset, sequence, outcome) VALUES ('"+w.cfg.Name+"', 0, '"+topic+"', 0, 24, 1, 'replayed'), ('"+
+		w.cfg.Name+"', 0, '"+topic+"', 0, 49, 1, 'failed')", step("finished", "[]"))
+	r := w.want(audit.Options{}, audit.Clean)
+	if r.Partitions[0].Replayed != 1 || r.Partitions[1].Replayed != 0 {
+		t.Errorf("replayed: %+v", r.Partitions)
+	}
+	// The row of the one that failed is a violation, and so is that the other's is gone.
+	w.exec(strings.NewReplacer("(24,", "(49,", " 24,", " 49,").Replace(row), "DELETE FROM "+w.db+".calls WHERE _partition = 0 AND _offset = 24")
+	w.want(audit.Options{}, audit.Violated, "L3 rows_missing 0: 24", "L3 rows_unexpected 0: 49")
+}
+
+// With a time to live, dead letters that are gone may be gone by right; that is said, and is no violation.
+func TestRun_DeadLettersThatExpire(t *testing.T) {
+	w := newWorld(t, 100, "dead_letters: {ttl: 30d}\nfilter: event.id % 10 != 0")
+	w.want(audit.Options{}, audit.Clean)
+	w.exec("ALTER TABLE waybill.dead_letters DELETE WHERE pipeline = '" + w.cfg.Name + "' AND offset = 24 AND partition = 0 SETTINGS mutations_sync = 1")
+	r := w.audit(audit.Options{})
+	if len(r.Violations) > 0 || r.Verdict != audit.Unclear || len(r.Unknown) != 1 || !strings.Contains(r.Unknown[0].Message, "1 of 4 dead letters") {
+		t.Errorf("%s: %v, %+v", r.Verdict, said(r), r.Unknown)
 	}
 }

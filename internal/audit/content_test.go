@@ -1,16 +1,21 @@
 package audit_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/audit"
 	"github.com/waybill-data/waybill/internal/clickhouse"
 	"github.com/waybill-data/waybill/internal/config"
+	"github.com/waybill-data/waybill/internal/kafka"
 	"github.com/waybill-data/waybill/internal/ledger"
 	"github.com/waybill-data/waybill/internal/testenv"
+	"github.com/waybill-data/waybill/internal/testenv/chserver"
 )
 
 // change is a value that is changed behind Waybill's back, in a column of the table of everything.
@@ -197,6 +202,87 @@ func TestContent_RecordsThatAreGone(t *testing.T) {
 	w.removeRecords(1, 200)
 	if r := w.want(audit.Options{Content: true}, audit.Unclear); r.Contents[0].Rows != 0 {
 		t.Errorf("%+v", r.Contents)
+	}
+}
+
+// holey is a topic from which compaction has removed records.
+type holey struct {
+	audit.Source
+	without []int64
+}
+
+func (h holey) ReadSpan(ctx context.Context, tp waybill.TopicPartition, span waybill.Span, fn func(*waybill.Record) error) (kafka.ReadResult, error) {
+	return h.Source.ReadSpan(ctx, tp, span, func(r *waybill.Record) error {
+		if slices.Contains(h.without, r.Offset) {
+			return nil
+		}
+		return fn(r)
+	})
+}
+
+// A compacted topic, and a plan that is no longer on record: what is left is compared, and the rest said.
+func TestContent_RecordsThatNobodyCanMakeAgain(t *testing.T) {
+	w := newWorld(t, 200, "")
+	w.exec("ALTER TABLE " + w.db + ".calls UPDATE kind = 'x' WHERE _partition = 0 AND _offset IN (31, 32) SETTINGS mutations_sync = 2")
+	w.deps.Source = holey{w.deps.Source, []int64{31, 52}}
+	r := w.want(audit.Options{Content: true}, audit.Violated, "L5 content_mismatch kind 0: 32")
+	if text := fmt.Sprint(r.Unknown); !strings.Contains(text, "2 rows of calls/0 (offsets 31, 52) were not compared") && !strings.Contains(text, "1 rows of calls/0 (offsets 31) were not compared") || !strings.Contains(text, "the topic is compacted") {
+		t.Errorf("%s", text)
+	}
+	if r.Contents[0].Rows != 2*(172-2) {
+		t.Errorf("%+v", r.Contents)
+	}
+	w.exec("ALTER TABLE waybill.plans DELETE WHERE pipeline = '" + w.cfg.Name + "' SETTINGS mutations_sync = 2")
+	if r := w.want(audit.Options{Content: true}, audit.Unclear); !strings.Contains(fmt.Sprint(r.Unknown), "is not on record") || r.Contents[0].Rows != 0 {
+		t.Errorf("%+v", r.Unknown)
+	}
+}
+
+// A user who may not make a copy is told so, and nothing is taken for compared.
+func TestContent_WithoutTheRightToMakeACopy(t *testing.T) {
+	srv := testenv.ClickHouse(t, func(o *chserver.Options) {
+		o.Users = []chserver.User{{Name: "reader", Grants: []string{"GRANT SELECT, SHOW ON *.*"}}}
+	})
+	w := newWorldOn(t, srv, spec{n: 50})
+	client, err := clickhouse.Open(t.Context(), clickhouse.Config{Addr: srv.TCPAddr(), User: "reader"}, clickhouse.Deps{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	w.deps.Client, w.deps.Ledger = client, ledger.New(client, "")
+	r := w.want(audit.Options{Content: true}, audit.Unclear)
+	if !strings.Contains(fmt.Sprint(r.Unknown), "no copy of it can be made") || r.Contents[0].Rows != 0 {
+		t.Errorf("%+v %+v", r.Unknown, r.Contents)
+	}
+}
+
+// Spans of several buckets, whose rows go to the copy in several blocks.
+func TestContent_AcrossBuckets(t *testing.T) {
+	const n = 2*clickhouse.BucketOffsets + 1000
+	pad := strings.Repeat("x", 300)
+	w := newWorldOf(t, spec{n: n, batch: 50_000, contract: "{new_fields: discard, tables: evolve, columns: {id: {type: UInt64, required: true}, kind: {type: String}}}",
+		value: func(i int) string { return fmt.Sprintf(`{"id":%d,"kind":"%d%s"}`, i, i, pad) }})
+	started := time.Now()
+	r := w.want(audit.Options{Content: true}, audit.Clean)
+	if r.Contents[0].Rows != 2*n {
+		t.Errorf("%+v", r.Contents)
+	}
+	t.Logf("%d rows of %d bytes in %s", 2*n, len(pad), time.Since(started).Round(time.Millisecond))
+	w.exec("ALTER TABLE " + w.db + ".calls UPDATE kind = 'x' WHERE _partition = 0 AND _offset IN (0, 65535, 65536, 131072, 132071), UPDATE id = id + 1 WHERE _partition = 1 AND _offset IN (65530, 131071) SETTINGS mutations_sync = 2")
+	w.want(audit.Options{Content: true}, audit.Violated, "L5 content_mismatch kind 0: 0 65535-65536 131072 132071", "L5 content_mismatch id 1: 65530 131071")
+}
+
+// Only what is asked for is compared: whole batches, as the ledger has them. A span in the middle of a bucket is no other span's.
+func TestContent_Spans(t *testing.T) {
+	w := newWorld(t, 1000, "")
+	w.exec("ALTER TABLE " + w.db + ".calls UPDATE kind = 'x' WHERE _partition = 0 AND _offset IN (11, 991) SETTINGS mutations_sync = 2")
+	var progress []audit.Progress
+	w.deps.Progress = func(p audit.Progress) { progress = append(progress, p) }
+	w.want(audit.Options{Content: true, Within: map[int32]waybill.Span{0: {First: 990, Next: 992}}}, audit.Violated, "L5 content_mismatch kind 0: 991")
+	w.want(audit.Options{Content: true, Within: map[int32]waybill.Span{0: {First: 0, Next: 20}}}, audit.Violated, "L5 content_mismatch kind 0: 11")
+	w.want(audit.Options{Content: true, Within: map[int32]waybill.Span{0: {First: 500, Next: 510}, 1: {First: 0, Next: 1000}}}, audit.Clean)
+	if n := len(progress); n == 0 || progress[n-1].Partition != 1 || progress[n-1].Done != progress[n-1].Of {
+		t.Errorf("%+v", progress)
 	}
 }
 

@@ -44,7 +44,7 @@ type scale struct {
 const scaleDB = "scale"
 
 func newScale(t *testing.T, rows int64) *scale {
-	s := &scale{T: t, rows: rows, partitions: 12, batch: 480_000}
+	s := &scale{T: t, rows: rows, partitions: 10, batch: 500_000}
 	s.ch = testenv.ClickHouse(t, func(o *chserver.Options) { o.SystemLogs, o.MaxMemory = true, 6<<30 })
 	var err error
 	if s.cfg, err = config.Parse("scale.yaml", fmt.Appendf(nil, `
@@ -174,7 +174,7 @@ func sorted(of []offset) []offset {
 
 // Of many rows, 17 are deleted and 5 doubled behind Waybill's back: the audit names these very offsets, and reads a small part of the table for it.
 func TestScale(t *testing.T) {
-	rows := int64(960_000)
+	rows := int64(1_000_000)
 	if text := os.Getenv(rowsEnv); text != "" {
 		var err error
 		if rows, err = strconv.ParseInt(text, 10, 64); err != nil {

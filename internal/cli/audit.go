@@ -38,6 +38,7 @@ func newAudit(s Streams) *cobra.Command {
   L2  what was read is accounted for, and for each table
   L3  what was written is in the tables, once; dead letters are there
   L4  nothing was removed from Kafka before it was read
+  L5  with --content: the rows have the values that their records give
 
 It reads alone: workers go on, and it joins no group. Which offsets a table has
 is asked of the offset projection, not of the rows. Where the counts of a span
@@ -47,10 +48,16 @@ offsets should be there; what Kafka no longer has cannot be told, and that is
 said. --reread does so for all spans, and checks that the records are still
 those that were read then (L5).
 
+--content makes every record into a row again, under the plan that wrote it, and
+has the server compare it with the table's, in an empty copy of the table in
+Waybill's database that is dropped at once. It names the offsets and columns
+that differ, with both values, and each column that could not be compared.
+
 It ends with 0 if all is well, with 1 if a law is broken, and with 2 if none is
 known to be broken and something could not be told.`,
 		Example: `  waybill audit llm-calls.yaml
   waybill audit llm-calls.yaml --from 24h
+  waybill audit llm-calls.yaml --from 24h --content
   waybill audit llm-calls.yaml --spans 3:1000-2000 -o json`,
 		Args: args(cobra.ExactArgs(1)),
 	}

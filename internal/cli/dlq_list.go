@@ -188,7 +188,7 @@ func printLetter(w io.Writer, l *ledger.Letter, inHex bool) error {
 		line("column", "%s", l.Column)
 	}
 	line("group", "%s", l.Shape)
-	line("rejected", "%s, batch %s, plan %s", moment(l.BatchTime), l.Batch.Short(), l.Plan)
+	line("rejected", "%s, batch %s, plan %s", moment(l.BatchTime), l.Batch, l.Plan)
 	line("record", "%s", moment(time.UnixMilli(l.Time)))
 	if l.Sequence > 0 {
 		line("then", "%s at %s by %s, %d replays so far", l.State, moment(l.StateAt), l.By, l.Attempt)

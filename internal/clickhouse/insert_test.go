@@ -104,7 +104,7 @@ func testInsert_BlockAfterDeadlineIsRefused(t *testing.T, over wire) {
 	deadline := w.c.ServerNow(time.Now()).Add(300 * time.Millisecond)
 	wait := func() {
 		for deadline.Add(50 * time.Millisecond).After(w.c.ServerNow(time.Now())) {
-			_, _ = w.c.Uptime(t.Context()) // passes the time on another connection
+			_, _, _ = w.c.Boot(t.Context()) // passes the time on another connection
 		}
 	}
 	in := rows(0, 1, 2)

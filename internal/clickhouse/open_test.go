@@ -27,8 +27,8 @@ func testOpen_SaysWhatTheServerIs(t *testing.T, over wire) {
 	if !strings.HasPrefix(w.c.Server().Version, "2") || w.c.Server().Timezone == "" {
 		t.Errorf("server %+v", w.c.Server())
 	}
-	if up, err := w.c.Uptime(t.Context()); err != nil || up > time.Hour {
-		t.Errorf("uptime %v %v", up, err)
+	if started, server, err := w.c.Boot(t.Context()); err != nil || time.Since(started) > 24*time.Hour || len(server) != 36 {
+		t.Errorf("started %v, server %q, %v", started, server, err)
 	}
 }
 

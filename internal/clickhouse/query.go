@@ -31,16 +31,16 @@ func (c *Client) query(ctx context.Context, op, sql string, result proto.Results
 	return c.withConn(ctx, op, func(ctx context.Context, cn *conn) error { return cn.do(ctx, st) })
 }
 
-// Uptime is how long the server has been running. One that is shorter than before means a restart: acknowledged data that
-// was not synced may be gone.
-func (c *Client) Uptime(ctx context.Context) (time.Duration, error) {
-	var seconds proto.ColUInt32
-	var up time.Duration
-	err := c.query(ctx, "clickhouse.uptime", "SELECT uptime() AS u", proto.Results{{Name: "u", Data: &seconds}}, func(int) error {
-		up = time.Duration(seconds.Row(0)) * time.Second
+// Boot is when the server was started, by its own clock in whole seconds, and its id. A start that is later than before means a restart:
+// acknowledged data that was not synced may be gone. Another id is another server behind the same address.
+func (c *Client) Boot(ctx context.Context) (started time.Time, server string, err error) {
+	var at proto.ColInt64
+	var id proto.ColStr
+	err = c.query(ctx, "clickhouse.boot", "SELECT toInt64(toUnixTimestamp(now())) - toInt64(uptime()) AS s, toString(serverUUID()) AS u", proto.Results{{Name: "s", Data: &at}, {Name: "u", Data: &id}}, func(int) error {
+		started, server = time.Unix(at.Row(0), 0), id.Row(0)
 		return nil
 	})
-	return up, err
+	return started, server, err
 }
 
 // Ident quotes an identifier.

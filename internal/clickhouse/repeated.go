@@ -12,7 +12,7 @@ import (
 )
 
 // Repeated is which offsets have more than one row in a table, per partition of a topic; partitions without any have no entry. Only
-// buckets that hold more rows than offsets are looked at row by row. p.Spans is not used.
+// buckets that hold more rows than offsets are looked at row by row. With p.Spans only the buckets are looked at that they touch.
 func (c *Client) Repeated(ctx context.Context, p Presence, topic string) (map[waybill.TopicPartition]waybill.OffsetSet, error) {
 	if err := c.syncReplica(ctx, p); err != nil {
 		return nil, err
@@ -23,6 +23,9 @@ func (c *Client) Repeated(ctx context.Context, p Presence, topic string) (map[wa
 	}
 	if p.Where != "" {
 		where += " AND (" + p.Where + ")"
+	}
+	if len(p.Spans) > 0 {
+		where += " AND (" + p.spansCondition(p.Spans) + ")"
 	}
 	partition, offset, table := Ident(p.Lineage.Partition), Ident(p.Lineage.Offset), Table(p.Database, p.Table)
 	var buckets []string
@@ -56,4 +59,38 @@ SELECT p, b FROM (
 			})
 	}
 	return out, err
+}
+
+// CountBuckets is how many rows there are of each bucket of offsets, by number, in the buckets that p.Spans touch; buckets without any have no
+// entry. From the projection the server reads one number for each bucket and part.
+func (c *Client) CountBuckets(ctx context.Context, p Presence) (map[waybill.TopicPartition]map[int64]int64, error) {
+	out := map[waybill.TopicPartition]map[int64]int64{}
+	for spans := range slices.Chunk(p.Spans, maxSpansPerQuery) {
+		where := "(" + p.spansCondition(spans) + ")"
+		if p.Lineage.Epoch != "" {
+			where = fmt.Sprintf("%s = %d AND %s", Ident(p.Lineage.Epoch), p.Epoch, where)
+		}
+		if p.Where != "" {
+			where = "(" + p.Where + ") AND " + where
+		}
+		var topic proto.ColStr
+		var partition proto.ColInt32
+		var number, count proto.ColInt64
+		err := c.query(ctx, "clickhouse.count_buckets", fmt.Sprintf("SELECT %[1]s AS t, toInt32(%[2]s) AS p, toInt64(%[3]s) AS b, toInt64(count()) AS n FROM %[4]s WHERE %[5]s GROUP BY %[1]s, %[2]s, %[3]s",
+			Ident(p.Lineage.Topic), Ident(p.Lineage.Partition), bucket(p.Lineage), Table(p.Database, p.Table), where),
+			proto.Results{{Name: "t", Data: &topic}, {Name: "p", Data: &partition}, {Name: "b", Data: &number}, {Name: "n", Data: &count}}, func(rows int) error {
+				for i := range rows {
+					tp := waybill.TopicPartition{Topic: topic.Row(i), Partition: partition.Row(i)}
+					if out[tp] == nil {
+						out[tp] = map[int64]int64{}
+					}
+					out[tp][number.Row(i)] += count.Row(i)
+				}
+				return nil
+			})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/ClickHouse/ch-go/proto"
+
+	waybill "github.com/waybill-data/waybill"
 )
 
 // RowPolicies are the names of the row policies that hide rows of a table from the user of this
@@ -41,4 +43,34 @@ func (c *Client) TablesLike(ctx context.Context, database, prefix string, unalte
 		return nil
 	})
 	return names, err
+}
+
+// WindowUse is how many block ids the deduplication window of a table holds, and how many came in within the last time, of all writers. used is -1
+// if the server does not tell: system.part_log is not there, or may not be read.
+func (c *Client) WindowUse(ctx context.Context, database, table string, within time.Duration) (used, size int64, err error) {
+	row, err := c.tableRow(ctx, database, table)
+	if err != nil {
+		return -1, 0, err
+	}
+	if size, _, err = c.window(ctx, row); err != nil || isReplicated(row.engine) {
+		return -1, size, err
+	}
+	used, _, _, err = c.partsSince(ctx, row, c.ServerNow(c.now()).Add(-within))
+	if class := waybill.ClassOf(err); err != nil && !class.Heals() {
+		return -1, size, nil
+	}
+	return used, size, err
+}
+
+// ReplicaDelay is how far this server's replica of a table is behind the others, and whether it is read-only; ok is false if it is no replica.
+func (c *Client) ReplicaDelay(ctx context.Context, database, table string) (delay time.Duration, readOnly, ok bool, err error) {
+	var seconds proto.ColUInt64
+	var ro proto.ColUInt8
+	err = c.query(ctx, "clickhouse.replica", fmt.Sprintf("SELECT toUInt64(absolute_delay) AS d, toUInt8(is_readonly) AS r FROM system.replicas WHERE database = %s AND table = %s", Literal(database), Literal(table)),
+		proto.Results{{Name: "d", Data: &seconds}, {Name: "r", Data: &ro}}, func(rows int) error {
+			ok = rows > 0
+			delay, readOnly = time.Duration(seconds.Row(0))*time.Second, ro.Row(0) != 0 //nolint:gosec // a delay
+			return nil
+		})
+	return delay, readOnly, ok, err
 }

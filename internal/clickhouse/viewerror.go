@@ -11,7 +11,12 @@ func (a Answer) View() string {
 	if a.Err == nil {
 		return ""
 	}
-	_, after, found := strings.Cut(a.Err.Error(), pushingToView)
+	return ViewOf(a.Err)
+}
+
+// ViewOf is the materialized view that an error of an insert is about, or "".
+func ViewOf(err error) string {
+	_, after, found := strings.Cut(err.Error(), pushingToView)
 	if !found {
 		return ""
 	}

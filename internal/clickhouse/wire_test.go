@@ -188,7 +188,7 @@ func testWire_AnswersOfSeveralBlocks(t *testing.T, over wire) {
 		t.Errorf("%d blocks, sum %d, %v", blocks, sum, err)
 	}
 	for range 3 { // the connection is as good as before
-		if _, err := w.c.Uptime(context.Background()); err != nil {
+		if _, _, err := w.c.Boot(context.Background()); err != nil {
 			t.Error(err)
 		}
 	}

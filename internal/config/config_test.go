@@ -81,7 +81,10 @@ func TestParse_FillsEveryDefault(t *testing.T) {
 		}},
 		Delivery: config.ExactlyOnce,
 		OnBlank:  config.BlankStop,
-		Batch:    config.Batch{Rows: 500_000, Bytes: 96 << 20, Age: time.Second},
+
+		DeadLetters: config.DeadLetters{Window: 5 * time.Minute},
+		Audit:       config.Audit{Continuous: true},
+		Batch:       config.Batch{Rows: 500_000, Bytes: 96 << 20, Age: time.Second},
 
 		AllowedLateness: 2 * time.Minute,
 	}
@@ -179,7 +182,9 @@ redact:
     - {kafka: header.auth, do: drop}
     - {path: user, do: hash}
 batch: {rows: 1_000, bytes: 1GiB, age: 250ms}
+dead_letters: {max_share: 2.5%, max_count: 1000, window: 10m, ttl: 90d, mirror: {topic: calls.dead}}
 allowed_lateness: 90s
+audit: {continuous: false, reason: the nightly audit does it}
 `
 	moment, number, x := "1500", "1.50", "x"
 	want := &config.Pipeline{
@@ -220,9 +225,10 @@ allowed_lateness: 90s
 			Lineage:        contract.Lineage{Topic: "tp", Partition: "pt", Offset: "of", Epoch: "ep"},
 			InsertDeadline: 5 * time.Second, Cluster: "c1",
 		}},
-		OnBlank: config.BlankContinue, RedactSecret: config.NewSecret("0123456789abcdef"),
-		Delivery: config.AtLeastOnce,
-		Batch:    config.Batch{Rows: 1000, Bytes: 1 << 30, Age: 250 * time.Millisecond},
+		OnBlank: config.BlankContinue, Audit: config.Audit{Reason: "the nightly audit does it"}, RedactSecret: config.NewSecret("0123456789abcdef"),
+		Delivery:    config.AtLeastOnce,
+		DeadLetters: config.DeadLetters{MaxShare: 0.025, MaxCount: 1000, Window: 10 * time.Minute, TTL: 90 * 24 * time.Hour, Mirror: "calls.dead"},
+		Batch:       config.Batch{Rows: 1000, Bytes: 1 << 30, Age: 250 * time.Millisecond},
 
 		AllowedLateness: 90 * time.Second,
 	}
@@ -317,6 +323,10 @@ func TestParse_Problem(t *testing.T) {
 		"no such event time":    {with("{columns", "{event_time: at, columns"), "p.yaml:3:24", `contract.event_time: the contract has no column "at"`},
 		"event time is no time": {with("{columns", "{event_time: id, columns"), "p.yaml:3:38", "event_time: a column of DateTime, DateTime64, Date or Date32, or one of these Nullable; this one is"},
 		"rescue is lineage":     {with("{columns", "{rescue_column: _offset, columns"), "p.yaml:3:27", `the rescue column and the lineage column for the offset are both called "_offset"`},
+		"share":                 {"dead_letters: {max_share: 0.05}\n" + minimal, "p.yaml:1:27", `"0.05" is not a share: write a number and a percent sign, like 5%`},
+		"share of more":         {"dead_letters: {max_share: 101%}\n" + minimal, "p.yaml:1:27", "101% is outside of 0% to 100%"},
+		"days":                  {"dead_letters: {ttl: 12h}\n" + minimal, "p.yaml:1:21", `"12h" is not a number of days`},
+		"too few days":          {"dead_letters: {ttl: 0d}\n" + minimal, "p.yaml:1:21", "0d is outside of 1d to 36500d"},
 		"later key":             {"dedup: {}\n" + minimal, "p.yaml:1:1", "dedup is not available in this version"},
 		"unquoted type":         {with("UInt64", "Map(String, String)"), "p.yaml:3:45", "must be quoted"},
 		"no columns":            {with("{id: {type: UInt64}}", "{}"), "p.yaml:3:21", "contract.columns is empty"},

@@ -33,8 +33,11 @@ type Pipeline struct {
 	RedactSecret Secret
 	// OnBlank says what to do when no event of a batch has any field of the contract.
 	OnBlank OnBlank
+	// DeadLetters says how many there may be, and for how long they are kept.
+	DeadLetters DeadLetters
 	// Alerts are who is told of findings.
 	Alerts []Alert
+	Audit  Audit
 	// File is the name that the file was loaded or parsed under.
 	File string
 
@@ -238,6 +241,14 @@ const (
 	BlankContinue OnBlank = "continue" // write the rows, with a finding
 )
 
+// Audit says what a worker checks beside its work.
+type Audit struct {
+	// Continuous: it compares the tables with the ledger all the time, and looks after what else goes wrong without a sound.
+	Continuous bool
+	// Reason is why it does not; it is shown where its findings would be.
+	Reason string
+}
+
 // Delivery is the guarantee that a pipeline runs under.
 type Delivery string
 
@@ -246,6 +257,19 @@ const (
 	ExactlyOnce Delivery = "exactly-once"  // preflight refuses tables that cannot hold it
 	AtLeastOnce Delivery = "at-least-once" // no intents; for tables that cannot prove what they hold
 )
+
+// DeadLetters bounds dead letters. The zero value bounds nothing.
+type DeadLetters struct {
+	// MaxShare and MaxCount are how many of the records of a window may be dead letters: a share of 1, and a number. Past either the
+	// pipeline stops. 0: any.
+	MaxShare float64
+	MaxCount int64
+	Window   time.Duration
+	// TTL is for how long a dead letter is kept; 0: for ever.
+	TTL time.Duration
+	// Mirror is a topic that dead letters go to as well; empty: none.
+	Mirror string
+}
 
 // Batch says when a batch is closed: at the first limit that is reached.
 type Batch struct {
@@ -261,6 +285,7 @@ const (
 	DefaultRows           = 500_000
 	DefaultBytes          = 96 << 20
 	DefaultAge            = time.Second
+	DefaultWindow         = 5 * time.Minute
 	// DefaultAllowedLateness is Kafka's default of delivery.timeout.ms: what a producer has not got rid of by then it gives up.
 	DefaultAllowedLateness = 2 * time.Minute
 	DefaultKafkaPort       = "9092"
@@ -289,8 +314,10 @@ func defaults() Pipeline {
 		}},
 		AllowedLateness: DefaultAllowedLateness,
 
-		Delivery: ExactlyOnce,
-		OnBlank:  BlankStop,
-		Batch:    Batch{Rows: DefaultRows, Bytes: DefaultBytes, Age: DefaultAge},
+		Delivery:    ExactlyOnce,
+		OnBlank:     BlankStop,
+		DeadLetters: DeadLetters{Window: DefaultWindow},
+		Audit:       Audit{Continuous: true},
+		Batch:       Batch{Rows: DefaultRows, Bytes: DefaultBytes, Age: DefaultAge},
 	}
 }

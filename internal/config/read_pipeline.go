@@ -32,10 +32,12 @@ func (r *reader) pipeline(v value, p *Pipeline) {
 		optional("filter", intoExpr(&p.Contract.Transform.Filter, expr.CompileBool, nil)),
 		optional("allowed_lateness", intoDuration(&p.AllowedLateness, time.Millisecond, 30*24*time.Hour)),
 		optional("on_blank", intoWord(&p.OnBlank, words(BlankStop, BlankContinue))),
+		optional("audit", func(v value) { readAudit(v, &p.Audit) }),
 		optional("routes", func(v value) { routes = v }),
 		optional("unrouted", intoWord(&p.Unrouted, words(contract.UnroutedDeadLetter, contract.UnroutedDiscard))),
+		optional("dead_letters", func(v value) { readDeadLetters(v, &p.DeadLetters) }),
 		optional("alerts", func(v value) { readAlerts(v, &p.Alerts) }),
-		later("dedup"), later("dead_letters"),
+		later("dedup"),
 	)
 	if p.Source.Kafka.Group == "" {
 		p.Source.Kafka.Group = "waybill-" + p.Name
@@ -118,11 +120,31 @@ func readClickHouse(v value, c *ClickHouse) {
 	)
 }
 
+func readAudit(v value, a *Audit) {
+	v.object(
+		optional("continuous", intoBool(&a.Continuous)),
+		optional("reason", intoText(&a.Reason, notEmpty)),
+	)
+	if !a.Continuous && a.Reason == "" {
+		v.report("the continuous audit is off, and nothing says why", "give the reason: audit: {continuous: false, reason: ...}")
+	}
+}
+
 func readBatch(v value, b *Batch) {
 	v.object(
 		optional("rows", intoInt(&b.Rows, 1, 10_000_000)),
 		optional("bytes", intoSize(&b.Bytes, 1<<10, 1<<30)),
 		optional("age", intoDuration(&b.Age, time.Millisecond, 10*time.Minute)),
+	)
+}
+
+func readDeadLetters(v value, d *DeadLetters) {
+	v.object(
+		optional("max_share", intoShare(&d.MaxShare)),
+		optional("max_count", intoInt(&d.MaxCount, 1, math.MaxInt32)),
+		optional("window", intoDuration(&d.Window, time.Minute, 24*time.Hour)),
+		optional("ttl", intoDays(&d.TTL, 1, 36_500)),
+		optional("mirror", func(v value) { v.object(required("topic", intoText(&d.Mirror, topicName))) }),
 	)
 }
 

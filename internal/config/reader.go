@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -391,6 +392,45 @@ func intoDuration(to *time.Duration, low, high time.Duration) func(value) {
 			v.report(fmt.Sprintf("%s: %s is outside of %s to %s", v.path, v.shown(), low, high), "")
 		default:
 			*to = d
+		}
+	}
+}
+
+// intoDays reads whole days, like 90d.
+func intoDays(to *time.Duration, low, high int64) func(value) {
+	return func(v value) {
+		s, ok := v.text()
+		if !ok {
+			return
+		}
+		n, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(s), "d"), 10, 64)
+		switch {
+		case err != nil || !strings.HasSuffix(strings.TrimSpace(s), "d"):
+			v.report(fmt.Sprintf("%s: %q is not a number of days: write a whole number and d, like 90d", v.path, v.shown()), "")
+		case n < low || n > high:
+			v.report(fmt.Sprintf("%s: %s is outside of %dd to %dd", v.path, v.shown(), low, high), "")
+		default:
+			*to = time.Duration(n) * 24 * time.Hour
+		}
+	}
+}
+
+// intoShare reads a share of a whole, like 5%.
+func intoShare(to *float64) func(value) {
+	return func(v value) {
+		s, ok := v.text()
+		if !ok {
+			return
+		}
+		digits, percent := strings.CutSuffix(strings.TrimSpace(s), "%")
+		x, err := strconv.ParseFloat(digits, 64)
+		switch {
+		case err != nil || !percent || math.IsNaN(x):
+			v.report(fmt.Sprintf("%s: %q is not a share: write a number and a percent sign, like 5%%", v.path, v.shown()), "")
+		case x <= 0 || x > 100:
+			v.report(fmt.Sprintf("%s: %s is outside of 0%% to 100%%", v.path, v.shown()), "")
+		default:
+			*to = x / 100
 		}
 	}
 }

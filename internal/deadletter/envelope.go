@@ -37,6 +37,8 @@ type Envelope struct {
 	Plan       waybill.PlanID
 	Reason
 	Attempt uint32 // 0: as it was consumed; replays count up
+	// Expires is when the row may be removed, in seconds since the Unix epoch; 0: never. Alone of all fields it depends on who writes, and when.
+	Expires uint32
 }
 
 // Reason says why a record was rejected.
@@ -85,6 +87,7 @@ type block struct {
 	batch                                proto.ColFixedStr
 	plan                                 proto.ColUInt64
 	message                              proto.ColStr
+	expires                              proto.ColDateTime
 }
 
 func newBlock() *block {
@@ -96,7 +99,7 @@ func newBlock() *block {
 		pipeline: lowCardinality(), topic: lowCardinality(), stage: lowCardinality(), code: lowCardinality(), column: lowCardinality(),
 		recordTime: millis(), batchTime: millis(),
 		headerKeys: new(proto.ColStr).Array(), headerValues: proto.NewArray[[]byte](new(proto.ColBytes)),
-		batch: proto.ColFixedStr{Size: 16},
+		batch: proto.ColFixedStr{Size: 16}, expires: proto.ColDateTime{Location: time.UTC},
 	}
 }
 
@@ -123,6 +126,7 @@ func (b *block) append(e *Envelope) {
 	b.column.Append(e.Column)
 	b.message.Append(e.Message)
 	b.attempt.Append(e.Attempt)
+	b.expires.AppendRaw(proto.DateTime(e.Expires))
 }
 
 func (b *block) input() proto.Input {
@@ -133,7 +137,7 @@ func (b *block) input() proto.Input {
 		{Name: "header_keys", Data: b.headerKeys}, {Name: "header_values", Data: b.headerValues},
 		{Name: "batch", Data: b.batch}, {Name: "batch_time", Data: b.batchTime}, {Name: "plan", Data: b.plan},
 		{Name: "stage", Data: b.stage}, {Name: "code", Data: b.code}, {Name: "column", Data: b.column},
-		{Name: "message", Data: b.message}, {Name: "attempt", Data: b.attempt},
+		{Name: "message", Data: b.message}, {Name: "attempt", Data: b.attempt}, {Name: "expires_at", Data: b.expires},
 	}
 }
 

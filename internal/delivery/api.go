@@ -46,6 +46,12 @@ type LedgerRow struct {
 	Rescued, Redacted                               int64 // beside them
 }
 
+// AccountedPart is a partition's part of a batch that is on the ledger's account.
+type AccountedPart struct {
+	waybill.BatchSpan
+	Rows, Dead waybill.OffsetSet
+}
+
 // Event is something that happened to the machine's world.
 type Event interface{ event() }
 
@@ -287,6 +293,13 @@ type (
 		Part   Held
 		Offset int64
 	}
+	// Accounted: the ledger has its rows for these parts of the batch (for whoever checks that what it says is so). The sets do not change
+	// any more.
+	Accounted struct {
+		Work  WorkID
+		Batch *waybill.Batch
+		Parts []AccountedPart
+	}
 	// Report: a person should know.
 	Report struct{ Finding waybill.Finding }
 	// Leave: leave the group, forget, rejoin. All instances are dead.
@@ -323,6 +336,7 @@ func (ProveWindow) effect()  {}
 func (CheckTail) effect()    {}
 func (Drop) effect()         {}
 func (Settled) effect()      {}
+func (Accounted) effect()    {}
 func (Report) effect()       {}
 func (Leave) effect()        {}
 func (Stop) effect()         {}

@@ -307,9 +307,14 @@ func (w *work) ledgerRow(s waybill.BatchSpan) LedgerRow {
 func (m *Machine) finish(w *work) {
 	m.move(w, StageFinished)
 	w.deposit = nil
-	for tp := range w.held {
-		m.parts[tp].dirty = true
+	done := Accounted{Work: w.id, Batch: w.batch}
+	for _, s := range w.batch.Spans {
+		if _, held := w.held[s.TopicPartition]; held {
+			m.parts[s.TopicPartition].dirty = true
+			done.Parts = append(done.Parts, AccountedPart{s, w.rows[s.TopicPartition], w.dead[s.TopicPartition]})
+		}
 	}
+	m.emit(done)
 	m.tryQueued()
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/waybill-data/waybill/internal/minutes"
 	"github.com/waybill-data/waybill/internal/through"
 	"github.com/waybill-data/waybill/internal/transform/redact"
+	"github.com/waybill-data/waybill/internal/watchdog"
 )
 
 // data is what a work of the delivery machine is about: the decoded rows and the dead letters of one
@@ -48,6 +49,29 @@ type tableData struct {
 	count int64 // of rows
 	notes Notes
 	blank int64 // rows of which no column was filled from the event
+	// sizes are how large the values of its numeric columns are; nil: nobody asked.
+	sizes *watchdog.Sample
+}
+
+// sampleRows is how many rows of a batch are looked at to see how large its numbers are.
+const sampleRows = 200
+
+// sample looks how large the numbers are in the block of a table.
+func (t *tableData) sample(name string, b *column.Block) {
+	t.sizes = &watchdog.Sample{Table: name}
+	for i, c := range b.Columns {
+		if column.Numeric(c) {
+			t.sizes.Columns = append(t.sizes.Columns, b.Names[i])
+		}
+	}
+	t.sizes.Values = make([]watchdog.Sketch, len(t.sizes.Columns))
+	at := 0
+	for _, c := range b.Columns {
+		if column.Numeric(c) {
+			column.Sample(c, sampleRows, &t.sizes.Values[at])
+			at++
+		}
+	}
 }
 
 // takeNotes moves the processor's notes to the batch that it has just made rows of. They are counted once the batch is
@@ -84,6 +108,8 @@ type spanData struct {
 	// byRecordTime are those of the records that are in the minute of their own time, not of their event's.
 	byRecordTime int64
 	times        through.Times
+	// earliest and latest are the records' times in Kafka; 0 if there are none.
+	earliest, latest int64
 }
 
 func newData(blocks Blocks) *data {
@@ -124,7 +150,10 @@ func (d *data) add(proc *Processor, epoch waybill.Epoch, s *spanData, r *waybill
 	if r.Control {
 		return
 	}
-	s.Count++
+	if s.Count++; s.Count == 1 {
+		s.earliest, s.latest = r.Time, r.Time
+	}
+	s.earliest, s.latest = min(s.earliest, r.Time), max(s.latest, r.Time)
 	s.Checksum += waybill.RecordChecksum(r)
 	s.tally.Read++
 	n := int64(len(r.Key) + len(r.Value))

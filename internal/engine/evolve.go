@@ -234,7 +234,7 @@ func (t *target) send(l *life, sql string, most int) error {
 		if err == nil || !waybill.ClassOf(err).Heals() {
 			return err
 		}
-		if _, away := t.client.Uptime(l.ctx); away == nil {
+		if _, _, away := t.client.Boot(l.ctx); away == nil {
 			answered++
 		}
 		if answered == most {

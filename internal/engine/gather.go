@@ -446,10 +446,15 @@ func (g *gatherer) close() bool {
 		return false
 	}
 	d.takeNotes(g.proc)
-	if g.evolve() || g.isBlank() {
+	if g.evolve() || g.isBlank() || g.isOverBudget() {
 		return true
 	}
 	g.grow()
+	if l.p.cfg.Audit.Continuous {
+		for i := range d.tables {
+			d.tables[i].sample(l.p.target.tables[i].name(), d.blocks[i])
+		}
+	}
 	slices.SortFunc(d.spans, func(a, b *spanData) int { return a.Compare(b.TopicPartition) })
 	now := l.p.target.client.ServerNow(time.Now())
 	d.batch = l.p.target.newBatch(g.proc.Plan(), l.p.cfg.Epoch, now)

@@ -32,6 +32,13 @@ func (t *target) insertsOf(l *life, e delivery.Send, d *data) (reqs []request, c
 	switch e.Store {
 	case waybill.StoreDeadLetters:
 		envelopes, err := t.envelopes(l, e, d)
+		expires := t.expires()
+		for i := range envelopes {
+			envelopes[i].Expires = expires
+		}
+		if err == nil {
+			err = l.p.mirror(l.ctx, envelopes)
+		}
 		return []request{{in: clickhouse.Insert{Database: t.ledger.Database(), Table: ledger.TableDeadLetters, Input: deadletter.Block(envelopes)}, rows: e.Rows}},
 			func(there delivery.RowSet) { l.p.countDead(envelopes, there) }, err
 	case waybill.StoreLedger:

@@ -56,6 +56,8 @@ func (l *life) do(effects []delivery.Effect) {
 			poke(l.idle)
 		case delivery.Settled:
 			l.settled(e)
+		case delivery.Accounted:
+			l.p.auditor.accounted(e, l.data[e.Work])
 		case delivery.Placed:
 			l.placing.done <- e
 		case delivery.Report:

@@ -17,6 +17,7 @@ import (
 	"github.com/waybill-data/waybill/internal/kafka"
 	"github.com/waybill-data/waybill/internal/status"
 	"github.com/waybill-data/waybill/internal/telemetry"
+	"github.com/waybill-data/waybill/internal/watchdog"
 )
 
 // MaxInFlight is how many batches of a worker may be unsettled at once: one being gathered against
@@ -67,10 +68,14 @@ type Pipeline struct {
 	meter    meter
 	assigned atomic.Bool
 	drift    drifting
-	blanks   []blanks   // the gatherer's, one for each table
-	inserts  []underway // one for each table
+	dead     deadBudget
+	mirrorTo *kafka.Producer // once there was something to mirror; mu guards it
+	blanks   []blanks        // the gatherer's, one for each table
+	inserts  []underway      // one for each table
 	// complete is up to when all partitions are complete, as it was last read, in milliseconds since the Unix epoch.
 	complete atomic.Int64
+	auditor  *auditor
+	boots    watchdog.Boots // the watch's
 }
 
 // New makes a pipeline that has not started.
@@ -80,9 +85,11 @@ func New(cfg *config.Pipeline, deps Deps) *Pipeline {
 	}
 	p := &Pipeline{cfg: cfg, deps: deps, log: deps.Log.With("pipeline", cfg.Name), metrics: deps.Metrics.ForPipeline(cfg.Name), budget: deps.Budget.account(), state: status.Starting,
 		findings: newFindings(cfg.Name, cfg.Epoch)}
+	p.dead.DeadLetters = cfg.DeadLetters
 	p.alerts = p.newAlerts()
 	tables := len(cfg.Tables())
 	p.blanks, p.inserts = make([]blanks, tables), make([]underway, tables)
+	p.auditor = newAuditor(p)
 	for range tables {
 		p.drift.monitors = append(p.drift.monitors, drift.New(drift.Config{}))
 	}
@@ -115,6 +122,7 @@ func (p *Pipeline) run(ctx context.Context) error {
 		return err
 	}
 	defer p.closeTarget()
+	defer p.closeMirror()
 	for attempt := 0; ; {
 		began := time.Now()
 		err := p.live(ctx)
@@ -173,13 +181,8 @@ func (p *Pipeline) prepare(ctx context.Context) error {
 			}
 		}
 		if err == nil {
-			p.mu.Lock()
-			p.target = t
-			p.mu.Unlock()
+			p.workWith(t)
 			p.cleared(aboutStart)
-			var over context.Context
-			over, t.overRecording = context.WithCancel(t.recordCtx)
-			t.recording.Go(func() { p.recordFindings(over, t) })
 			for _, f := range t.notes {
 				p.found(f)
 			}
@@ -197,9 +200,22 @@ func (p *Pipeline) prepare(ctx context.Context) error {
 	}
 }
 
+// workWith makes t what the pipeline works with, until closeTarget. What it finds is recorded there.
+func (p *Pipeline) workWith(t *target) {
+	p.mu.Lock()
+	p.target = t
+	p.mu.Unlock()
+	var over context.Context
+	over, t.overRecording = context.WithCancel(t.recordCtx)
+	t.recording.Go(func() { p.recordFindings(over, t) })
+}
+
 // know reads what is on record of the pipeline.
 func (p *Pipeline) know(ctx context.Context, t *target) error {
 	if err := p.knowDrift(ctx, t); err != nil {
+		return err
+	}
+	if err := p.knowDead(ctx, t); err != nil {
 		return err
 	}
 	return p.knowFindings(ctx, t)
@@ -234,6 +250,7 @@ type life struct {
 	wake     chan struct{}                              // cap 1: something changed for the gatherer
 	stale    atomic.Bool                                // the table's columns have changed since they were read
 	ends     map[waybill.TopicPartition]int64           // end offsets, as last heard of
+	begins   map[waybill.TopicPartition]int64           // log start offsets, likewise
 	frozen   map[waybill.TopicPartition]bool            // not read on until a person acts
 	idle     chan struct{}                              // cap 1: a work has gone
 	telling  telling
@@ -244,7 +261,7 @@ type life struct {
 func (p *Pipeline) live(ctx context.Context) error {
 	l := &life{p: p, drain: ctx.Done(), joined: make(chan struct{}), data: map[delivery.WorkID]*data{}, doubts: map[delivery.WorkID]func(delivery.RowSet){}, refusals: map[delivery.WorkID]*refusals{},
 		epochs: map[waybill.TopicPartition]map[int64]int32{}, starts: map[waybill.TopicPartition]delivery.Gather{}, retries: map[waybill.TopicPartition]*gathering{},
-		ends: map[waybill.TopicPartition]int64{}, frozen: map[waybill.TopicPartition]bool{}, wake: make(chan struct{}, 1), idle: make(chan struct{}, 1),
+		ends: map[waybill.TopicPartition]int64{}, begins: map[waybill.TopicPartition]int64{}, frozen: map[waybill.TopicPartition]bool{}, wake: make(chan struct{}, 1), idle: make(chan struct{}, 1),
 		telling: newTelling(p.cfg.AllowedLateness), extents: newShared[struct{}, kafka.TopicInfo](), tails: newShared[tail, map[waybill.TopicPartition]waybill.OffsetSet]()}
 	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	defer l.cancel(nil)
@@ -262,6 +279,9 @@ func (p *Pipeline) live(ctx context.Context) error {
 
 	l.perform(func() { l.gather() })
 	l.perform(func() { l.watch() })
+	if p.cfg.Audit.Continuous {
+		l.perform(func() { l.audit() })
+	}
 	cause := l.until(ctx)
 	l.cancel(cause)
 	l.mu.Lock()

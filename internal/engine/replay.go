@@ -30,7 +30,11 @@ func OpenReplayer(ctx context.Context, cfg *config.Pipeline, deps Deps) (*Replay
 	if err != nil {
 		return nil, err
 	}
-	p.target = t
+	if err := p.knowFindings(ctx, t); err != nil {
+		t.close()
+		return nil, err
+	}
+	p.workWith(t)
 	return &Replayer{p}, nil
 }
 

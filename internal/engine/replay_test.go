@@ -7,6 +7,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/config"
@@ -271,5 +275,177 @@ func TestReplay_Routes(t *testing.T) {
 	got := w.query("SELECT concat(toString((SELECT count() FROM " + w.db + ".tools WHERE id % 10 = 1 AND name = '')), ' ', toString((SELECT countIf(target = '" + w.db + ".tools') FROM waybill.dead_letters_now WHERE pipeline = '" + w.name + "')))")
 	if got != "20 20" {
 		t.Errorf("rows in their table, and targets on record: %s", got)
+	}
+}
+
+func (w *world) dead() string {
+	w.Helper()
+	return w.query("SELECT count() FROM waybill.dead_letters WHERE pipeline = '" + w.name + "'")
+}
+
+func TestDeadLetters_BudgetStopsBeforeTheBatch(t *testing.T) {
+	w := newWorld(t, 2)
+	w.produceAs(400, func(i int) string { return fmt.Sprintf(`{"id":%d}`, i) })
+	bounded := func(budget string) *config.Pipeline { return w.file(spec{top: "dead_letters: " + budget}) }
+	a := w.start(bounded("{max_share: 5%, max_count: 50}"))
+	w.quiet(400)
+	// A tenth of these, in batches of at most 500; of all records of the window it is too many at the latest in the first full batch.
+	w.produceAs(2000, misfit)
+	err := a.ended()
+	if waybill.ClassOf(err) != waybill.ClassConfig || !strings.Contains(err.Error(), "max_") {
+		t.Fatalf("ended with %v", err)
+	}
+	w.wantFinding("dead_letter_budget", 1)
+	before := w.query(w.ofLedger("sum(dead_lettered)"))
+	if got := w.dead(); got != before {
+		t.Errorf("%s dead letters are there, %s are on the account: the batch was begun with", got, before)
+	}
+	w.verify()
+	// Started again it does not begin to count anew: it stops again, and nothing more has become a dead letter.
+	b := w.start(bounded("{max_share: 5%, max_count: 50}"))
+	if err := b.ended(); waybill.ClassOf(err) != waybill.ClassConfig {
+		t.Fatalf("ended with %v", err)
+	}
+	if got := w.dead(); got != before {
+		t.Errorf("%s dead letters after another start, before %s", got, before)
+	}
+	// With a larger budget it goes on where it stood, and the finding closes.
+	c := w.start(bounded("{max_share: 50%, max_count: 10000}"))
+	w.quiet(2400)
+	testenv.Eventually(w, soon, "the finding closes", func() bool {
+		return w.query("SELECT state FROM waybill.findings_now WHERE pipeline = '"+w.name+"' AND kind = 'dead_letter_budget'") == "closed"
+	})
+	c.stop()
+	w.verify()
+	w.wantCounts("2400 2200 200 0")
+}
+
+func TestDeadLetters_ExpireByTheFilesTime(t *testing.T) {
+	w := newWorldOn(t, testenv.ClickHouse(t), 1) // the table is merged
+	w.rejected(100)
+	w.produceAs(100, misfit)
+	a := w.start(w.file(spec{top: "dead_letters: {ttl: 7d}"}))
+	w.quiet(200)
+	a.stop()
+	if got := w.query("SELECT concat(toString(countIf(expires_at = 0)), ' ', toString(countIf(abs(dateDiff('second', expires_at, now() + INTERVAL 7 DAY)) < 600))) FROM waybill.dead_letters WHERE pipeline = '" + w.name + "'"); got != "10 10" {
+		t.Fatalf("for ever, and for a week: %s", got)
+	}
+	// 0 is never; what has expired goes with the next merge.
+	w.exec("OPTIMIZE TABLE waybill.dead_letters FINAL")
+	if got := w.dead(); got != "20" {
+		t.Errorf("%s dead letters after a merge", got)
+	}
+	w.exec("ALTER TABLE waybill.dead_letters UPDATE expires_at = now() - 10 WHERE expires_at != 0 SETTINGS mutations_sync = 1", "OPTIMIZE TABLE waybill.dead_letters FINAL")
+	if got := w.dead(); got != "10" {
+		t.Errorf("%s dead letters are left, want those that never expire", got)
+	}
+}
+
+func TestDeadLetters_Mirror(t *testing.T) {
+	w := newWorld(t, 1)
+	w.admin(func(ctx context.Context, a *kadm.Client) error {
+		_, err := a.CreateTopic(ctx, 1, 1, nil, "calls.dead")
+		return err
+	})
+	w.produceAs(200, misfit)
+	proxy := testenv.Proxy(t, w.ch.TCPAddr())
+	proxy.Set(faultproxy.DropInsertReply(ledger.TableDeadLetters).Times(1))
+	a := w.start(w.file(spec{addr: proxy.Addr(), top: "dead_letters: {mirror: {topic: calls.dead}}"}))
+	w.quiet(200)
+	a.stop()
+	w.verify()
+	cl := w.client(kgo.ConsumeTopics("calls.dead"))
+	defer cl.Close()
+	seen := map[string]int{}
+	testenv.Eventually(w, soon, "the mirror has all", func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		cl.PollFetches(ctx).EachRecord(func(r *kgo.Record) {
+			h := map[string]string{}
+			for _, x := range r.Headers {
+				h[x.Key] = string(x.Value)
+			}
+			if !strings.Contains(string(r.Value), "many") || h["waybill_pipeline"] != w.name || h["waybill_topic"] != topic || h["waybill_code"] != "wrong_type" || h["waybill_partition"] != "0" || h["waybill_message"] == "" || h["waybill_attempt"] != "0" {
+				t.Errorf("%s with %v", r.Value, h)
+			}
+			seen[h["waybill_offset"]]++
+		})
+		return len(seen) == 20
+	})
+}
+
+// A mirror that takes nothing holds the batch up, in sight: no dead letter is on record that is not in the mirror.
+func TestDeadLetters_MirrorThatRefusesStalls(t *testing.T) {
+	w := newWorld(t, 1)
+	w.produceAs(100, misfit)
+	a := w.start(w.file(spec{top: "dead_letters: {mirror: {topic: not.there}}"}))
+	a.await("stalled", stalled("UNKNOWN_TOPIC"))
+	if got := w.dead(); got != "0" {
+		t.Errorf("%s dead letters on record", got)
+	}
+	w.admin(func(ctx context.Context, ad *kadm.Client) error {
+		_, err := ad.CreateTopic(ctx, 1, 1, nil, "not.there")
+		return err
+	})
+	w.quiet(100)
+	a.stop()
+	w.verify()
+	w.wantCounts("100 90 10 0")
+}
+
+// A dead letter holds what redaction left: it replays as it is, and its hashes are those of other rows. Evolve changes no table for a replay:
+// what no column takes is rescued.
+func TestReplay_RedactedAndUnderEvolve(t *testing.T) {
+	w := newWorld(t, 1)
+	w.exec("ALTER TABLE " + w.db + ".calls ADD COLUMN user String")
+	w.produceAs(100, func(i int) string {
+		return strings.Replace(misfit(i), `"model"`, fmt.Sprintf(`"user":"u%d","more":%d,"model"`, i%2, i), 1)
+	})
+	file := func(modes string) *config.Pipeline {
+		text := w.text(spec{modes: modes, columns: "\n    user: {type: String}", top: "redact: {version: 1, secret: \"${REDACT_SECRET}\", rules: [{path: user, do: hash}]}"})
+		p, err := config.Parse("test.yaml", []byte(text), func(string) (string, bool) { return "0123456789abcdef", true })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	a := w.start(file("new_fields: discard\n  type_conflicts: freeze"))
+	w.quiet(100)
+	a.stop()
+	if got := w.query("SELECT countIf(value LIKE '%hmac_%' AND value NOT LIKE '%\"u1\"%') FROM waybill.dead_letters WHERE pipeline = '" + w.name + "'"); got != "10" {
+		t.Fatalf("%s dead letters are redacted", got)
+	}
+	if r := w.replay(file("new_fields: evolve\n  type_conflicts: rescue"), ledger.LetterFilter{}); r.Replayed != 10 {
+		t.Fatalf("%+v", r)
+	}
+	w.verifyReplayed()
+	if got := w.query("SELECT concat(toString(uniqExact(user)), ' ', toString(countIf(_rescued LIKE '%\"more\"%')), ' ', toString(countIf(user NOT LIKE 'hmac_%'))) FROM " + w.db + ".calls"); got != "2 10 0" {
+		t.Errorf("users, rows with the rescued field, rows with a user in the clear: %s", got)
+	}
+	if got := w.query("SELECT count() FROM system.columns WHERE database = '" + w.db + "' AND table = 'calls' AND name = 'more'"); got != "0" {
+		t.Error("a replay has changed the table")
+	}
+}
+
+// A view sees each row once, also if a reply is lost.
+func TestReplay_FillsViews(t *testing.T) {
+	w := newWorldOn(t, testenv.ClickHouse(t), 2)
+	w.exec("CREATE TABLE "+w.db+".sums (n UInt64) ENGINE = MergeTree ORDER BY n SETTINGS non_replicated_deduplication_window = 10000",
+		"CREATE MATERIALIZED VIEW "+w.db+".sums_mv TO "+w.db+".sums AS SELECT count() AS n FROM "+w.db+".calls")
+	w.rejected(200)
+	proxy := testenv.Proxy(t, w.ch.TCPAddr())
+	s := lenient
+	s.addr = proxy.Addr()
+	proxy.Set(faultproxy.DropInsertReply("calls").Times(1))
+	if r := w.replay(w.file(s), ledger.LetterFilter{}); r.Replayed != 20 {
+		t.Fatalf("%+v", r)
+	}
+	if proxy.Applied(faultproxy.NameDropInsert) == 0 {
+		t.Fatal("no reply was lost")
+	}
+	w.verifyReplayed()
+	found := w.query("SELECT count() FROM waybill.findings WHERE kind = 'view_incomplete' AND pipeline = '" + w.name + "'")
+	if got := w.query("SELECT sum(n) FROM " + w.db + ".sums"); got != "200" && found == "0" {
+		t.Errorf("the view has counted %s rows of 200, and no finding says that it may not have", got)
 	}
 }

@@ -74,6 +74,7 @@ func worker() string {
 
 // count adds those of the ledger rows that are there; this process has written them.
 func (p *Pipeline) count(rows []delivery.LedgerRow, there delivery.RowSet) {
+	now := p.serverTime()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, r := range rows {
@@ -81,6 +82,7 @@ func (p *Pipeline) count(rows []delivery.LedgerRow, there delivery.RowSet) {
 			continue
 		}
 		p.metrics.LedgerRows(1)
+		p.dead.settle(now, r.Read, r.Dead)
 		p.totals.Read += r.Read
 		p.totals.Written += r.Written
 		p.totals.Filtered += r.Filtered

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -279,6 +280,16 @@ func sum(ns []int64) (total int64) {
 		total += n
 	}
 	return total
+}
+
+// expires is when dead letters that are written now may be removed. It counts from the writing and not from the batch's time: dead letters of a
+// batch that was long in coming would be gone before anybody could see them, and look as if they had not been written.
+func (t *target) expires() uint32 {
+	ttl := t.cfg.DeadLetters.TTL
+	if ttl == 0 {
+		return 0
+	}
+	return uint32(min(t.client.ServerNow(time.Now()).Add(ttl).Unix(), math.MaxUint32)) //nolint:gosec // bounded
 }
 
 // envelopes are the dead letters asked for: those that decoding rejected, and those that the server

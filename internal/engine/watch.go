@@ -8,6 +8,7 @@ import (
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/delivery"
 	"github.com/waybill-data/waybill/internal/kafka"
+	"github.com/waybill-data/waybill/internal/watchdog"
 )
 
 // watchInterval is how often a life looks at what no record tells of.
@@ -50,17 +51,16 @@ func (l *life) outdatedSince(s *shape) bool {
 // watch looks at the table, measures the server's clock (deadlines depend on it), notices its
 // restarts, and keeps end offsets, and so the lag, fresh for partitions that bring nothing.
 func (l *life) watch() {
-	var uptime time.Duration
 	var unanswered struct{ server, brokers int } // in a row
 	for l.ctx.Err() == nil {
 		err := l.p.target.client.MeasureClock(l.ctx)
 		l.trouble(aboutServer, err, tally(&unanswered.server, err))
-		if up, err := l.p.target.client.Uptime(l.ctx); err == nil {
-			if up < uptime {
+		if started, server, err := l.p.target.client.Boot(l.ctx); err == nil {
+			if what := l.p.boots.Look(watchdog.Boot{Started: started, Server: server}); what != "" {
 				l.p.metrics.ServerRestart()
-				l.p.log.Warn("the ClickHouse server was restarted", "uptime", up)
+				l.p.log.Warn(what)
+				l.p.auditor.restarted(started, what)
 			}
-			uptime = up
 		}
 		err = l.measureLag(l.ctx)
 		l.trouble(aboutBrokers, err, tally(&unanswered.brokers, err))
@@ -145,7 +145,9 @@ func (l *life) noteExtents(at int64, info kafka.TopicInfo) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, pi := range info.Partitions {
-		l.endsAt(waybill.TopicPartition{Topic: topic, Partition: pi.Partition}, pi.StableEnd)
+		tp := waybill.TopicPartition{Topic: topic, Partition: pi.Partition}
+		l.endsAt(tp, pi.StableEnd)
+		l.begins[tp] = pi.LogStart
 	}
 	held := l.machine.Partitions()
 	l.asked(at, info, held)

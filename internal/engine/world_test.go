@@ -367,6 +367,23 @@ func (w *world) wantFinding(kind string, n int) {
 // rebalances of the worker so far.
 func (r *worker) rebalances() float64 { r.w.Helper(); return r.metric("rebalances_total", "") }
 
+// gauge is the sum of a gauge's series.
+func (r *worker) gauge(name string) (n float64) {
+	r.w.Helper()
+	families, err := r.metrics.Gatherer().Gather()
+	if err != nil {
+		r.w.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "waybill_"+name {
+			for _, m := range f.GetMetric() {
+				n += m.GetGauge().GetValue()
+			}
+		}
+	}
+	return n
+}
+
 // metric is the sum of a counter's series whose labels other than the pipeline have these values, joined by blanks; of all, if there are none.
 func (r *worker) metric(name, labels string) (n float64) {
 	r.w.Helper()
@@ -391,21 +408,4 @@ func (r *worker) metric(name, labels string) (n float64) {
 		}
 	}
 	return n
-}
-
-// gauge is the value of the pipeline's gauge of a name, 0 if there is none.
-func (r *worker) gauge(name string) float64 {
-	r.w.Helper()
-	families, err := r.metrics.Gatherer().Gather()
-	if err != nil {
-		r.w.Fatal(err)
-	}
-	for _, f := range families {
-		if f.GetName() == "waybill_"+name {
-			for _, m := range f.GetMetric() {
-				return m.GetGauge().GetValue()
-			}
-		}
-	}
-	return 0
 }

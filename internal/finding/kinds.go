@@ -30,10 +30,31 @@ var kinds = map[string]Kind{
 	"row_and_dead_letter": {Severity: failure, Closes: Once, Title: "records are in the table and among the dead letters"},
 	"view_incomplete":     {Severity: warning, Closes: Once, Title: "a materialized view may lack or repeat rows of a batch"},
 
+	// Dead letters.
+	"dead_letter_budget": {Severity: failure, Closes: ByItself, Title: "more dead letters than the pipeline file allows: the pipeline has stopped"},
+
 	// The laws of the ledger.
 	"ledger_gap":        {Severity: failure, Closes: ByItself, Title: "offsets that no ledger row accounts for (L1)"},
 	"ledger_overlap":    {Severity: failure, Closes: ByItself, Title: "offsets that several ledger rows account for (L1)"},
 	"ledger_unbalanced": {Severity: failure, Closes: ByItself, Title: "records that were read and are not accounted for (L2)"},
+
+	// What the continuous audit sees (package watchdog).
+	"rows_missing":             {Severity: failure, Closes: ByItself, Title: "rows that the ledger says were written are not in the table (L3)"},
+	"rows_repeated":            {Severity: failure, Closes: ByItself, Title: "offsets have more than one row in the table (L3)"},
+	"rows_unexpected":          {Severity: failure, Closes: ByItself, Title: "offsets have a row, and are dead letters or no rows by their plan (L3)"},
+	"dead_letters_missing":     {Severity: failure, Closes: ByItself, Title: "dead letters that the ledger says were kept are gone (L3)"},
+	"unverified_after_restart": {Severity: warning, Closes: ByItself, Title: "the server was restarted, and what it held has not been compared yet"},
+	"retention_impending":      {Severity: warning, Closes: ByItself, Title: "the topic will soon drop records that have not been read (L4)"},
+	"frozen_partition":         {Severity: failure, Closes: ByItself, Title: "a partition has records and does not move, though nothing is known to be wrong"},
+	"frozen_source":            {Severity: warning, Closes: ByItself, Title: "the topic has gone quiet, against its own history"},
+	"stalled_sink":             {Severity: failure, Closes: ByItself, Title: "the pipeline has been waiting for an outside system"},
+	"view_failing":             {Severity: failure, Closes: ByItself, Title: "a materialized view throws, so that nothing can be written"},
+	"dead_letter_rate":         {Severity: failure, Closes: ByItself, Title: "far more records become dead letters than usual"},
+	"clock_skew":               {Severity: warning, Closes: ByItself, Title: "records bear times in the future"},
+	"late_data":                {Severity: warning, Closes: ByItself, Title: "records are much older than those before them"},
+	"unit_shift":               {Severity: warning, Closes: ByItself, Title: "a number comes in another unit"},
+	"dedup_window_small":       {Severity: warning, Closes: ByItself, Title: "the table forgets tokens sooner than an insert may arrive"},
+	"lagging_replica":          {Severity: warning, Closes: ByItself, Title: "the replica that is written to is behind the others"},
 
 	// The contract and the table.
 	"column_added":         {Severity: info, Closes: Told, Title: "evolve has added a column"},

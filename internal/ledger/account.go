@@ -51,6 +51,33 @@ func (s *Store) Between(ctx context.Context, pipeline string, epoch waybill.Epoc
 	return out, err
 }
 
+// ReadByMinute gives how many records a pipeline read in each minute since then, under any epoch, in the order of time. Minutes without any are left out.
+func (s *Store) ReadByMinute(ctx context.Context, pipeline, topic string, since time.Time, fn func(minute time.Time, records int64)) error {
+	var minute, read proto.ColInt64
+	err := s.ch.Query(ctx, fmt.Sprintf(
+		"SELECT intDiv(toUnixTimestamp64Milli(batch_time), 60000) AS m, sum(read) AS r FROM %s WHERE pipeline = %s AND topic = %s AND batch_time >= fromUnixTimestamp64Milli(%d) AND batches = 1 GROUP BY m HAVING r > 0 ORDER BY m",
+		s.table(TableLedger), clickhouse.Literal(pipeline), clickhouse.Literal(topic), since.UnixMilli()),
+		proto.Results{{Name: "m", Data: &minute}, {Name: "r", Data: &read}}, func(rows int) error {
+			for i := range rows {
+				fn(time.Unix(minute.Row(i)*60, 0), read.Row(i))
+			}
+			return nil
+		})
+	return renamed("ledger.minutes", err)
+}
+
+// SettledSince is how many records the batches since a time have read, and how many of them are dead letters.
+func (s *Store) SettledSince(ctx context.Context, pipeline string, epoch waybill.Epoch, since time.Time) (read, dead int64, err error) {
+	var r, d proto.ColInt64
+	err = s.ch.Query(ctx, fmt.Sprintf("SELECT sum(read) AS r, sum(dead_lettered) AS d FROM %s WHERE %s AND batch_time >= fromUnixTimestamp64Milli(%d)",
+		s.table(TableLedger), scope(pipeline, epoch), since.UnixMilli()),
+		proto.Results{{Name: "r", Data: &r}, {Name: "d", Data: &d}}, func(int) error {
+			read, dead = r.Row(0), d.Row(0)
+			return nil
+		})
+	return read, dead, renamed("ledger.settled", err)
+}
+
 // Accounts gives each row of the ledger that lies at least in part in a range of offsets, in the order of partitions and offsets; one
 // for each key. An empty range is everything.
 func (s *Store) Accounts(ctx context.Context, pipeline string, epoch waybill.Epoch, topic string, within map[int32]waybill.Span, fn func(*Account) error) error {

@@ -100,7 +100,7 @@ func (s *Store) LastReplay(ctx context.Context, pipeline string) (*Replay, error
 	if len(all) > 1 {
 		return nil, &waybill.Error{Op: "dlq", Pipeline: pipeline, Class: waybill.ClassBug,
 			Err:  fmt.Errorf("two batches have the sequence %d in %s.%s: %s and %s", all[0].Sequence, s.db, TableReplays, all[0].Batch, all[1].Batch),
-			Hint: "nothing more is replayed: see docs/runbook/replay_conflict.md"}
+			Hint: "nothing more is replayed or discarded; find out what else writes into that table, and remove the row that is not followed by outcomes"}
 	}
 	return &all[0], nil
 }

@@ -34,7 +34,7 @@ type Deps struct {
 	Who    string // for the record
 	// Records is how many a batch may have; 0: MaxRecords.
 	Records  int
-	Progress func(Result) // may be nil
+	Progress func(Result) // is told between batches; may be nil
 }
 
 // Result is what came of it.
@@ -104,6 +104,9 @@ func (j *Job) run(ctx context.Context, f ledger.LetterFilter, kind ledger.Replay
 		if err != nil || r == nil {
 			return j.result, err
 		}
+		if j.result.Selected > 0 {
+			j.Progress(j.result)
+		}
 		failpoint.Hit(failpoint.ReplaySelected)
 		won, err := j.begin(ctx, r)
 		if err != nil {
@@ -122,7 +125,6 @@ func (j *Job) run(ctx context.Context, f ledger.LetterFilter, kind ledger.Replay
 			return j.result, err
 		}
 		open.After = last
-		j.Progress(j.result)
 	}
 }
 

@@ -55,7 +55,7 @@ func (p *proc) perform(e delivery.Effect) {
 		p.after(wait+backoff(e.Attempt)+w.latency(), func() { p.checkTail(e) })
 	case delivery.Drop:
 		delete(p.data, e.Work)
-	case delivery.Settled:
+	case delivery.Settled, delivery.Accounted:
 	case delivery.Report:
 		w.found(p.name, e.Finding)
 	case delivery.Leave:

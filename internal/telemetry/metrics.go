@@ -32,6 +32,11 @@ type Metrics struct {
 	stalledSeconds, oldestUnsettled                 *prometheus.GaugeVec
 	completeThrough                                 *prometheus.GaugeVec
 
+	// The continuous audit's.
+	auditRounds, auditSeconds                              *prometheus.CounterVec
+	auditVerified, auditWaiting, auditUnwatched, auditLate *prometheus.GaugeVec
+	auditThrough                                           *prometheus.GaugeVec
+
 	budget, budgetUsed prometheus.Gauge
 }
 
@@ -46,6 +51,7 @@ func NewMetrics(version string) *Metrics {
 	m.gauge("build_info", "Always 1; the version is a label.", "version").WithLabelValues(version).Set(1)
 	m.registerPartition()
 	m.registerPipeline()
+	m.registerAudit()
 	m.budget = m.gauge("byte_budget_bytes", "Bytes of records that the process may hold at once.").WithLabelValues()
 	m.budgetUsed = m.gauge("byte_budget_used_bytes", "Bytes of records that the process holds now.").WithLabelValues()
 	return m
@@ -90,6 +96,16 @@ func (m *Metrics) registerPipeline() {
 	m.serverRestarts = m.counter("server_restarts_total", "Restarts of the ClickHouse server that were noticed.", "pipeline")
 	m.rebalances = m.counter("rebalances_total", "Changes of the partitions that this worker owns.", "pipeline")
 	m.oldestUnsettled = m.gauge("oldest_unsettled_batch_seconds", "Age of the oldest batch that is not settled; 0 without one.", "pipeline")
+}
+
+func (m *Metrics) registerAudit() {
+	m.auditRounds = m.counter("audit_rounds_total", "Rounds of the continuous audit, by whether all could be asked.", "pipeline", "outcome")
+	m.auditSeconds = m.counter("audit_seconds_total", "Time that the continuous audit has spent, asking for the most part.", "pipeline")
+	m.auditVerified = m.gauge("audit_verified_offsets", "Settled offsets that the continuous audit has compared with the tables one by one, since the partitions came to this worker.", "pipeline")
+	m.auditWaiting = m.gauge("audit_waiting_offsets", "Settled offsets that the continuous audit has not compared yet.", "pipeline")
+	m.auditUnwatched = m.gauge("audit_unwatched_offsets", "Settled offsets that the continuous audit has given up watching, for want of memory.", "pipeline")
+	m.auditLate = m.gauge("audit_late_seconds", "How long the oldest comparison of the continuous audit has been due.", "pipeline")
+	m.auditThrough = m.gauge("audit_verified_through", "Offset before which the continuous audit has compared all that was settled since the partition came to this worker.", "pipeline", "topic", "partition")
 }
 
 func (m *Metrics) counter(name, help string, labels ...string) *prometheus.CounterVec {

@@ -74,6 +74,9 @@ type PipelineMetrics struct {
 	deadLetters, discarded, defaulted, rounded      *bounded
 	rescued, discardedBy, redacted                  *bounded
 
+	auditSeconds                                           prometheus.Counter
+	auditVerified, auditWaiting, auditUnwatched, auditLate prometheus.Gauge
+
 	stallMu sync.Mutex
 	stall   string // class under which waybill_stalled is 1, "" if none
 
@@ -95,6 +98,11 @@ func (m *Metrics) ForPipeline(name string) *PipelineMetrics {
 		late:            m.late.WithLabelValues(name),
 		stalledSeconds:  m.stalledSeconds.WithLabelValues(name),
 		oldestUnsettled: m.oldestUnsettled.WithLabelValues(name),
+		auditSeconds:    m.auditSeconds.WithLabelValues(name),
+		auditVerified:   m.auditVerified.WithLabelValues(name),
+		auditWaiting:    m.auditWaiting.WithLabelValues(name),
+		auditUnwatched:  m.auditUnwatched.WithLabelValues(name),
+		auditLate:       m.auditLate.WithLabelValues(name),
 		stores:          map[waybill.Store]*storeMetrics{},
 		deadLetters:     newBounded(m.deadLetters, name),
 		discarded:       newBounded(m.discarded, name),
@@ -265,6 +273,24 @@ func (p *PipelineMetrics) setStall(class string) {
 	p.stall = class
 }
 
+// AuditRound counts a round of the continuous audit; complete says that it could ask all that it wanted to.
+func (p *PipelineMetrics) AuditRound(took time.Duration, complete bool) {
+	outcome := "complete"
+	if !complete {
+		outcome = "incomplete"
+	}
+	p.m.auditRounds.WithLabelValues(p.name, outcome).Inc()
+	p.auditSeconds.Add(took.Seconds())
+}
+
+// SetAudit shows how many offsets the continuous audit has compared with the tables, how many wait for it, how many it has given up watching, and how late it is.
+func (p *PipelineMetrics) SetAudit(verified, waiting, unwatched int64, late time.Duration) {
+	p.auditVerified.Set(float64(verified))
+	p.auditWaiting.Set(float64(waiting))
+	p.auditUnwatched.Set(float64(unwatched))
+	p.auditLate.Set(late.Seconds())
+}
+
 // PartitionMetrics are one partition's metrics within a pipeline. All methods are safe for concurrent use.
 type PartitionMetrics struct {
 	m                                         *Metrics
@@ -304,6 +330,14 @@ func (p *PartitionMetrics) Lost(n int64) { p.lost.Add(float64(n)) }
 
 // SetLag sets the number of offsets between the settled position and the partition's end.
 func (p *PartitionMetrics) SetLag(n int64) { p.lag.Set(float64(n)) }
+
+// SetVerifiedThrough sets the offset before which the continuous audit has compared everything that was settled since the partition came to this worker.
+func (p *PartitionMetrics) SetVerifiedThrough(offset int64) {
+	p.m.auditThrough.WithLabelValues(p.labels...).Set(float64(offset))
+}
+
+// ReleaseAudit withdraws it.
+func (p *PartitionMetrics) ReleaseAudit() { p.m.auditThrough.DeleteLabelValues(p.labels...) }
 
 // Release withdraws the partition's lag when the partition goes to another worker, which reports it
 // from then on. The counters stay: they say what this process did.

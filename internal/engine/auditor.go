@@ -1,0 +1,600 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/clickhouse"
+	"github.com/waybill-data/waybill/internal/config"
+	"github.com/waybill-data/waybill/internal/delivery"
+	"github.com/waybill-data/waybill/internal/ledger"
+	"github.com/waybill-data/waybill/internal/watchdog"
+)
+
+const (
+	// auditInterval is how often the auditor looks.
+	auditInterval = 5 * time.Second
+	// auditShare is the part of its time that the auditor may spend asking: a round that took long is followed by a long pause.
+	auditShare = 20
+	// auditTimeout bounds one round.
+	auditTimeout = 30 * time.Second
+	// auditBuckets is how many buckets are compared offset by offset in one round.
+	auditBuckets = 64
+	// auditLaws and auditServer are how often the ledger's laws and the group's position are looked at, and how the server treats the tables.
+	auditLaws   = 10 * time.Second
+	auditServer = time.Minute
+	// auditInbox bounds how many runs of offsets may wait for the auditor.
+	auditInbox = 1 << 20
+	// adoptBuckets bounds what is asked for at once of the partitions' past, adoptTime how long that goes on in one round.
+	adoptBuckets = 16
+	adoptTime    = 300 * time.Millisecond
+	// restartHorizon is how long before a restart of the server rows may have been written that were not on disk.
+	restartHorizon = 15 * time.Minute
+)
+
+// auditor runs the detectors of package watchdog beside the delivery of one pipeline: it compares what the ledger says with what the tables
+// hold, for the partitions that this worker has, and looks after what else goes wrong without a sound. It delays nothing: it asks with one
+// connection, for a small share of its time, and who has news for it leaves them in its inbox. It outlives a life, so that what is usual need not
+// be learnt anew.
+type auditor struct {
+	p *Pipeline
+
+	mu       sync.Mutex // held for moments only: who leaves news holds life.mu
+	inbox    []news
+	runs     int   // of offsets, in inbox
+	dropped  int64 // offsets that found no room there
+	boot     string
+	bootedAt time.Time
+
+	// What follows is the goroutine's.
+	presence   *watchdog.Presence
+	partitions *watchdog.Partitions
+	group      watchdog.Group
+	records    *watchdog.Records
+	units      *watchdog.Units
+	stalls     watchdog.Stalls
+	server     watchdog.Server
+	source     *watchdog.Source
+	laws       *watchdog.Laws
+
+	adopt    map[waybill.TopicPartition]int64 // accounts before it are not adopted yet
+	balanced map[waybill.TopicPartition]int64 // ledger rows before it have been seen to balance
+	learnt   bool                             // the source's history
+	lawsAt   time.Time
+	serverAt time.Time
+}
+
+// news is a batch that is on the ledger's account.
+type news struct {
+	accounts []watchdog.Account
+	parts    []watchdog.Part
+	samples  []*watchdog.Sample
+	read     int64
+}
+
+func newAuditor(p *Pipeline) *auditor {
+	return &auditor{p: p, partitions: watchdog.NewPartitions(watchdog.PartitionsConfig{}), records: watchdog.NewRecords(watchdog.RecordsConfig{}),
+		units: watchdog.NewUnits(watchdog.UnitsConfig{}), source: watchdog.NewSource(p.cfg.Source.Kafka.Topic, watchdog.SourceConfig{}), laws: watchdog.NewLaws()}
+}
+
+// accounted leaves word of a batch; d is nil if its records are not at hand. life.mu is held.
+func (a *auditor) accounted(e delivery.Accounted, d *data) {
+	if !a.p.cfg.Audit.Continuous {
+		return
+	}
+	n := news{}
+	runs, offsets := 0, int64(0)
+	closed := time.UnixMilli(e.Batch.Time)
+	for _, part := range e.Parts {
+		n.accounts = append(n.accounts, watchdog.Account{TopicPartition: part.TopicPartition, Span: part.Span, Rows: part.Rows, Dead: part.Dead})
+		runs += 1 + len(part.Rows.Spans()) + len(part.Dead.Spans())
+		offsets += part.Len()
+		n.read += part.Count
+		of := watchdog.Part{TopicPartition: part.TopicPartition, Span: part.Span, Read: part.Count, Dead: part.Dead.Len(), Closed: closed}
+		if s := d.spanOf(part.TopicPartition); s != nil && s.Count > 0 {
+			of.Earliest, of.Latest = time.UnixMilli(s.earliest), time.UnixMilli(s.latest)
+		}
+		n.parts = append(n.parts, of)
+	}
+	if d != nil {
+		for i := range d.tables {
+			if s := d.tables[i].sizes; s != nil && len(e.Batch.Spans) > 0 {
+				s.Of = e.Batch.Spans[0]
+				n.samples = append(n.samples, s)
+			}
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.runs+runs > auditInbox {
+		a.dropped += offsets
+		n.accounts = nil
+		runs = 0
+	}
+	a.runs += runs
+	a.inbox = append(a.inbox, n)
+}
+
+// spanOf is the batch's part of a partition; d may be nil.
+func (d *data) spanOf(tp waybill.TopicPartition) *spanData {
+	if d == nil {
+		return nil
+	}
+	for _, s := range d.spans {
+		if s.TopicPartition == tp {
+			return s
+		}
+	}
+	return nil
+}
+
+// restarted leaves word of a restart of the server.
+func (a *auditor) restarted(at time.Time, what string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.boot, a.bootedAt = what, at
+}
+
+// audit is the auditor's goroutine in a life.
+func (l *life) audit() {
+	a := l.p.auditor
+	a.begin()
+	for wait(l.ctx, auditInterval) == nil {
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(l.ctx, auditTimeout)
+		err := a.round(ctx, l)
+		cancel()
+		took := time.Since(began)
+		l.p.metrics.AuditRound(took, err == nil)
+		if err != nil && l.ctx.Err() == nil {
+			l.p.log.Debug("the continuous audit could not ask", "error", err)
+		}
+		if pause := took*auditShare - auditInterval; pause > 0 && wait(l.ctx, pause) != nil {
+			return
+		}
+	}
+}
+
+// begin starts on what a life has.
+func (a *auditor) begin() {
+	cfg := watchdog.PresenceConfig{Twice: a.p.cfg.Delivery == config.AtLeastOnce}
+	for i, s := range a.p.target.now().tables {
+		switch {
+		case !keepsRows(s.info.Engine):
+			cfg.Forgets = fmt.Sprintf("%s is a %s, which merges or removes rows", a.p.target.tables[i].name(), s.info.Engine)
+		case strings.Contains(s.info.EngineFull, " TTL "):
+			cfg.Forgets = a.p.target.tables[i].name() + " has a TTL"
+		}
+	}
+	if cfg.Forgets != "" {
+		a.p.log.Info("rows that are missing cannot be told from rows that are gone by right", "reason", cfg.Forgets)
+	}
+	a.presence = watchdog.NewPresence(cfg)
+	a.adopt, a.balanced = map[waybill.TopicPartition]int64{}, map[waybill.TopicPartition]int64{}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.inbox, a.runs = nil, 0 // of a life before: it is on the ledger
+}
+
+func (a *auditor) say(s watchdog.Said) {
+	for _, f := range s.Found {
+		a.p.found(f)
+	}
+	for _, m := range s.Mended {
+		a.p.mended(m.Key, m.How)
+	}
+}
+
+// round looks at everything once. The error is why not all could be looked at.
+func (a *auditor) round(ctx context.Context, l *life) error {
+	now := time.Now()
+	standing := l.standing()
+	a.take(now, standing)
+	a.look(now, standing)
+	var errs []error
+	for _, step := range []func(context.Context, time.Time) error{a.count, a.compare, a.adoptPast, a.checkLaws, a.checkServer} {
+		if err := step(ctx, now); err != nil {
+			errs = append(errs, err)
+			break // it will be much the same with the others
+		}
+	}
+	if err := a.checkGroup(ctx, l); err != nil {
+		errs = append(errs, err)
+	}
+	a.say(a.presence.Say())
+	a.measure(now)
+	if len(errs) > 0 {
+		return errs[0]
+	}
+	return nil
+}
+
+// standing is where the partitions stand that the life has.
+func (l *life) standing() []watchdog.Standing {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []watchdog.Standing
+	for _, s := range l.machine.Partitions() {
+		end, known := l.ends[s.TopicPartition]
+		out = append(out, watchdog.Standing{TopicPartition: s.TopicPartition, Running: known && s.State == "running" && !l.frozen[s.TopicPartition],
+			Next: s.Next, Committed: s.Committed, LogStart: l.begins[s.TopicPartition], End: end})
+	}
+	return out
+}
+
+// take holds and releases partitions, and takes in what has come.
+func (a *auditor) take(now time.Time, standing []watchdog.Standing) {
+	held := map[waybill.TopicPartition]bool{}
+	for _, s := range standing {
+		held[s.TopicPartition] = true
+		if s.Running && !a.presence.Held(s.TopicPartition) {
+			a.presence.Hold(s.TopicPartition, s.Committed)
+			a.adopt[s.TopicPartition] = -1 // where the ledger ends
+		}
+	}
+	for _, tp := range a.presence.Partitions() {
+		if !held[tp] {
+			a.presence.Release(tp)
+			a.records.Forget(tp)
+			a.laws.Forget(tp)
+			delete(a.adopt, tp)
+			delete(a.balanced, tp)
+			a.p.metrics.ForPartition(tp).ReleaseAudit()
+		}
+	}
+	a.mu.Lock()
+	inbox, boot, at := a.inbox, a.boot, a.bootedAt
+	a.inbox, a.runs, a.boot = nil, 0, ""
+	a.mu.Unlock()
+	for _, n := range inbox {
+		for _, acc := range n.accounts {
+			a.presence.Account(now, acc)
+		}
+		a.say(a.records.Settled(now, n.parts))
+		for _, s := range n.samples {
+			a.say(a.units.Settled(now, s))
+		}
+		a.source.Came(now, n.read)
+	}
+	if boot != "" {
+		a.say(a.presence.Restarted(at.Add(-restartHorizon), boot))
+	}
+}
+
+// look has those detectors look that need not ask anybody.
+func (a *auditor) look(now time.Time, standing []watchdog.Standing) {
+	p := a.p
+	p.mu.Lock()
+	stall := watchdog.Stall{}
+	if tr := p.troubles.stalling(); tr != nil {
+		stall = watchdog.Stall{Since: p.troubles.stalled, About: waybill.ClassOf(tr.err).String(), Words: tr.err.Error(), View: clickhouse.ViewOf(tr.err)}
+	}
+	p.mu.Unlock()
+	a.say(a.stalls.Look(now, stall))
+	a.say(a.partitions.Look(now, !stall.Since.IsZero(), standing))
+	a.say(a.records.Look(now))
+	waiting := !a.learnt || !stall.Since.IsZero() || len(standing) == 0
+	for _, s := range standing {
+		waiting = waiting || !s.Running || s.End > s.Committed
+	}
+	a.say(a.source.Look(now, waiting))
+}
+
+// stores are the tables, as they are asked about some offsets.
+func (a *auditor) stores(spans []clickhouse.PartitionSpan) []clickhouse.Presence {
+	var out []clickhouse.Presence
+	shape := a.p.target.now()
+	for i, one := range a.p.target.tables {
+		out = append(out, one.presence(shape.tables[i], a.p.cfg.Epoch, spans))
+	}
+	return out
+}
+
+// count compares the number of rows of each bucket.
+func (a *auditor) count(ctx context.Context, now time.Time) error {
+	expected := a.presence.Expect()
+	if len(expected) == 0 {
+		return nil
+	}
+	var spans []clickhouse.PartitionSpan
+	for tp, sp := range a.presence.Extents() {
+		spans = append(spans, clickhouse.PartitionSpan{TopicPartition: tp, Span: sp})
+	}
+	counts := map[watchdog.Bucket]int64{}
+	for _, store := range a.stores(spans) {
+		found, err := a.p.target.client.CountBuckets(ctx, store)
+		if err != nil {
+			return err
+		}
+		for tp, by := range found {
+			for number, n := range by {
+				counts[watchdog.Bucket{TopicPartition: tp, Number: number}] += n
+			}
+		}
+	}
+	a.presence.Counted(now, expected, counts)
+	return nil
+}
+
+// compare compares offset by offset what is due.
+func (a *auditor) compare(ctx context.Context, now time.Time) error {
+	checks := a.presence.Due(now, auditBuckets)
+	if len(checks) == 0 {
+		return nil
+	}
+	var spans []clickhouse.PartitionSpan
+	for _, c := range checks {
+		spans = append(spans, clickhouse.PartitionSpan{TopicPartition: c.TopicPartition, Span: c.Bucket.Span()})
+	}
+	there, err := a.seen(ctx, spans)
+	if err != nil {
+		return err
+	}
+	for _, c := range checks {
+		in := c.Bucket.Span()
+		a.presence.Judge(now, c, watchdog.Seen{Present: there.present[c.TopicPartition].Within(in), Repeated: there.repeated[c.TopicPartition].Within(in), Dead: there.dead[c.TopicPartition].Within(in)})
+	}
+	return nil
+}
+
+// holdings are what the tables hold of some offsets.
+type holdings struct{ present, repeated, dead delivery.RowSet }
+
+func (a *auditor) seen(ctx context.Context, spans []clickhouse.PartitionSpan) (holdings, error) {
+	out := holdings{present: delivery.RowSet{}, repeated: delivery.RowSet{}}
+	t := a.p.target
+	for _, store := range a.stores(spans) {
+		present, err := t.client.Present(ctx, store)
+		if err != nil {
+			return out, err
+		}
+		repeated, err := t.client.Repeated(ctx, store, a.p.cfg.Source.Kafka.Topic)
+		if err != nil {
+			return out, err
+		}
+		// A row in two tables is there twice as well.
+		out.repeated = out.repeated.Union(repeated).Union(out.present.Intersect(present))
+		out.present = out.present.Union(present)
+	}
+	dead, err := t.client.Present(ctx, t.ledger.DeadLetterPresence(a.p.cfg.Name, a.p.cfg.Epoch, spans))
+	out.dead = dead
+	return out, err
+}
+
+// adoptPast takes in, from the newest to the oldest, what the ledger says of the time before the partitions were held.
+func (a *auditor) adoptPast(ctx context.Context, now time.Time) error {
+	if len(a.adopt) == 0 || a.presence.Full() {
+		return nil
+	}
+	tips, err := a.p.target.tips(ctx, a.p.cfg.Epoch, a.p.cfg.Source.Kafka.Topic)
+	if err != nil {
+		return err
+	}
+	for began := time.Now(); len(a.adopt) > 0 && !a.presence.Full() && time.Since(began) < adoptTime; {
+		if err := a.adoptWithin(ctx, now, a.past(tips)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// past is what is to be adopted next of each partition, from the beginning of a bucket, so that each is adopted as a whole.
+func (a *auditor) past(tips map[waybill.TopicPartition]int64) map[waybill.TopicPartition]waybill.Span {
+	within := map[waybill.TopicPartition]waybill.Span{}
+	each := max(1, int64(adoptBuckets/len(a.adopt)))
+	for _, tp := range slices.SortedFunc(maps.Keys(a.adopt), waybill.TopicPartition.Compare) {
+		next := a.adopt[tp]
+		if next < 0 {
+			next = tips[tp]
+		}
+		if next <= 0 {
+			delete(a.adopt, tp)
+			continue
+		}
+		within[tp] = waybill.Span{First: max(0, ((next-1)/watchdog.BucketOffsets+1-each)*watchdog.BucketOffsets), Next: next}
+	}
+	return within
+}
+
+func (a *auditor) adoptWithin(ctx context.Context, now time.Time, within map[waybill.TopicPartition]waybill.Span) error {
+	if len(within) == 0 {
+		return nil
+	}
+	ask := map[int32]waybill.Span{}
+	for tp, sp := range within {
+		ask[tp.Partition] = sp
+	}
+	rows := map[waybill.TopicPartition][]watchdog.Adopted{}
+	err := a.p.target.ledger.Accounts(ctx, a.p.cfg.Name, a.p.cfg.Epoch, a.p.cfg.Source.Kafka.Topic, ask, func(r *ledger.Account) error {
+		rows[r.TopicPartition] = append(rows[r.TopicPartition], watchdog.Adopted{Span: r.Span, Written: r.Written, Dead: r.DeadLettered})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	var spans []clickhouse.PartitionSpan
+	for tp, list := range rows {
+		spans = append(spans, clickhouse.PartitionSpan{TopicPartition: tp, Span: waybill.Span{First: list[0].First, Next: list[len(list)-1].Next}})
+	}
+	there, err := a.seen(ctx, spans)
+	if err != nil {
+		return err
+	}
+	for tp, sp := range within {
+		list := rows[tp]
+		if len(list) == 0 {
+			delete(a.adopt, tp) // the account begins here
+			continue
+		}
+		for _, v := range a.presence.Adopt(now, tp, list, there.present[tp], there.dead[tp]) {
+			a.vague(tp, v, there.present[tp].Within(v.Span).Len())
+		}
+		if a.adopt[tp] = min(sp.First, list[0].First); a.adopt[tp] <= 0 {
+			delete(a.adopt, tp)
+		}
+	}
+	return nil
+}
+
+// vague: rows are missing, or too many, of a span of which it is not known any more which offsets should have any.
+func (a *auditor) vague(tp waybill.TopicPartition, v watchdog.Adopted, have int64) {
+	if forgets := a.presence.Forgets(); forgets != "" && have < v.Written {
+		return
+	}
+	kind, what := watchdog.KindRowsMissing, "are not in the table"
+	if have > v.Written {
+		kind, what = watchdog.KindRowsUnexpected, "are in the table beside them"
+	}
+	n := max(v.Written-have, have-v.Written)
+	a.p.found(waybill.Finding{Kind: kind, Severity: waybill.SeverityError, TopicPartition: tp, Span: v.Span,
+		Message: fmt.Sprintf("the ledger says that %d rows of %s %s were written, and %d %s; which ones is not known to this worker, which began after it", v.Written, tp, v.Span, n, what),
+		Action:  "`waybill audit` reads the records again and names the offsets"})
+}
+
+// checkLaws checks the ledger against itself.
+func (a *auditor) checkLaws(ctx context.Context, now time.Time) error {
+	if now.Sub(a.lawsAt) < auditLaws {
+		return nil
+	}
+	p, t := a.p, a.p.target
+	if !a.learnt {
+		// Once: what came at this hour of the days before.
+		err := t.ledger.ReadByMinute(ctx, p.cfg.Name, p.cfg.Source.Kafka.Topic, t.client.ServerNow(now).Add(-8*24*time.Hour), a.source.Came)
+		if err != nil {
+			return err
+		}
+		a.learnt = true
+	}
+	tips, err := t.ledger.Tips(ctx, p.cfg.Name, p.cfg.Epoch, p.cfg.Source.Kafka.Topic)
+	if err != nil {
+		return err
+	}
+	from := map[waybill.TopicPartition]int64{}
+	settled := map[waybill.TopicPartition]int64{}
+	for _, tp := range a.presence.Partitions() {
+		from[tp] = a.balanced[tp]
+		settled[tp] = a.presence.Settled(tp)
+	}
+	untiled, err := t.ledger.Continuity(ctx, p.cfg.Name, p.cfg.Epoch)
+	if err != nil {
+		return err
+	}
+	unbalanced, err := t.ledger.Conservation(ctx, p.cfg.Name, p.cfg.Epoch, from)
+	if err != nil {
+		return err
+	}
+	a.lawsAt = now
+	broken := map[waybill.TopicPartition]bool{}
+	var all []waybill.Finding
+	for _, v := range append(untiled, unbalanced...) {
+		_, ours := from[v.TopicPartition]
+		if !ours || p.cfg.Delivery == config.AtLeastOnce && v.Kind == ledger.KindOverlap {
+			continue
+		}
+		broken[v.TopicPartition] = broken[v.TopicPartition] || v.Kind == ledger.KindUnbalanced
+		all = append(all, v.Finding())
+	}
+	for tp, next := range settled {
+		end := tips[tp.Partition].Next
+		for _, sp := range tips[tp.Partition].Beyond {
+			end = max(end, sp.Next)
+		}
+		if end < next { // the last row is gone: there is no other after it that would show the gap
+			all = append(all, ledger.Violation{Kind: ledger.KindGap, TopicPartition: tp, Span: waybill.Span{First: end, Next: next},
+				Message: fmt.Sprintf("no ledger row covers offsets %s of %s any more", waybill.Span{First: end, Next: next}, tp)}.Finding())
+		}
+		if !broken[tp] {
+			a.balanced[tp] = max(0, end-1) // rows from here on are new, or are looked at again
+		}
+	}
+	a.say(a.laws.Look(a.presence.Partitions(), all))
+	return nil
+}
+
+// checkGroup compares the group's position with what this worker knows that it has committed.
+func (a *auditor) checkGroup(ctx context.Context, l *life) error {
+	before := map[waybill.TopicPartition]watchdog.Standing{}
+	for _, s := range l.standing() {
+		if s.Running {
+			before[s.TopicPartition] = s
+		}
+	}
+	if len(before) == 0 || !l.sess.LeaseValid() {
+		return nil
+	}
+	at, err := l.sess.FetchOffsets(ctx, slices.SortedFunc(maps.Keys(before), waybill.TopicPartition.Compare))
+	if err != nil {
+		return err
+	}
+	var all []watchdog.Commit
+	for _, s := range l.standing() {
+		was, asked := before[s.TopicPartition]
+		if !asked || !s.Running {
+			continue
+		}
+		all = append(all, watchdog.Commit{TopicPartition: s.TopicPartition, Offset: at[s.TopicPartition].Offset, Before: was.Committed, After: s.Committed, Next: s.Next})
+	}
+	a.say(a.group.Look(time.Now(), all))
+	return nil
+}
+
+// windowSpan is over how long it is counted how tokens use a window up.
+const windowSpan = 10 * time.Minute
+
+// checkServer looks at deduplication windows and replicas.
+func (a *auditor) checkServer(ctx context.Context, now time.Time) error {
+	if now.Sub(a.serverAt) < auditServer {
+		return nil
+	}
+	p, t := a.p, a.p.target
+	deadline := p.cfg.Sink.ClickHouse.InsertDeadline
+	a.server.Config.Needed = p.cfg.Source.Kafka.SessionTimeout + deadline + insertTimeout(deadline)
+	var windows []watchdog.Window
+	var replicas []watchdog.Replica
+	for i, s := range t.now().tables {
+		c := t.tables[i].cfg.Sink.ClickHouse
+		if s.info.Replicated {
+			delay, readOnly, ok, err := t.client.ReplicaDelay(ctx, c.Database, c.Table)
+			if err != nil {
+				return err
+			}
+			if ok {
+				replicas = append(replicas, watchdog.Replica{Table: t.tables[i].name(), Delay: delay, ReadOnly: readOnly})
+			}
+			continue
+		}
+		used, size, err := t.client.WindowUse(ctx, c.Database, c.Table, windowSpan)
+		if err != nil {
+			return err
+		}
+		if used >= 0 && p.cfg.Delivery != config.AtLeastOnce {
+			windows = append(windows, watchdog.Window{Table: t.tables[i].name(), Size: size, Used: used, Over: windowSpan})
+		}
+	}
+	a.serverAt = now
+	a.say(a.server.Windows(windows))
+	a.say(a.server.Replicas(replicas))
+	return nil
+}
+
+// measure shows what has been checked, and how far behind that is.
+func (a *auditor) measure(now time.Time) {
+	p := a.presence.Progress()
+	a.mu.Lock()
+	p.Given += a.dropped
+	a.mu.Unlock()
+	late := time.Duration(0)
+	if !p.Since.IsZero() {
+		late = max(0, now.Sub(p.Since))
+	}
+	a.p.metrics.SetAudit(p.Verified, p.Waiting, p.Given, late)
+	for _, tp := range a.presence.Partitions() {
+		a.p.metrics.ForPartition(tp).SetVerifiedThrough(a.presence.Through(tp))
+	}
+}

@@ -1,0 +1,87 @@
+package engine_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/waybill-data/waybill/internal/status"
+	"github.com/waybill-data/waybill/internal/testenv"
+)
+
+// finding waits for a finding of a kind in a partition, and is its span.
+func (r *worker) finding(kind string, partition int32) (span string) {
+	r.w.Helper()
+	testenv.Eventually(r.w, soon, "finding "+kind, func() bool {
+		for _, f := range r.p.Status().Findings {
+			if f.Kind == kind && f.Partition == partition && f.Span != nil {
+				span = f.Span.String() + " " + f.Message
+				return true
+			}
+		}
+		return false
+	})
+	return span
+}
+
+// verified waits until the auditor has compared all offsets.
+func (r *worker) verified(n float64) {
+	r.w.Helper()
+	r.await(fmt.Sprintf("%g offsets are verified", n), func(status.Pipeline) bool {
+		return r.gauge("audit_verified_offsets") >= n && r.gauge("audit_waiting_offsets") == 0
+	})
+}
+
+func (w *world) noFindings(r *worker, but ...string) {
+	w.Helper()
+	for _, f := range r.p.Status().Findings {
+		if !strings.Contains(strings.Join(but, " ")+" new_field", f.Kind) {
+			w.Errorf("a finding that nothing has caused: %s %s", f.Kind, f.Message)
+		}
+	}
+}
+
+func TestAuditor_NamesWhatIsGoneOrDoubledBehindItsBack(t *testing.T) {
+	w := newWorld(t, 2)
+	w.produce(4000)
+	r := w.start(w.file(spec{}))
+	w.quiet(4000)
+	r.verified(4000)
+	w.noFindings(r)
+	began := time.Now()
+	w.exec("DELETE FROM "+w.db+".calls WHERE _partition = 0 AND _offset IN (3, 500, 501)",
+		"INSERT INTO "+w.db+".calls SELECT * FROM "+w.db+".calls WHERE _partition = 1 AND _offset BETWEEN 100 AND 104")
+	missing, repeated := r.finding("rows_missing", 0), r.finding("rows_repeated", 1)
+	t.Logf("after %s: %s; %s", time.Since(began).Round(time.Second), missing, repeated)
+	if !strings.HasPrefix(missing, "[3,502) 3 rows") || !strings.Contains(missing, "offsets 3, 500-501 ") {
+		t.Errorf("missing: %s", missing)
+	}
+	if !strings.HasPrefix(repeated, "[100,105) 5 offsets") {
+		t.Errorf("repeated: %s", repeated)
+	}
+	r.stop()
+}
+
+func TestAuditor_AdoptsWhatWasThereBeforeTheWorker(t *testing.T) {
+	w := newWorld(t, 1)
+	w.produce(3000)
+	r := w.start(w.file(spec{}))
+	w.quiet(3000)
+	r.stop()
+	w.exec("DELETE FROM " + w.db + ".calls WHERE _offset IN (10, 2000)")
+	r = w.start(w.file(spec{}))
+	if missing := r.finding("rows_missing", 0); !strings.Contains(missing, "offsets 10, 2000 ") {
+		t.Errorf("missing: %s", missing)
+	}
+	w.exec("ALTER TABLE " + w.db + ".calls DELETE WHERE _offset = 20 SETTINGS mutations_sync = 1")
+	r.await("the finding grows", func(s status.Pipeline) bool {
+		for _, f := range s.Findings {
+			if strings.Contains(f.Message, "offsets 10, 20, 2000 ") {
+				return true
+			}
+		}
+		return false
+	})
+	r.stop()
+}
