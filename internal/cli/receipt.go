@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -98,11 +99,11 @@ func verdictOf(doc *receipt.Document) error {
 	r := &doc.Receipt
 	switch {
 	case r.Audit != nil && r.Audit.Verdict == audit.Violated:
-		return &exitError{code: ExitFindings, said: true, err: fmt.Errorf("a law is broken")}
+		return &exitError{code: ExitFindings, said: true, err: errors.New("a law is broken")}
 	case len(r.Gaps) > 0:
-		return &exitError{code: ExitFindings, said: true, err: fmt.Errorf("offsets are on nobody's account")}
+		return &exitError{code: ExitFindings, said: true, err: errors.New("offsets are on nobody's account")}
 	case r.Audit != nil && r.Audit.Verdict == audit.Unclear:
-		return &exitError{code: ExitUnclear, said: true, err: fmt.Errorf("something could not be told")}
+		return &exitError{code: ExitUnclear, said: true, err: errors.New("something could not be told")}
 	}
 	return nil
 }
@@ -141,9 +142,9 @@ func printReceipt(w io.Writer, doc *receipt.Document) error {
 	if r.EventFirst != nil {
 		wrap(&b, "", fmt.Sprintf("events from %s to %s", r.EventFirst.Format("2006-01-02 15:04"), r.EventLast.Format("2006-01-02 15:04")))
 	}
-	rows := [][]string{{"partition", "offsets", "read", "written", "filtered", "dead", "empty", "lost", "checksum"}}
+	rows := [][]string{{"partition", "offsets", "read", "written", "filtered", "dead", "empty", "lost"}}
 	row := func(name, offsets string, c *receipt.Counts) {
-		rows = append(rows, []string{name, offsets, count(c.Read), count(c.Written), count(c.Filtered), count(c.DeadLettered), count(c.Tombstones), count(c.Lost), c.Checksum})
+		rows = append(rows, []string{name, offsets, count(c.Read), count(c.Written), count(c.Filtered), count(c.DeadLettered), count(c.Tombstones), count(c.Lost)})
 	}
 	for i := range r.Partitions {
 		p := &r.Partitions[i]
@@ -153,6 +154,7 @@ func printReceipt(w io.Writer, doc *receipt.Document) error {
 		row("all", "", &r.Total)
 	}
 	table(&b, narrow(rows), 2)
+	wrap(&b, "", fmt.Sprintf("checksum %s of the %s records read", r.Total.Checksum, count(r.Total.Read)))
 	printReceiptDetails(&b, r)
 	if t := doc.Issued.CompleteThrough; t != nil {
 		wrap(&b, "", "complete through "+moment(*t))
@@ -185,14 +187,18 @@ func printReceiptDetails(b *strings.Builder, r *receipt.Receipt) {
 		wrap(b, "", fmt.Sprintf("plan %s since %s", p.Plan, strings.Join(since, ", ")))
 	}
 	for _, k := range r.DeadLetters {
-		wrap(b, "", fmt.Sprintf("dead letters: %s of %s, %s", count(k.Count), k.Stage, k.Code))
+		wrap(b, "", fmt.Sprintf("dead letters: %s %s of %s, %s", count(k.Count), k.State, k.Stage, k.Code))
 	}
 	for _, g := range r.Gaps {
 		wrap(b, "", fmt.Sprintf("on nobody's account: partition %d, offsets %d-%d", g.Partition, g.First, g.Next-1))
 	}
 	for i := range r.Findings {
 		f := &r.Findings[i]
-		wrap(b, "", fmt.Sprintf("finding %s %s, %s: %s", f.Severity, f.Kind, moment(f.At), f.Message))
+		state := f.Severity
+		if f.Open {
+			state = "open " + state
+		}
+		wrap(b, "", fmt.Sprintf("finding %s, %s, since %s: %s", f.Kind, state, moment(f.At), f.Message))
 	}
 	if a := r.Audit; a != nil {
 		wrap(b, "", "audit: "+string(a.Verdict))

@@ -18,6 +18,7 @@ type MinuteCount struct {
 	Topic           string
 	Epoch           waybill.Epoch // compared only if Lineage.Epoch is set
 	Column          string        // of a date or time
+	Where           string        // an additional condition in SQL; empty: none
 	From, To        time.Time
 }
 
@@ -26,6 +27,9 @@ func (c *Client) RowsByMinute(ctx context.Context, q MinuteCount) (map[time.Time
 	column, where := Ident(q.Column), fmt.Sprintf("%s = %s", Ident(q.Lineage.Topic), Literal(q.Topic))
 	if q.Lineage.Epoch != "" {
 		where += fmt.Sprintf(" AND %s = %d", Ident(q.Lineage.Epoch), q.Epoch)
+	}
+	if q.Where != "" {
+		where += " AND " + q.Where
 	}
 	out := map[time.Time]int64{}
 	var minute, rows proto.ColInt64

@@ -197,7 +197,7 @@ func byColumn(ctx context.Context, d Deps, cfg *config.Pipeline, buckets []minut
 			return err
 		}
 		rows, err := d.Client.RowsByMinute(ctx, clickhouse.MinuteCount{Database: c.Database, Table: c.Table, Lineage: c.Lineage.In(schema), Topic: cfg.Source.Kafka.Topic, Epoch: cfg.Epoch,
-			Column: t.Contract.EventTime, From: buckets[0].Begin(), To: buckets[len(buckets)-1].End()})
+			Column: t.Contract.EventTime, Where: d.Ledger.NotReplayed(cfg.Name, cfg.Epoch, cfg.Source.Kafka.Topic, c.Lineage), From: buckets[0].Begin(), To: buckets[len(buckets)-1].End()})
 		if err != nil {
 			return err
 		}
@@ -233,6 +233,10 @@ func byOffsets(ctx context.Context, d Deps, cfg *config.Pipeline, r *Report, buc
 	if err != nil {
 		return err
 	}
+	replayed, _, err := d.Ledger.Replayed(ctx, cfg.Name, cfg.Epoch, r.Topic) // they are dead letters by the account
+	if err != nil {
+		return err
+	}
 	have := map[waybill.TopicPartition]waybill.OffsetSet{}
 	for _, t := range cfg.Tables() {
 		c := t.Sink.ClickHouse
@@ -254,7 +258,7 @@ func byOffsets(ctx context.Context, d Deps, cfg *config.Pipeline, r *Report, buc
 	}
 	for i := range spans {
 		s := &spans[i]
-		lack := s.Written - have[s.TopicPartition].Within(s.Span).Len()
+		lack := s.Written - have[s.TopicPartition].Within(s.Span).Minus(replayed[s.TopicPartition].Within(s.Span)).Len()
 		for key, n := range s.ByMinute {
 			if i, asked := at[key]; asked && lack > 0 {
 				out[i] = max(0, out[i]-min(lack, n))

@@ -37,6 +37,8 @@ type telling struct {
 	partitions int32 // of the topic, as was said last; 0: nothing was said
 	said       map[int32]through.Word
 	saidAt     time.Time
+	askedAt    int64 // when the brokers were asked last
+	askedOf    int32 // and how many partitions there were
 }
 
 func newTelling(lateness time.Duration) telling {
@@ -93,9 +95,9 @@ func (t *target) clock() int64 {
 }
 
 // tellThrough says in the table through what is new, and reads what is known of all partitions.
-func (l *life) tellThrough(ctx context.Context, at int64, info kafka.TopicInfo) error {
-	t, k := l.p.target, &l.telling
-	topic, partitions := l.p.cfg.Source.Kafka.Topic, int32(len(info.Partitions)) //nolint:gosec // few partitions
+func (l *life) tellThrough(ctx context.Context, at int64, partitions int32) error {
+	t, k, topic := l.p.target, &l.telling, l.p.cfg.Source.Kafka.Topic
+	k.askedAt, k.askedOf = at, partitions
 	grown, err := l.grown(ctx, partitions)
 	if err != nil {
 		return err
@@ -124,6 +126,37 @@ func (l *life) tellThrough(ctx context.Context, at int64, info kafka.TopicInfo) 
 		l.p.metrics.SetCompleteThrough(all.Through)
 	}
 	return nil
+}
+
+// tellEvery is how often is looked whether what was settled since the brokers were asked makes more complete.
+const tellEvery = time.Second
+
+// waitAndTell waits until it is time to look at things again, and says meanwhile what is complete by what has been settled.
+func (l *life) waitAndTell() error {
+	for range watchInterval / tellEvery {
+		if err := wait(l.ctx, tellEvery); err != nil {
+			return err
+		}
+		if l.telling.askedOf == 0 || !l.furtherThrough() {
+			continue
+		}
+		if err := l.tellThrough(l.ctx, l.telling.askedAt, l.telling.askedOf); err != nil {
+			l.p.log.Debug("up to when all is complete could not be said", "error", err)
+		}
+	}
+	return nil
+}
+
+// furtherThrough reports whether some partition is complete further than was said.
+func (l *life) furtherThrough() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, w := range l.telling.tracker.Words() {
+		if w.Through > l.telling.said[w.Partition].Through {
+			return true
+		}
+	}
+	return false
 }
 
 // news are the words that say more than before, and whether that is because something was settled.

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// volatile finds what may differ from run to run: moments, and ids of 64 and 128 bits in hexadecimal.
-var volatile = regexp.MustCompile(`\b\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?Z?)?\b|\b(?:[0-9a-f]{32}|[0-9a-f]{16})\b`)
+// volatile finds what may differ from run to run: moments, and ids of 64, 128 and 256 bits in hexadecimal.
+var volatile = regexp.MustCompile(`\b\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?Z?)?\b|\b(?:[0-9a-f]{64}|[0-9a-f]{32}|[0-9a-f]{16})\b`)
 
 // names are the ids of a page and those of the run that stand for them.
 type names struct {

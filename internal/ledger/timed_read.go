@@ -9,6 +9,7 @@ import (
 
 	waybill "github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/clickhouse"
+	"github.com/waybill-data/waybill/internal/contract"
 	"github.com/waybill-data/waybill/internal/minutes"
 )
 
@@ -79,6 +80,12 @@ SELECT sum(read) AS r, sum(timed) AS t, sum(by_record_time) AS b FROM (
 			return nil
 		})
 	return out, renamed("ledger.minutes", err)
+}
+
+// NotReplayed is a condition for rows of a table that no replay of a dead letter has written: by the account those are dead letters.
+func (s *Store) NotReplayed(pipeline string, epoch waybill.Epoch, topic string, l contract.Lineage) string {
+	return fmt.Sprintf("(toInt64(%s), toInt64(%s)) NOT IN (SELECT toInt64(partition), offset FROM %s WHERE %s AND topic = %s AND outcome = '%s')",
+		clickhouse.Ident(l.Partition), clickhouse.Ident(l.Offset), s.table(TableOutcomes), scope(pipeline, epoch), clickhouse.Literal(topic), LetterReplayed)
 }
 
 // TimedSpan is a ledger row with the minutes of its written records.

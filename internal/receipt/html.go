@@ -35,12 +35,11 @@ func HTML(w io.Writer, d *Document) error {
 
 // grouped writes a number in groups of three digits.
 func grouped(n int64) string {
-	s := fmt.Sprint(n)
-	digits := len(s)
+	s, first := fmt.Sprint(n), 0
 	if n < 0 {
-		digits--
+		first = 1
 	}
-	for i := len(s) - 3; i > len(s)-digits; i -= 3 {
+	for i := len(s) - 3; i > first; i -= 3 {
 		s = s[:i] + "\u202f" + s[i:]
 	}
 	return s

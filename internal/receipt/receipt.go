@@ -21,6 +21,7 @@ import (
 	"github.com/waybill-data/waybill/internal/audit"
 	"github.com/waybill-data/waybill/internal/clickhouse"
 	"github.com/waybill-data/waybill/internal/config"
+	"github.com/waybill-data/waybill/internal/finding"
 	"github.com/waybill-data/waybill/internal/ledger"
 )
 
@@ -129,14 +130,18 @@ type PlanSince struct {
 type DeadLetter struct {
 	Stage string `json:"stage"`
 	Code  string `json:"code"`
-	Count int64  `json:"count"`
+	// State is what has become of them since: waiting, replayed, filtered, failed or discarded.
+	State ledger.LetterState `json:"state"`
+	Count int64              `json:"count"`
 }
 
 // Finding is one of that time, or about these offsets.
 type Finding struct {
-	At        time.Time `json:"at"`
+	ID        string    `json:"id"`
+	At        time.Time `json:"at"` // when it was opened
 	Kind      string    `json:"kind"`
 	Severity  string    `json:"severity"`
+	Open      bool      `json:"open"`
 	Partition int32     `json:"partition"`
 	First     int64     `json:"first"`
 	Next      int64     `json:"next"`
@@ -287,12 +292,26 @@ func (m *maker) deadLetters(ctx context.Context) error {
 }
 
 func (m *maker) findings(ctx context.Context) error {
-	found, err := m.Ledger.FindingsAbout(ctx, m.cfg.Name, m.receipt.Topic, m.spans(), m.scope.From, m.scope.To)
+	found, err := m.Ledger.FindingsNow(ctx, ledger.FindingsOf{Pipeline: m.cfg.Name, All: true})
+	spans := m.spans()
 	for i := range found {
 		f := &found[i]
-		m.receipt.Findings = append(m.receipt.Findings, Finding{At: f.At.UTC(), Kind: f.Kind, Severity: string(f.Severity), Partition: f.Partition, First: f.Span.First, Next: f.Span.Next, Message: f.Message})
+		sp, ours := spans[f.Partition]
+		about := ours && f.Topic == m.receipt.Topic && f.Span.First < sp.Next && f.Span.Next > sp.First
+		if about || m.meanwhile(f) {
+			m.receipt.Findings = append(m.receipt.Findings, Finding{ID: string(f.ID), At: f.FirstSeen.UTC().Truncate(time.Second), Kind: f.Kind, Severity: string(f.Severity), Open: f.State == finding.Opened,
+				Partition: f.Partition, First: f.Span.First, Next: f.Span.Next, Message: f.Message})
+		}
 	}
 	return err
+}
+
+// meanwhile reports whether a finding was open, or told, in the time that was asked for.
+func (m *maker) meanwhile(f *finding.Row) bool {
+	if m.scope.From == nil || !f.FirstSeen.Before(*m.scope.To) {
+		return false
+	}
+	return f.State == finding.Opened || !f.LastSeen.Before(*m.scope.From)
 }
 
 func (m *maker) audited(ctx context.Context) error {
@@ -316,9 +335,10 @@ func (m *maker) issue(ctx context.Context) (*Document, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &Document{Receipt: m.receipt, Hash: hash, Issued: Issued{At: m.Client.ServerNow(time.Now()).UTC().Truncate(time.Millisecond), Version: m.Version}}
+	out := &Document{Receipt: m.receipt, Hash: hash, Issued: Issued{At: m.Client.ServerNow(time.Now()).UTC().Truncate(time.Second), Version: m.Version}}
 	if !c.Through.IsZero() {
-		out.Issued.CompleteThrough = &c.Through
+		whole := c.Through.Truncate(time.Second)
+		out.Issued.CompleteThrough = &whole
 	}
 	return out, nil
 }
