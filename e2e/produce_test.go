@@ -37,6 +37,7 @@ type mix struct {
 	truncated, missing, tombstones, garbage int
 	poisoned                                int    // rows that the table's CHECK refuses
 	wide                                    int    // rows whose n takes 64 bits
+	unit                                    uint64 // that n is multiplied by, if it is not 0
 	body                                    int    // bytes of padding in each event
 	days                                    int    // days over which the events spread, 0 and 1 are one
 	partition                               *int32 // all into this one
@@ -67,6 +68,7 @@ func (w *world) event(i uint64, m mix) record {
 	if every(m.wide) {
 		r.n += 1 << 33
 	}
+	r.n *= max(m.unit, 1)
 	at := firstDay + int(i)%max(m.days, 1)*86_400
 	id := fmt.Sprintf(`"id":%d,`, i)
 	if every(m.missing) {
