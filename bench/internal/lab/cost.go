@@ -10,11 +10,15 @@ import (
 // options are the pipelines whose costs are compared. Between the two that have nothing armed are those that are held against them.
 func options(w *workload.Workload) []contender {
 	unarmed := setup{NewFields: "discard", TypeConflicts: "freeze"}
+	unaudited := setup{Unaudited: "what it costs is measured"}
 	return []contender{
 		waybill(result.Unarmed, unarmed),
 		waybill(result.Rescue, setup{}),
 		waybill(result.Evolve, setup{NewFields: "evolve", TypeConflicts: "evolve"}),
 		waybill(result.UnarmedAgain, unarmed),
+		waybill(result.Unaudited, unaudited),
+		waybill(result.Audited, setup{}),
+		waybill(result.UnauditedAgain, unaudited),
 		waybill(result.Filter, setup{Filter: w.Every}),
 		waybill(result.Routes, setup{When: w.Some}),
 	}

@@ -47,6 +47,9 @@ routes:
   - {name: some, when: '{{.}}', table: {{index $.Tables 0}}}
   - {name: rest, table: {{index $.Tables 1}}}
 {{- end}}
+{{- with .Unaudited}}
+audit: {continuous: false, reason: {{.}}}
+{{- end}}
 batch: {rows: {{.BatchRows}}, bytes: 128MiB, age: {{.BatchAge}}}
 `))
 
@@ -55,6 +58,7 @@ type setup struct {
 	Delivery                 string
 	NewFields, TypeConflicts string
 	Filter                   string
+	Unaudited                string // why there is no continuous audit
 	When                     string // of the first of two routes; the second takes the rest
 }
 

@@ -22,6 +22,10 @@ const (
 	Evolve       = "evolve"
 	Filter       = "filter" // one that every event passes
 	Routes       = "routes" // two, to a table each
+
+	Unaudited      = "no continuous audit"
+	UnauditedAgain = "no continuous audit, again"
+	Audited        = "continuous audit" // the default
 )
 
 // option is a pipeline with what it is held against: the mean of those, in the same round.
@@ -38,6 +42,9 @@ var options = []option{
 	{Evolve, []string{Unarmed, UnarmedAgain}},
 	{Filter, []string{Rescue}},
 	{Routes, []string{Rescue}},
+	{Unaudited, nil},
+	{UnauditedAgain, []string{Unaudited}},
+	{Audited, []string{Unaudited, UnauditedAgain}},
 }
 
 // ratios are an option's values divided by those of what it is held against, round by round.
@@ -78,12 +85,16 @@ func (c *Costs) judge() (out []Target) {
 	}
 	for _, g := range groups(c.Runs) {
 		for _, o := range options {
-			if o.name != Rescue && o.name != Evolve {
-				continue
+			switch o.name {
+			case Rescue, Evolve:
+				out = append(out,
+					most(g, o.name+"-worker", "worker CPU with "+o.name+" armed, relative to nothing armed", armed, o.ratios(c.Runs, g, workerCPU), ratioUnit),
+					most(g, o.name+"-total", "total CPU with "+o.name+" armed, relative to nothing armed", armed, o.ratios(c.Runs, g, Run.TotalCPU), ratioUnit))
+			case Audited:
+				out = append(out,
+					most(g, "audit-worker", "worker CPU with the continuous audit, relative to none", armed, o.ratios(c.Runs, g, workerCPU), ratioUnit),
+					most(g, "audit-server", "the server's CPU with the continuous audit, relative to none", armed, o.ratios(c.Runs, g, serverCPU), ratioUnit))
 			}
-			out = append(out,
-				most(g, o.name+"-worker", "worker CPU with "+o.name+" armed, relative to nothing armed", armed, o.ratios(c.Runs, g, workerCPU), ratioUnit),
-				most(g, o.name+"-total", "total CPU with "+o.name+" armed, relative to nothing armed", armed, o.ratios(c.Runs, g, Run.TotalCPU), ratioUnit))
 		}
 	}
 	return out
@@ -112,7 +123,7 @@ func (c *Costs) tables() (out []table) {
 }
 
 func (o option) row(runs []Run, g group, own []Run) []string {
-	row := []string{o.name, spread(each(own, workerCPU)).String(), spread(each(own, func(r Run) float64 { return r.ServerCPU })).String()}
+	row := []string{o.name, spread(each(own, workerCPU)).String(), spread(each(own, serverCPU)).String()}
 	allocations := spread(each(own, func(r Run) float64 { return r.Allocations })).String()
 	if o.against == nil {
 		return append(row, "1", "", "1", "", "", allocations)

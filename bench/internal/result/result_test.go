@@ -27,7 +27,7 @@ func sample() *File {
 	f.Costs = &Costs{Machine: Machine{CPU: "slide rule"}}
 	for round := 1; round <= leastCostRounds; round++ {
 		// The machine gets slower during a round, too: the mean of those before and after knows.
-		for name, cost := range map[string]float64{Unarmed: 90, Rescue: 105, Evolve: 105, UnarmedAgain: 110, Filter: 300, Routes: 400} {
+		for name, cost := range map[string]float64{Unarmed: 90, Rescue: 105, Evolve: 105, UnarmedAgain: 110, Filter: 300, Routes: 400, Unaudited: 99, UnauditedAgain: 101, Audited: 105} {
 			cost *= float64(round)
 			f.Costs.Runs = append(f.Costs.Runs, Run{Broker: KFake, Workload: "small", Contender: name, Round: round, WorkerCPU: cost, ServerCPU: 2 * cost})
 		}
@@ -100,6 +100,8 @@ func TestTargets_EachCanBeMissed(t *testing.T) {
 		"kfake/small/rescue-total":    costs(Rescue, 1, 1.01),
 		"kfake/small/evolve-worker":   costs(Evolve, 1.01, 0.99),
 		"kfake/small/evolve-total":    costs(Evolve, 1, 1.01),
+		"kfake/small/audit-worker":    costs(Audited, 1.01, 1),
+		"kfake/small/audit-server":    costs(Audited, 1, 1.01),
 	} {
 		f := sample()
 		edit(f)

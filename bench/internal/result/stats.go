@@ -87,6 +87,7 @@ func summaries(runs []Run) (out []Summary) {
 
 func rowsPerSecond(r Run) float64 { return r.RowsPerSecond }
 func workerCPU(r Run) float64     { return r.WorkerCPU }
+func serverCPU(r Run) float64     { return r.ServerCPU }
 func rss(r Run) float64           { return float64(r.RSS) }
 
 func each(runs []Run, value func(Run) float64) []float64 {
