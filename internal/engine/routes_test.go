@@ -163,7 +163,7 @@ func TestRoutes_LostReplyOfOneTable(t *testing.T) {
 			a := w.start(w.routed(threeRoutes, "", spec{scheme: tt.scheme, addr: proxy.Addr()}))
 			w.quiet(2000)
 			a.stop()
-			if proxy.Applied(tt.name) < 2 {
+			if proxy.Applied(tt.name) < 1 { // twice if the records came in two batches
 				t.Fatalf("faults %v", proxy.Stats())
 			}
 			w.verifyRouted("calls", "tools", "others")

@@ -22,6 +22,13 @@ func brief(x any) string {
 		return fmt.Sprintf(" op=%d work=%d batch=%s %s", e.Op, e.Work, e.Batch.ID.Short(), e.Rows)
 	case delivery.Probe:
 		return fmt.Sprintf(" op=%d work=%d batch=%s %s attempt=%d", e.Op, e.Work, e.Batch.ID.Short(), e.Rows, e.Attempt)
+	case delivery.Accounted:
+		var b strings.Builder
+		fmt.Fprintf(&b, " work=%d batch=%s", e.Work, e.Batch.ID.Short())
+		for _, p := range e.Parts {
+			fmt.Fprintf(&b, " %s%s: rows %s, dead %s", p.TopicPartition, p.Span, p.Rows, p.Dead)
+		}
+		return b.String()
 	case delivery.ProveWindow:
 		return fmt.Sprintf(" op=%d work=%d batch=%s", e.Op, e.Work, e.Batch.ID.Short())
 	case delivery.OffsetsFetched:
