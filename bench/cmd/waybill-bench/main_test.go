@@ -35,7 +35,7 @@ func TestQuick_EveryContenderLandsTheSameRows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(f.Runs) != 10 || len(f.Latency) != 2 || len(f.Flatness) != 4 || len(f.Costs.Runs) != 12 || len(f.Medians) != 10 || len(f.Targets) != 26 {
+	if len(f.Runs) != 10 || len(f.Latency) != 2 || len(f.Flatness) != 4 || len(f.Costs.Runs) != 18 || len(f.Medians) != 10 || len(f.Targets) != 30 {
 		t.Errorf("%d runs, %d latencies, %d for flatness, %d of options, %d medians, %d targets",
 			len(f.Runs), len(f.Latency), len(f.Flatness), len(f.Costs.Runs), len(f.Medians), len(f.Targets))
 	}
