@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"sync"
 	"time"
@@ -102,7 +103,9 @@ func (g *gatherer) isOverBudget() bool {
 	g.l.mu.Unlock()
 	why := p.dead.over(p.serverTime(), read, dead)
 	if why == "" {
-		p.mended(within, "dead letters are within the budget")
+		if g.isPastRefused(within) {
+			p.mended(within, "dead letters are within the budget")
+		}
 		return false
 	}
 	if open == 0 {
@@ -110,6 +113,7 @@ func (g *gatherer) isOverBudget() bool {
 	}
 	first := d.dead[0]
 	f := waybill.Finding{Kind: kindDeadBudget, Severity: waybill.SeverityError, TopicPartition: at,
+		Evidence: encodeRefused(refused{first.record.Topic, first.record.Partition, first.record.Offset}),
 		Message: fmt.Sprintf("%s; %d are in a batch that was not written: %s/%d offset %d: %s", why, open, first.record.Topic, first.record.Partition, first.record.Offset, first.reason.Message),
 		Action:  "nothing of the batch was written, its records stay in the topic: mend the contract or the producer, or raise dead_letters in the pipeline file, and start again"}
 	p.found(f)
@@ -117,6 +121,37 @@ func (g *gatherer) isOverBudget() bool {
 		Position: waybill.Position{Topic: first.record.Topic, Partition: first.record.Partition, Offset: first.record.Offset},
 		Err:      fmt.Errorf("%s", f.Message), Hint: f.Action}})
 	return true
+}
+
+// refused is the first dead letter of a batch that went past the budget: the evidence of its finding.
+type refused struct {
+	Topic     string `json:"topic"`
+	Partition int32  `json:"partition"`
+	Offset    int64  `json:"offset"`
+}
+
+func encodeRefused(r refused) string {
+	b, _ := json.Marshal(r) // has nothing that could not be
+	return string(b)
+}
+
+// isPastRefused says whether the open batch has come to the record that the pipeline stopped at, or is past it. Batches before that say nothing of
+// whether it will stop there again: a finding that closed on them would open and close with every restart.
+func (g *gatherer) isPastRefused(key waybill.FindingKey) bool {
+	evidence, open := g.l.p.findings.evidence(key)
+	if !open {
+		return false
+	}
+	var r refused
+	if json.Unmarshal([]byte(evidence), &r) != nil {
+		return true // one of which that is not known
+	}
+	for _, s := range g.open.spans {
+		if s.Topic == r.Topic && s.Partition == r.Partition && s.Next > r.Offset {
+			return true
+		}
+	}
+	return false
 }
 
 // counts are the batch's records, and how many of them are dead letters already.

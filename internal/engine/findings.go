@@ -117,6 +117,14 @@ func (p *Pipeline) knowFindings(ctx context.Context, t *target) error {
 	return nil
 }
 
+// evidence is what the open finding of a key has, and whether there is one.
+func (s *findings) evidence(key waybill.FindingKey) (string, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, open := s.tracker.Open(key)
+	return r.Evidence, open
+}
+
 // recordFindings keeps the journal up to date until over ends, and what is known then is written, or given up.
 func (p *Pipeline) recordFindings(over context.Context, t *target) {
 	failures := 0

@@ -321,6 +321,30 @@ func TestDeadLetters_BudgetStopsBeforeTheBatch(t *testing.T) {
 	w.wantCounts("1000 900 100 0")
 }
 
+// Batches before the record that the pipeline stopped at are within the budget, and say nothing of it: the finding stays open over every restart.
+func TestDeadLetters_BudgetFindingStaysOpenUntilItIsPast(t *testing.T) {
+	w := newWorld(t, 2)
+	small := func(budget string) *config.Pipeline { return w.file(spec{rows: 20, top: "dead_letters: " + budget}) }
+	half := func(i int) string { return misfit(2 + i%2) } // one partition has nothing but dead letters, the other none
+	state := func() string {
+		return w.query("SELECT concat(state, ' ', toString(reopened)) FROM waybill.findings_now WHERE pipeline = '" + w.name + "' AND kind = 'dead_letter_budget'")
+	}
+	for range 3 {
+		w.produceAs(200, half)
+		b := w.start(small("{max_count: 30}"))
+		if err := b.ended(); waybill.ClassOf(err) != waybill.ClassConfig {
+			t.Fatalf("ended with %v", err)
+		}
+		if got := state(); got != "open 0" {
+			t.Fatalf("the finding is %q", got)
+		}
+	}
+	c := w.start(small("{max_count: 1000}"))
+	w.quiet(600)
+	testenv.Eventually(w, soon, "the finding closes", func() bool { return state() == "closed 0" })
+	c.stop()
+}
+
 func TestDeadLetters_ExpireByTheFilesTime(t *testing.T) {
 	w := newWorldOn(t, testenv.ClickHouse(t), 1) // the table is merged
 	w.rejected(100)

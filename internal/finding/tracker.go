@@ -206,6 +206,19 @@ func (t *Tracker) Mended(key waybill.FindingKey, how string, now time.Time) bool
 	return ended
 }
 
+// Open is the open finding of a key, if there is one. Of a kind that has one for each batch or span it is any of them.
+func (t *Tracker) Open(key waybill.FindingKey) (Row, bool) {
+	if e := t.entries[identity{FindingKey: key}]; e != nil {
+		return e.Row, e.State.Open()
+	}
+	for id, e := range t.entries {
+		if id.FindingKey == key && e.State.Open() {
+			return e.Row, true
+		}
+	}
+	return Row{}, false
+}
+
 // end closes a finding. One that has come back before must stay away for a while first.
 func (t *Tracker) end(e *entry, how string, now time.Time) bool {
 	if e.Reopened == 0 {
