@@ -114,8 +114,8 @@ func (g *gatherer) isOverBudget() bool {
 	first := d.dead[0]
 	f := waybill.Finding{Kind: kindDeadBudget, Severity: waybill.SeverityError, TopicPartition: at,
 		Evidence: encodeRefused(refused{first.record.Topic, first.record.Partition, first.record.Offset}),
-		Message: fmt.Sprintf("%s; %d are in a batch that was not written: %s/%d offset %d: %s", why, open, first.record.Topic, first.record.Partition, first.record.Offset, first.reason.Message),
-		Action:  "nothing of the batch was written, its records stay in the topic: mend the contract or the producer, or raise dead_letters in the pipeline file, and start again"}
+		Message:  fmt.Sprintf("%s; %d are in a batch that was not written: %s/%d offset %d: %s", why, open, first.record.Topic, first.record.Partition, first.record.Offset, first.reason.Message),
+		Action:   "nothing of the batch was written, its records stay in the topic: mend the contract or the producer, or raise dead_letters in the pipeline file, and start again"}
 	p.found(f)
 	g.l.step(delivery.Failed{Err: &waybill.Error{Op: "engine.gather", Pipeline: p.cfg.Name, Class: waybill.ClassConfig,
 		Position: waybill.Position{Topic: first.record.Topic, Partition: first.record.Partition, Offset: first.record.Offset},
