@@ -144,7 +144,7 @@ func (a *auditor) askTables(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		t := table{name: c.Database + "." + c.Table}
+		t := table{name: c.Name()}
 		t.presence = clickhouse.Presence{Database: c.Database, Table: c.Table, Lineage: c.Lineage.In(schema), Epoch: a.cfg.Epoch, HasProjection: info.OffsetProjection, Replicated: info.Replicated}
 		a.report.Tables = append(a.report.Tables, t.name)
 		t.forgetful(info)
