@@ -83,7 +83,7 @@ func (d *desk) current(ctx context.Context) (*contract.Plan, []contract.TableSch
 		if err != nil {
 			return nil, nil, unreached(err)
 		}
-		p, err := contract.Compile(of.Contract, t, c.Lineage.In(t), json.Version)
+		p, err := of.Compile(t, c.Lineage.In(t), json.Version)
 		if err != nil {
 			return nil, nil, err
 		}

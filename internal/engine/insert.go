@@ -73,7 +73,7 @@ func (t *target) targetInserts(l *life, e delivery.Send, d *data) ([]request, er
 		}
 		if names := strings.Join(gone, ", "); names != "" && l.p.inserts[part.table].tell(e.Batch.ID, "column_dropped "+names) {
 			l.p.found(waybill.Finding{Kind: "column_dropped", Severity: waybill.SeverityWarning, Subject: one.name() + " " + names, Batch: e.Batch.ID.String(),
-				Message: fmt.Sprintf("columns %s are gone from %s; batch %s, which was gathered before, is written without them, as if it had come just before the DROP", names, one.name(), e.Batch.ID.Short()),
+				Message: fmt.Sprintf("columns %s are gone from %s; batch %s, which was gathered before, is written without them, as if it had come just before the DROP", names, one.place(), e.Batch.ID.Short()),
 				Action:  "the values are in the topic: take the columns out of the contract, or add them again and read the span anew"})
 		}
 		out = append(out, request{in, part.rows, routes[part.table].Name, part.table})

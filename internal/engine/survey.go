@@ -96,7 +96,7 @@ func (t *table) survey(ctx context.Context, s *Survey, to *TableSurvey) error {
 	if err := t.epochColumn(schema); err != nil {
 		return s.refuse(err)
 	}
-	if to.Plan, err = contract.Compile(t.cfg.Contract, schema, t.lineage, json.Version); err != nil {
+	if to.Plan, err = t.cfg.Compile(schema, t.lineage, json.Version); err != nil {
 		if err := s.refuse(planError(t.cfg.Pipeline, err)); err != nil {
 			return err
 		}
@@ -121,7 +121,7 @@ func (t *table) surveyMissing(s *Survey, to *TableSurvey, missing error) error {
 	if to.Create, err = contract.CreateTable(t.cfg.Contract, t.lineage, c.Database, c.Table, c.Cluster); err != nil {
 		return s.refuse(planError(t.cfg.Pipeline, err))
 	}
-	if to.Plan, err = contract.Compile(t.cfg.Contract, to.Schema, t.lineage, json.Version); err != nil {
+	if to.Plan, err = t.cfg.Compile(to.Schema, t.lineage, json.Version); err != nil {
 		return s.refuse(planError(t.cfg.Pipeline, err))
 	}
 	if t.cfg.Contract.Tables != contract.ModeEvolve {

@@ -125,13 +125,13 @@ func (t *target) close() {
 }
 
 // name is the full names of the tables, as tokens and ledger rows carry it.
-func (t *target) name() string { return tableNames(t.cfg) }
+func (t *target) name() string { return tableNames(t.cfg, config.ClickHouse.Name) }
 
-// tableNames is a pipeline's tables by their full names.
-func tableNames(cfg *config.Pipeline) string {
+// tableNames is a pipeline's tables by what they are called.
+func tableNames(cfg *config.Pipeline, called func(config.ClickHouse) string) string {
 	var names []string
 	for _, of := range cfg.Tables() {
-		names = append(names, of.Sink.ClickHouse.Database+"."+of.Sink.ClickHouse.Table)
+		names = append(names, called(of.Sink.ClickHouse))
 	}
 	return strings.Join(names, ", ")
 }
@@ -326,7 +326,7 @@ func (t *target) envelopes(l *life, e delivery.Send, d *data) ([]deadletter.Enve
 		}
 		// A record that is gone by now is kept as its position and the reason.
 		record := waybill.Record{Topic: dec.Topic, Partition: dec.Partition, Offset: dec.Offset}
-		_, err := l.sess.ReadSpan(l.ctx, dec.TopicPartition, waybill.Span{First: dec.Offset, Next: dec.Offset + 1}, func(r *waybill.Record) error {
+		_, err := l.readKept(l.ctx, dec.TopicPartition, waybill.Span{First: dec.Offset, Next: dec.Offset + 1}, func(r *waybill.Record) error {
 			record = keep(r)
 			return nil
 		})
@@ -487,7 +487,7 @@ func (t *target) decisions(ctx context.Context, b *waybill.Batch) (delivery.RowS
 func (t *target) proveWindow(ctx context.Context, b *waybill.Batch) (inside bool, evidence string, err error) {
 	var tables []string
 	for i, s := range t.now().tables {
-		tables = append(tables, t.tables[i].name())
+		tables = append(tables, t.tables[i].place())
 		for _, v := range s.info.Views {
 			tables = append(tables, v.Target.Database+"."+v.Target.Table)
 		}
