@@ -365,8 +365,11 @@ func printDiffColumns(b *strings.Builder, r *diff.Report) {
 	for i := range r.Columns {
 		c := &r.Columns[i]
 		types := c.Shadow
+		if c.Live != "" && c.Live != c.Shadow {
+			types = c.Live + " to " + c.Shadow
+		}
 		if c.As != "" {
-			types = fmt.Sprintf("%s to %s, compared as %s", c.Live, c.Shadow, c.As)
+			types += ", compared as " + c.As
 		}
 		switch {
 		case c.State == diff.New:
@@ -384,11 +387,20 @@ func printDiffColumns(b *strings.Builder, r *diff.Report) {
 				text += "; the server gives another value each time: " + c.Varies
 			}
 			wrap(b, "", text)
-			for _, v := range c.Samples {
-				tell(b, "    %s: %s -> %s\n", v.Key, clip(v.Live, shownValue/2), clip(v.Shadow, shownValue/2))
-			}
-		case c.As != "":
+			printValues(b, c.Samples)
+		case c.As != "" && c.Live != c.Shadow:
 			wrap(b, "", fmt.Sprintf("= %s %s: no row changed", c.Name, types))
 		}
+	}
+}
+
+// printValues shows both values of rows, on lines of their own where they are long.
+func printValues(b *strings.Builder, samples []diff.ValueSample) {
+	for _, v := range samples {
+		if len(v.Key.String())+len(v.Live)+len(v.Shadow) < lineWidth-10 {
+			tell(b, "    %s: %s -> %s\n", v.Key, v.Live, v.Shadow)
+			continue
+		}
+		tell(b, "    %s: %s\n    %*s -> %s\n", v.Key, clip(v.Live, shownValue), max(0, len(v.Key.String())-2), "", clip(v.Shadow, shownValue))
 	}
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -265,15 +266,15 @@ func (r *tryResult) print(w io.Writer) error {
 	for _, x := range r.Differences {
 		wrap(&b, "  ", x.String())
 	}
-	rows := [][]string{{"was", "is", "records", "for example"}}
+	rows := [][]string{{"was", "is", "records", "for example", "dead letter for"}}
 	for _, f := range r.Fates[:min(len(r.Fates), maxShown)] {
 		example := ""
 		if !f.Same() && len(f.Examples) > 0 {
 			example = f.Examples[0].String()
 		}
-		rows = append(rows, []string{f.Was + because(f.WasReason), f.Is + because(f.IsReason), count(f.Records), example})
+		rows = append(rows, []string{f.Was, f.Is, count(f.Records), example, reasons(f)})
 	}
-	table(&b, narrow(rows), 4)
+	table(&b, narrow(rows), 5)
 	more(&b, len(r.Fates)-min(len(r.Fates), maxShown), "outcomes")
 	if was, is := r.Was.RescuedRows, r.Is.RescuedRows; was+is > 0 {
 		wrap(&b, "", fmt.Sprintf("rows with something in the rescue column: %s, then %s", count(was), count(is)))
@@ -285,11 +286,12 @@ func (r *tryResult) print(w io.Writer) error {
 	return err
 }
 
-func because(reason string) string {
-	if reason == "" {
-		return ""
+// reasons are why a record is a dead letter under one of the plans, or under both.
+func reasons(f try.Fates) string {
+	if f.WasReason != "" && f.IsReason != "" && f.WasReason != f.IsReason {
+		return f.WasReason + ", then " + f.IsReason
 	}
-	return " " + reason
+	return cmp.Or(f.IsReason, f.WasReason)
 }
 
 // printTried is how the rows of one table would differ.
