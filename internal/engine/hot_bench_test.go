@@ -170,7 +170,7 @@ func BenchmarkTake(b *testing.B) {
 	}
 }
 
-func benchGatherer(b *testing.B, scope *Scope) *gatherer {
+func benchGatherer(b testing.TB, scope *Scope) *gatherer {
 	l := bareLife()
 	l.ctx, l.p.budget, l.p.cfg.Batch.Bytes = b.Context(), NewBudget(1<<30, nil).account(weightLive), 1<<30
 	if scope != nil {
