@@ -60,6 +60,9 @@ func (t *table) prepare(ctx context.Context) ([]waybill.Finding, error) {
 	if err := t.epochColumn(schema); err != nil {
 		return nil, err
 	}
+	if err := t.keepFor(ctx, info); err != nil {
+		return nil, err
+	}
 	notes, err := preflight(t.cfg.Pipeline, info)
 	if err != nil {
 		return nil, err
