@@ -211,6 +211,12 @@ type worker struct {
 
 func (w *world) start(cfg *config.Pipeline) *worker {
 	w.Helper()
+	return w.startWith(cfg, 20*time.Second)
+}
+
+// startWith starts a worker that has so long to settle what is in flight when it is to stop.
+func (w *world) startWith(cfg *config.Pipeline, drain time.Duration) *worker {
+	w.Helper()
 	level := slog.LevelError
 	if testing.Verbose() {
 		level = slog.LevelDebug
@@ -221,7 +227,7 @@ func (w *world) start(cfg *config.Pipeline) *worker {
 		r.highest.Store(max(used, r.highest.Load()))
 	})
 	r.p = engine.New(cfg, engine.Deps{Log: telemetry.NewLogger(w.Output(), false, level, false), Metrics: r.metrics, Budget: r.budget,
-		Drain: 20 * time.Second, Kafka: func(k *kafka.Config) {
+		Drain: drain, Kafka: func(k *kafka.Config) {
 			k.HeartbeatInterval, k.MetadataMaxAge = 100*time.Millisecond, time.Second
 			k.Dialer = r.sockets.dial
 		}})
