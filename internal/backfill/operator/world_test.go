@@ -156,26 +156,47 @@ func (w *world) deps() engine.Deps {
 		Kafka: func(k *kafka.Config) { k.HeartbeatInterval, k.MetadataMaxAge = 100*time.Millisecond, time.Second }}
 }
 
-// live runs the pipeline until the test ends or stop is called.
-func (w *world) live(cfg *config.Pipeline) (stop func()) {
+// live is the pipeline, as it runs.
+type live struct {
+	w      *world
+	mu     sync.Mutex
+	cancel context.CancelFunc
+	done   chan struct{}
+	err    error
+}
+
+// live runs the pipeline until the test ends.
+func (w *world) live(cfg *config.Pipeline) *live {
 	w.Helper()
-	p := engine.New(cfg, w.deps())
-	ctx, cancel := context.WithCancel(context.Background())
+	l := &live{w: w}
+	l.start(cfg)
+	w.Cleanup(l.stop)
+	return l
+}
+
+func (l *live) start(cfg *config.Pipeline) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := engine.New(cfg, l.w.deps())
+	var ctx context.Context
+	ctx, l.cancel = context.WithCancel(context.Background())
 	done := make(chan struct{})
-	var err error
-	go func() { defer close(done); err = p.Run(ctx) }()
-	var once sync.Once
-	stop = func() {
-		once.Do(func() {
-			cancel()
-			<-done
-			if err != nil {
-				w.Errorf("live: %v", err)
-			}
-		})
+	l.done = done
+	go func() { defer close(done); l.err = p.Run(ctx) }()
+}
+
+func (l *live) stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cancel == nil {
+		return
 	}
-	w.Cleanup(stop)
-	return stop
+	l.cancel()
+	<-l.done
+	if l.err != nil {
+		l.w.Errorf("live: %v", l.err)
+	}
+	l.cancel = nil
 }
 
 // bench opens what an operator works with. passed may stop it.
