@@ -35,7 +35,7 @@ func newBackfillPlan(s Streams) *cobra.Command {
 	var o planFlags
 	cmd := &cobra.Command{
 		Use:   "plan FILE --scope SCOPE",
-		Short: "What a backfill would read, replace and need, before anything is made",
+		Short: "What a backfill would read, replace and need",
 		Long: `Says what making rows anew by FILE would be: records to read, rows to replace,
 table partitions touched, statements, disk and time, and what becomes of views
 and dictionaries. It changes nothing of yours. If nothing speaks against it the

@@ -2,7 +2,7 @@ package operator_test
 
 import (
 	"context"
-	"errors"
+
 	"fmt"
 	"log/slog"
 	"os"
@@ -283,5 +283,3 @@ func (w *world) wantRows(version func(i int, partition, offset int64) int) {
 		w.Fatalf("%d rows are wrong", wrong)
 	}
 }
-
-var errStopped = errors.New("stopped here")
