@@ -112,9 +112,8 @@ func (p *Pipeline) knowFindings(ctx context.Context, t *target) error {
 	if err != nil {
 		return err
 	}
-	if p.cfg.Job != "" { // what the live pipeline has found is not a backfill's to close
-		rows = slices.DeleteFunc(rows, func(r finding.Row) bool { return r.Epoch != t.epoch })
-	}
+	// A backfill's findings are its own, and the pipeline's are none of its business, though they go by one name.
+	rows = slices.DeleteFunc(rows, func(r finding.Row) bool { return r.Epoch > t.epoch || p.backfill != nil && r.Epoch < t.epoch })
 	now := t.client.ServerNow(time.Now())
 	p.findings.mu.Lock()
 	defer p.findings.mu.Unlock()

@@ -35,6 +35,7 @@ const (
 	aboutServer     subject = "server"  // ClickHouse, as the watch sees it
 	aboutTable      subject = "table"   // reading it anew, or changing it
 	aboutEpoch      subject = "epoch"   // the tables take no rows of it
+	aboutScope      subject = "scope"   // how far the whole of a backfill is
 )
 
 const (
