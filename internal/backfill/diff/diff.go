@@ -45,6 +45,9 @@ type Options struct {
 	Key []string
 	// Without are columns that are not compared.
 	Without []string
+	// Plan is the one that the shadow was written under; it says which columns the server was left to fill. Of these, those whose DEFAULT gives another value each
+	// time are not compared. nil: it is not known, and all are.
+	Plan *contract.Plan
 	// Rescue is the name of the rescue column: what it says of the plan that wrote the row is not compared. Empty: the usual name.
 	Rescue string
 	// Samples is how many rows are shown of each sort of difference.
