@@ -45,7 +45,7 @@ func (p *pair) value(s *side) string {
 }
 
 // hash is an expression for the hash of a value. The tuple keeps NULL from making the hash NULL.
-func (p *pair) hash(s *side) string { return fmt.Sprintf("sipHash64(tuple(%s))", p.value(s)) }
+func (p *pair) hash(s *side) string { return fmt.Sprintf("cityHash64(tuple(%s))", p.value(s)) }
 
 // pair finds a column by name.
 func (c *comparison) pair(name string) *pair {
