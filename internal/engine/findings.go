@@ -21,6 +21,7 @@ import (
 type findings struct {
 	mu      sync.Mutex // held for moments only: who reports may hold life.mu
 	tracker *finding.Tracker
+	epoch   waybill.Epoch // that the tracker is of
 	news    chan struct{} // cap 1: the journal should hear of something
 
 	// The recorder's.
@@ -32,7 +33,7 @@ type findings struct {
 const refreshInterval = 15 * time.Second
 
 func newFindings(pipeline string, epoch waybill.Epoch) *findings {
-	return &findings{tracker: finding.NewTracker(pipeline, worker(), epoch, finding.Config{}), news: make(chan struct{}, 1)}
+	return &findings{tracker: finding.NewTracker(pipeline, worker(), epoch, finding.Config{}), epoch: epoch, news: make(chan struct{}, 1)}
 }
 
 // serverTime is now by the server's clock, as far as it is known.
@@ -112,7 +113,7 @@ func (p *Pipeline) knowFindings(ctx context.Context, t *target) error {
 		return err
 	}
 	// A backfill's findings are its own, and the pipeline's are none of its business, though they go by one name.
-	rows = slices.DeleteFunc(rows, func(r finding.Row) bool { return r.Epoch > p.cfg.Epoch || p.backfill != nil && r.Epoch < p.cfg.Epoch })
+	rows = slices.DeleteFunc(rows, func(r finding.Row) bool { return r.Epoch > t.epoch || p.backfill != nil && r.Epoch < t.epoch })
 	now := t.client.ServerNow(time.Now())
 	p.findings.mu.Lock()
 	defer p.findings.mu.Unlock()
@@ -126,6 +127,20 @@ func (s *findings) evidence(key waybill.FindingKey) (string, bool) {
 	defer s.mu.Unlock()
 	r, open := s.tracker.Open(key)
 	return r.Evidence, open
+}
+
+// under begins a new account under an epoch, unless this one is of it. What is not written yet of the old one is not lost. Nobody records meanwhile.
+func (s *findings) under(pipeline string, epoch waybill.Epoch, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if epoch == s.epoch {
+		return false
+	}
+	if rows := s.tracker.Due(now); len(rows) > 0 {
+		s.unsent, s.token = append(s.unsent, rows...), waybill.Token("findings-"+uuid.NewString())
+	}
+	s.tracker, s.epoch = finding.NewTracker(pipeline, worker(), epoch, finding.Config{}), epoch
+	return true
 }
 
 // recordFindings keeps the journal up to date until over ends, and what is known then is written, or given up.
