@@ -466,7 +466,7 @@ func (a *auditor) adoptWithin(ctx context.Context, now time.Time, within map[way
 			continue
 		}
 		for _, v := range a.presence.Adopt(now, tp, list, there.present[tp], there.dead[tp]) {
-			a.vague(tp, v, there.present[tp].Within(v.Span).Len())
+			a.vague(tp, v)
 		}
 		if a.adopt[tp] = min(sp.First, list[0].First); a.adopt[tp] <= 0 {
 			delete(a.adopt, tp)
@@ -475,17 +475,35 @@ func (a *auditor) adoptWithin(ctx context.Context, now time.Time, within map[way
 	return nil
 }
 
+// lookAgain asks again about spans of which it could not be told what is wrong with them.
+func (a *auditor) lookAgain(ctx context.Context, now time.Time) error {
+	for _, tp := range a.presence.Partitions() {
+		var spans []clickhouse.PartitionSpan
+		for _, v := range a.presence.Vague(tp) {
+			spans = append(spans, clickhouse.PartitionSpan{TopicPartition: tp, Span: v.Span})
+		}
+		if len(spans) == 0 {
+			continue
+		}
+		there, err := a.seen(ctx, spans)
+		if err != nil {
+			return err
+		}
+		for _, v := range a.presence.Readopt(now, tp, there.present[tp], there.dead[tp]) {
+			a.vague(tp, v)
+		}
+	}
+	return nil
+}
+
 // vague: rows are missing, or too many, of a span of which it is not known any more which offsets should have any.
-func (a *auditor) vague(tp waybill.TopicPartition, v watchdog.Adopted, have int64) {
-	if forgets := a.presence.Forgets(); forgets != "" && have < v.Written {
-		return
+func (a *auditor) vague(tp waybill.TopicPartition, v watchdog.Vague) {
+	what := "are not in the table"
+	if v.Kind() == watchdog.KindRowsUnexpected {
+		what = "are in the table beside them"
 	}
-	kind, what := watchdog.KindRowsMissing, "are not in the table"
-	if have > v.Written {
-		kind, what = watchdog.KindRowsUnexpected, "are in the table beside them"
-	}
-	n := max(v.Written-have, have-v.Written)
-	a.p.found(waybill.Finding{Kind: kind, Severity: waybill.SeverityError, TopicPartition: tp, Span: v.Span,
+	n := max(v.Written-v.Have, v.Have-v.Written)
+	a.p.found(waybill.Finding{Kind: v.Kind(), Severity: waybill.SeverityError, TopicPartition: tp, Span: v.Span,
 		Message: fmt.Sprintf("the ledger says that %d rows of %s %s were written, and %d %s; which ones is not known to this worker, which began after it", v.Written, tp, v.Span, n, what),
 		Action:  "`waybill audit` reads the records again and names the offsets"})
 }
@@ -496,6 +514,9 @@ func (a *auditor) checkLaws(ctx context.Context, now time.Time) error {
 		return nil
 	}
 	p, t := a.p, a.p.target
+	if err := a.lookAgain(ctx, now); err != nil {
+		return err
+	}
 	if !a.learnt {
 		// Once: what came at this hour of the days before.
 		err := t.ledger.ReadByMinute(ctx, p.cfg.Name, p.cfg.Source.Kafka.Topic, t.client.ServerNow(now).Add(-8*24*time.Hour), a.source.Came)

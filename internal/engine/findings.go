@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -110,6 +111,8 @@ func (p *Pipeline) knowFindings(ctx context.Context, t *target) error {
 	if err != nil {
 		return err
 	}
+	// A backfill's findings are its own, and the pipeline's are none of its business, though they go by one name.
+	rows = slices.DeleteFunc(rows, func(r finding.Row) bool { return r.Epoch > p.cfg.Epoch || p.backfill != nil && r.Epoch < p.cfg.Epoch })
 	now := t.client.ServerNow(time.Now())
 	p.findings.mu.Lock()
 	defer p.findings.mu.Unlock()

@@ -76,15 +76,22 @@ type Pipeline struct {
 	complete atomic.Int64
 	auditor  *auditor
 	boots    watchdog.Boots // the watch's
+	backfill *backfill      // nil: it is none
 }
 
 // New makes a pipeline that has not started.
-func New(cfg *config.Pipeline, deps Deps) *Pipeline {
+func New(cfg *config.Pipeline, deps Deps) *Pipeline { return newPipeline(cfg, deps, nil) }
+
+func newPipeline(cfg *config.Pipeline, deps Deps, b *backfill) *Pipeline {
 	if deps.Drain == 0 {
 		deps.Drain = DefaultDrain
 	}
-	p := &Pipeline{cfg: cfg, deps: deps, log: deps.Log.With("pipeline", cfg.Name), metrics: deps.Metrics.ForPipeline(cfg.Name), budget: deps.Budget.account(), state: status.Starting,
-		findings: newFindings(cfg.Name, cfg.Epoch)}
+	label, log, weight := cfg.Name, deps.Log.With("pipeline", cfg.Name), int64(weightLive)
+	if b != nil { // what is shown of it must not be taken for the pipeline's
+		label, log, weight = cfg.Name+"@"+cfg.Job, log.With("backfill", cfg.Job), weightBackfill
+	}
+	p := &Pipeline{cfg: cfg, deps: deps, log: log, metrics: deps.Metrics.ForPipeline(label), budget: deps.Budget.account(weight), state: status.Starting,
+		findings: newFindings(cfg.Name, cfg.Epoch), backfill: b}
 	p.dead.DeadLetters = cfg.DeadLetters
 	p.alerts = p.newAlerts()
 	tables := len(cfg.Tables())
@@ -140,6 +147,8 @@ func (p *Pipeline) run(ctx context.Context) error {
 			continue
 		case errors.As(err, &stopped):
 			return stopped.err
+		case errors.Is(err, errComplete):
+			return nil
 		case ctx.Err() != nil && errors.Is(err, errDrain):
 			return err
 		case ctx.Err() != nil:
@@ -252,6 +261,7 @@ type life struct {
 	ends     map[waybill.TopicPartition]int64           // end offsets, as last heard of
 	begins   map[waybill.TopicPartition]int64           // log start offsets, likewise
 	frozen   map[waybill.TopicPartition]bool            // not read on until a person acts
+	holes    []passed                                   // for the gatherer: holes that a look has found
 	idle     chan struct{}                              // cap 1: a work has gone
 	telling  telling
 	closed   bool
@@ -259,6 +269,11 @@ type life struct {
 
 // live is one life. It returns nil or an error that can heal if another life should follow.
 func (p *Pipeline) live(ctx context.Context) error {
+	if p.backfill != nil {
+		if _, err := p.backfill.refresh(); err != nil {
+			return &stopError{p.badScope(err)}
+		}
+	}
 	l := &life{p: p, drain: ctx.Done(), joined: make(chan struct{}), data: map[delivery.WorkID]*data{}, doubts: map[delivery.WorkID]func(delivery.RowSet){}, refusals: map[delivery.WorkID]*refusals{},
 		epochs: map[waybill.TopicPartition]map[int64]int32{}, starts: map[waybill.TopicPartition]delivery.Gather{}, retries: map[waybill.TopicPartition]*gathering{},
 		ends: map[waybill.TopicPartition]int64{}, begins: map[waybill.TopicPartition]int64{}, frozen: map[waybill.TopicPartition]bool{}, wake: make(chan struct{}, 1), idle: make(chan struct{}, 1),
@@ -277,6 +292,9 @@ func (p *Pipeline) live(ctx context.Context) error {
 	p.mu.Unlock()
 	p.setState(status.Running, "")
 
+	if p.backfill != nil {
+		l.perform(l.keepScope)
+	}
 	l.perform(func() { l.gather() })
 	l.perform(func() { l.watch() })
 	if p.cfg.Audit.Continuous {

@@ -94,6 +94,9 @@ func (l *life) resolveStart(e delivery.ResolveStart) {
 }
 
 func (l *life) start(tp waybill.TopicPartition) (int64, error) {
+	if l.p.backfill != nil {
+		return 0, nil // what is not in its scope is a hole, also where the topic begins later
+	}
 	info, err := l.extents.ask(l.ctx, struct{}{}, func(ctx context.Context, _ []struct{}) (kafka.TopicInfo, error) { return l.sess.Describe(ctx) })
 	if err != nil {
 		return 0, err
@@ -170,20 +173,30 @@ func (l *life) rebuilt(e delivery.Rebuild) (delivery.Rebuilt, *data, error) {
 	ev := delivery.Rebuilt{Op: e.Op}
 	for _, span := range e.Batch.Spans {
 		s := d.open(span.TopicPartition, 0, span.First)
-		_, err := l.sess.ReadSpan(l.ctx, span.TopicPartition, span.Span, func(r *waybill.Record) error {
+		s.tally.Lost, err = l.reread(span, s, func(r *waybill.Record) error {
 			d.add(proc, e.Batch.Epoch, s, r)
 			return nil
 		})
 		if err != nil {
 			return delivery.Rebuilt{}, nil, err
 		}
-		s.tally.Lost = lostOf(span, s)
 		ev.Tallies = append(ev.Tallies, s.tally)
 		ev.Checksums = append(ev.Checksums, s.Checksum)
 	}
 	d.takeNotes(proc)
 	ev.Refused, err = l.p.target.decisions(l.ctx, e.Batch)
 	return ev, d, err
+}
+
+// reread reads the records of a pending batch's span again, and says how many offsets of it were gone when it was gathered.
+func (l *life) reread(span waybill.BatchSpan, s *spanData, fn func(*waybill.Record) error) (lost int64, err error) {
+	if l.p.backfill != nil {
+		return l.rereadScoped(span, fn)
+	}
+	if _, err := l.sess.ReadSpan(l.ctx, span.TopicPartition, span.Span, fn); err != nil {
+		return 0, err
+	}
+	return lostOf(span, s), nil
 }
 
 // lostOf: a span that was gathered without records, and in which there is nothing to be read, is an

@@ -187,6 +187,9 @@ func (p *Pipeline) Status() status.Pipeline {
 	if l != nil {
 		l.status(&s, now)
 	}
+	if p.backfill != nil {
+		s.Backfill = p.backfill.progress(p.cfg.Job, s.Partitions)
+	}
 	return s
 }
 

@@ -326,7 +326,7 @@ func (t *target) envelopes(l *life, e delivery.Send, d *data) ([]deadletter.Enve
 		}
 		// A record that is gone by now is kept as its position and the reason.
 		record := waybill.Record{Topic: dec.Topic, Partition: dec.Partition, Offset: dec.Offset}
-		_, err := l.sess.ReadSpan(l.ctx, dec.TopicPartition, waybill.Span{First: dec.Offset, Next: dec.Offset + 1}, func(r *waybill.Record) error {
+		_, err := l.readKept(l.ctx, dec.TopicPartition, waybill.Span{First: dec.Offset, Next: dec.Offset + 1}, func(r *waybill.Record) error {
 			record = keep(r)
 			return nil
 		})

@@ -34,6 +34,7 @@ const (
 	aboutBrokers    subject = "brokers" // as the watch sees them
 	aboutServer     subject = "server"  // ClickHouse, as the watch sees it
 	aboutTable      subject = "table"   // reading it anew, or changing it
+	aboutScope      subject = "scope"   // how far the whole of a backfill is
 )
 
 const (

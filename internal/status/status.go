@@ -47,7 +47,8 @@ type Pipeline struct {
 	Rates        Rates       `json:"rates"`
 	LastError    *Failure    `json:"last_error,omitempty"`
 	StalledSince *time.Time  `json:"stalled_since,omitempty"`
-	Findings     []Finding   `json:"findings"` // all of the pipeline that are open, and the latest others that this worker knows of; oldest first
+	Backfill     *Backfill   `json:"backfill,omitempty"` // of a backfill
+	Findings     []Finding   `json:"findings"`           // all of the pipeline that are open, and the latest others that this worker knows of; oldest first
 }
 
 // PartitionState says how far a partition is on its way into the pipeline.
@@ -71,6 +72,32 @@ type Partition struct {
 	Settled   int64          `json:"settled"`  // the committed offset
 	End       int64          `json:"end"`      // the partition's end in Kafka, when last heard of
 	Lag       int64          `json:"lag"`      // End - Settled; -1 if either is not known
+}
+
+// Backfill is how far a worker of a backfill is with its partitions. Offsets are counted, also those that hold no record.
+type Backfill struct {
+	Job      string `json:"job"`
+	Final    bool   `json:"final"`    // the scope does not grow any more
+	Complete bool   `json:"complete"` // all of it is on the account, whichever worker has put it there
+	// RecordsPerSecond and BytesPerSecond bound what this worker reads; 0: any.
+	RecordsPerSecond int64               `json:"records_per_second,omitempty"`
+	BytesPerSecond   int64               `json:"bytes_per_second,omitempty"`
+	Left             int64               `json:"left"`        // of the scope, not settled yet
+	Rate             float64             `json:"rate"`        // offsets of the scope that were settled in a second, in the last while
+	ETASeconds       float64             `json:"eta_seconds"` // of the slowest partition; -1: not known
+	Partitions       []BackfillPartition `json:"partitions"`  // that this worker has
+}
+
+// BackfillPartition is how far a backfill is with a partition.
+type BackfillPartition struct {
+	Topic      string  `json:"topic"`
+	Partition  int32   `json:"partition"`
+	Position   int64   `json:"position"` // the next offset to gather
+	Settled    int64   `json:"settled"`  // up to where the account is settled; -1: not known yet
+	Until      int64   `json:"until"`    // up to where it is to go
+	Left       int64   `json:"left"`
+	Rate       float64 `json:"rate"`
+	ETASeconds float64 `json:"eta_seconds"`
 }
 
 // Batch is a batch that has been gathered and is not settled yet.
