@@ -91,6 +91,16 @@ func (p Positions) Reached(to Positions) bool {
 	return true
 }
 
+// Grown is the later of both in each partition.
+func (p Positions) Grown(to Positions) Positions {
+	out := Positions{}
+	maps.Copy(out, p)
+	for part, at := range to {
+		out[part] = max(out[part], at)
+	}
+	return out
+}
+
 // Knows reports whether it has all partitions of to.
 func (p Positions) Knows(to Positions) bool {
 	for part := range to {
@@ -174,8 +184,8 @@ type Job struct {
 	Plan  string    `json:"plan"`  // that the scope goes through
 	// Contract is a hash of the pipeline file's, so that nobody goes on with another one.
 	Contract string `json:"contract"`
-	Views Views     `json:"views,omitempty"`
-	Keeps bool      `json:"keeps_unreachable,omitempty"`
+	Views    Views  `json:"views,omitempty"`
+	Keeps    bool   `json:"keeps_unreachable,omitempty"`
 
 	FileEpoch waybill.Epoch `json:"file_epoch"`
 	BaseEpoch waybill.Epoch `json:"base_epoch"` // that live had when it was planned

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -67,6 +68,9 @@ func (g *gatherer) replan() error {
 			return g.under(s)
 		case g.l.ctx.Err() != nil:
 			return g.l.ctx.Err()
+		case errors.Is(err, errExchanged):
+			g.l.cancel(&replanError{})
+			return err
 		case !waybill.ClassOf(err).Heals():
 			t.lookForLosses(g.l.ctx, g.l.p)
 			g.l.step(delivery.Failed{Err: err})
@@ -84,7 +88,7 @@ func (g *gatherer) under(s *shape) error {
 	if s.plan.ID() == old.ID() {
 		return nil
 	}
-	proc, err := g.l.p.target.processor(s.plan)
+	proc, err := g.l.processor(s.plan)
 	if err != nil {
 		g.l.step(delivery.Failed{Err: err})
 		return err

@@ -11,6 +11,7 @@ import (
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/clickhouse"
 	"github.com/waybill-data/waybill/internal/deadletter"
+	"github.com/waybill-data/waybill/internal/decode/raw"
 	"github.com/waybill-data/waybill/internal/delivery"
 	"github.com/waybill-data/waybill/internal/failpoint"
 	"github.com/waybill-data/waybill/internal/ledger"
@@ -67,7 +68,7 @@ func (t *target) targetInserts(l *life, e delivery.Send, d *data) ([]request, er
 	var out []request
 	for _, part := range parts {
 		one, plan := t.tables[part.table], routes[part.table].Plan
-		in, gone, err := one.insert(l.ctx, s.tables[part.table], plan, part.block)
+		in, gone, err := one.insert(l.ctx, s.tables[part.table], plan, raw.Stamp(plan, part.block, e.Batch.Time))
 		if err != nil {
 			return nil, err
 		}
@@ -137,8 +138,11 @@ func (l *life) sendOne(e delivery.Send, shape *shape, r *request) reply {
 	}
 	began := time.Now()
 	a := l.p.target.client.Insert(l.ctx, r.in)
-	if a.Changed {
+	switch {
+	case a.Changed:
 		l.outdated()
+	case a.Exchanged:
+		l.lookAgain()
 	}
 	if e.Store == waybill.StoreTarget {
 		l.p.target.inserted(l.p, r.table, shape, e.Batch, r.in, a, began)
