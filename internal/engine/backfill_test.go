@@ -419,12 +419,12 @@ func TestBackfill_WorkerThatKnowsOfAShorterScopeWaits(t *testing.T) {
 // Two workers share the partitions; one is cut off in the middle of its work and takes no leave.
 func TestBackfill_TwoWorkersOneStoppedHard(t *testing.T) {
 	w := newWorld(t, 4)
-	w.fill(4, 0, 3000)
-	s := whole(4, 3000)
-	s.Offsets[1] = waybill.OffsetsIn(span(500, 1000), span(1200, 2900))
+	w.fill(4, 0, 1200)
+	s := whole(4, 1200)
+	s.Offsets[1] = waybill.OffsetsIn(span(200, 400), span(500, 1150))
 	s.Offsets[3] = waybill.OffsetSet{}
 	j := w.job(w.file(spec{rows: 100, kafka: quickSession}), 1, 4)
-	b := engine.Backfill{Scope: always(s), RecordsPerSecond: 1500}
+	b := engine.Backfill{Scope: always(s), RecordsPerSecond: 800}
 	one := j.run(b)
 	one.await("one has begun", func(s status.Pipeline) bool { return s.Totals.Written > 0 })
 	two := j.run(b)
