@@ -174,8 +174,8 @@ type Job struct {
 	Plan  string    `json:"plan"`  // that the scope goes through
 	// Contract is a hash of the pipeline file's, so that nobody goes on with another one.
 	Contract string `json:"contract"`
-	Views Views     `json:"views,omitempty"`
-	Keeps bool      `json:"keeps_unreachable,omitempty"`
+	Views    Views  `json:"views,omitempty"`
+	Keeps    bool   `json:"keeps_unreachable,omitempty"`
 
 	FileEpoch waybill.Epoch `json:"file_epoch"`
 	BaseEpoch waybill.Epoch `json:"base_epoch"` // that live had when it was planned
