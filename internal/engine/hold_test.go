@@ -374,3 +374,27 @@ func TestEpoch_TablesOfRoutesMustAgree(t *testing.T) {
 	a.await("it runs under the epoch of all", func(s status.Pipeline) bool { return s.State == status.Running && s.Epoch == 3 })
 	a.stop()
 }
+
+// A replay that was under way when its table was replaced is finished without a row: its records were read again for the new table.
+func TestReplay_OfATableThatHasBeenReplaced(t *testing.T) {
+	w := newWorld(t, 1)
+	w.rejected(30)
+	p := w.promotion(1)
+	store, client := w.store()
+	begun := &ledger.Replay{Pipeline: w.name, Sequence: 1, Kind: ledger.KindReplay, Batch: waybill.BatchID{7}, At: client.ServerNow(time.Now()).Add(-time.Minute), Topic: topic,
+		Offsets: map[int32]waybill.OffsetSet{0: waybill.OffsetsOf(3, 13)}, By: "somebody who died"}
+	if a := client.Insert(t.Context(), clickhouse.Insert{Database: store.Database(), Table: ledger.TableReplays, Input: ledger.BegunBlock(begun), Token: "begun-" + waybill.Token(w.name)}); a.Err != nil {
+		t.Fatal(a.Err)
+	}
+	p.make(0)
+	p.exchange()
+	if r := w.replay(w.file(lenient), ledger.LetterFilter{}); r.Replayed != 3 || r.Resumed != 2 {
+		t.Errorf("%+v, want the 3 of the new epoch, and 2 that were finished for the old one", r)
+	}
+	if got := w.query("SELECT arrayStringConcat(groupArray(concat(toString(epoch), ' ', outcome, ' ', code)), ', ') FROM (SELECT * FROM waybill.dead_letter_outcomes WHERE pipeline = '" + w.name + "' ORDER BY epoch, offset)"); got != "0 failed superseded, 0 failed superseded, 1 replayed , 1 replayed , 1 replayed " {
+		t.Errorf("outcomes: %s", got)
+	}
+	if got := w.query("SELECT concat(toString(count()), ' ', toString(uniqExact(_offset)), ' ', toString(min(_epoch))) FROM " + w.db + ".calls"); got != "30 30 1" {
+		t.Errorf("rows, records, least epoch: %s", got)
+	}
+}

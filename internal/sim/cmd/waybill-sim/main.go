@@ -3,6 +3,7 @@
 //	waybill-sim                   1000 seeds; exit status 1 and a transcript if one fails, or, from 10,000 seeds on, if a reachable cell stays empty
 //	waybill-sim -seed 42 -v       one seed with its transcript
 //	waybill-sim -seed 42 -script "at 3000 crash worker 1 for 2000 after sent target"
+//	waybill-sim -handover         the same, with an operator who puts tables in the place of tables
 //	waybill-sim -mutants          every negative control must be caught
 //	waybill-sim -matrix           print the matrix of faults and stages as well
 package main
