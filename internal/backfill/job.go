@@ -91,6 +91,16 @@ func (p Positions) Reached(to Positions) bool {
 	return true
 }
 
+// Grown is the later of both in each partition.
+func (p Positions) Grown(to Positions) Positions {
+	out := Positions{}
+	maps.Copy(out, p)
+	for part, at := range to {
+		out[part] = max(out[part], at)
+	}
+	return out
+}
+
 // Knows reports whether it has all partitions of to.
 func (p Positions) Knows(to Positions) bool {
 	for part := range to {

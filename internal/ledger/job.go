@@ -26,7 +26,7 @@ func (s *Store) Jobs(ctx context.Context, pipeline string) ([]backfill.Job, erro
 	last, twice := uint64(0), false
 	var bad error
 	err := s.ch.Query(ctx, fmt.Sprintf(`
-SELECT max(sequence) AS q, argMax(job_json, sequence) AS j, count() - uniqExact(sequence) AS n FROM %s WHERE pipeline = %s GROUP BY job ORDER BY q`,
+SELECT max(sequence) AS q, argMax(job_json, sequence) AS j, toUInt64(count() - uniqExact(sequence)) AS n FROM %s WHERE pipeline = %s GROUP BY job ORDER BY q`,
 		s.table(TableJobs), clickhouse.Literal(pipeline)),
 		proto.Results{{Name: "q", Data: &sequence}, {Name: "j", Data: &text}, {Name: "n", Data: &rows}}, func(n int) error {
 			for i := range n {

@@ -315,7 +315,7 @@ func (o *Operator) follow(ctx context.Context, name string) (caught bool, err er
 		if now, err := o.position(ctx); err == nil {
 			mu.Lock()
 			if !final {
-				until = now
+				until = until.Grown(now)
 			}
 			mu.Unlock()
 		}

@@ -325,3 +325,8 @@ func (s *Server) Exact(ctx context.Context, table string) (bool, error) {
 	n, err := s.number(ctx, fmt.Sprintf("SELECT toString(count()) AS v FROM system.tables WHERE database = %s AND name = %s AND match(engine_full, '\\\\sTTL\\\\s')", clickhouse.Literal(s.Database), clickhouse.Literal(table)))
 	return n == 0, err
 }
+
+// Rows is how many rows a table has.
+func (s *Server) Rows(ctx context.Context, table string) (int64, error) {
+	return s.number(ctx, fmt.Sprintf("SELECT toString(count()) AS v FROM %s", s.table(table)))
+}
