@@ -39,6 +39,13 @@ func (p *Pipeline) Shadow(s Shadow) *Pipeline {
 	return &out
 }
 
+// Under is the pipeline file as it is under another epoch than it says, see engine.EffectiveEpoch.
+func (p *Pipeline) Under(epoch waybill.Epoch) *Pipeline {
+	out := *p
+	out.Epoch = epoch
+	return &out
+}
+
 // ShadowTable is the name of a route's table in a backfill whose table has a name; of a pipeline without routes it is that.
 func ShadowTable(table, route string) string {
 	if route == "" {

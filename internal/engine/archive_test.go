@@ -339,7 +339,7 @@ version:
   from: v
   current: 2
   missing: 1
-  upcast: [{from: 1, to: 2, steps: [{rename: {from: mail, to: email}}]}]
+  upcast: [{from: 1, to: 2, steps: [{rename: {from: mail, to: email}}, {compute: {path: upcasts, expr: event.?upcasts.orValue(0) + 1}}]}]
 redact:
   version: 1
   secret: 0123456789abcdef

@@ -184,6 +184,21 @@ func (l *life) audit() {
 	}
 }
 
+// anew forgets what was so of the ledger under another epoch.
+func (a *auditor) anew() {
+	a.laws, a.lawsAt, a.wholeAt = watchdog.NewLaws(), time.Time{}, time.Time{}
+}
+
+// sameTables: what has just been read is of the tables that the accounts are of. Another table that has taken the place of one holds rows of
+// another epoch, and what it lacks of this one is not missing.
+func (a *auditor) sameTables(ctx context.Context) error {
+	moved, err := a.p.target.moved(ctx)
+	if err == nil && moved {
+		err = errExchanged
+	}
+	return err
+}
+
 // begin starts on what a life has.
 func (a *auditor) begin() {
 	cfg := watchdog.PresenceConfig{Twice: a.p.cfg.Delivery == config.AtLeastOnce}
@@ -315,7 +330,7 @@ func (a *auditor) stores(spans []clickhouse.PartitionSpan) []clickhouse.Presence
 	var out []clickhouse.Presence
 	shape := a.p.target.now()
 	for i, one := range a.p.target.tables {
-		out = append(out, one.presence(shape.tables[i], a.p.cfg.Epoch, spans))
+		out = append(out, one.presence(shape.tables[i], a.p.target.epoch, spans))
 	}
 	return out
 }
@@ -341,6 +356,9 @@ func (a *auditor) count(ctx context.Context, now time.Time) error {
 				counts[watchdog.Bucket{TopicPartition: tp, Number: number}] += n
 			}
 		}
+	}
+	if err := a.sameTables(ctx); err != nil {
+		return err
 	}
 	a.presence.Counted(now, expected, counts)
 	return nil
@@ -390,12 +408,15 @@ func (a *auditor) seen(ctx context.Context, spans []clickhouse.PartitionSpan) (h
 		out.repeated = out.repeated.Union(repeated).Union(out.present.Intersect(present))
 		out.present = out.present.Union(present)
 	}
+	if err := a.sameTables(ctx); err != nil {
+		return out, err
+	}
 	var err error
-	if out.dead, err = t.client.Present(ctx, t.ledger.DeadLetterPresence(a.p.cfg.Name, a.p.cfg.Epoch, spans)); err != nil {
+	if out.dead, err = t.client.Present(ctx, t.ledger.DeadLetterPresence(a.p.cfg.Name, a.p.target.epoch, spans)); err != nil {
 		return out, err
 	}
 	// Dead letters that were replayed, or are being, have rows by right. (That they go on having them is for `waybill audit`.)
-	done, underWay, err := t.ledger.Replayed(ctx, a.p.cfg.Name, a.p.cfg.Epoch, a.p.cfg.Source.Kafka.Topic)
+	done, underWay, err := t.ledger.Replayed(ctx, a.p.cfg.Name, a.p.target.epoch, a.p.cfg.Source.Kafka.Topic)
 	out.present = out.present.Minus(delivery.RowSet(done).Union(underWay))
 	return out, err
 }
@@ -405,7 +426,7 @@ func (a *auditor) adoptPast(ctx context.Context, now time.Time) error {
 	if len(a.adopt) == 0 || a.presence.Full() {
 		return nil
 	}
-	tips, err := a.p.target.tips(ctx, a.p.cfg.Epoch, a.p.cfg.Source.Kafka.Topic)
+	tips, err := a.p.target.tips(ctx, a.p.target.epoch, a.p.cfg.Source.Kafka.Topic)
 	if err != nil {
 		return err
 	}
@@ -444,7 +465,7 @@ func (a *auditor) adoptWithin(ctx context.Context, now time.Time, within map[way
 		ask[tp.Partition] = sp
 	}
 	rows := map[waybill.TopicPartition][]watchdog.Adopted{}
-	err := a.p.target.ledger.Accounts(ctx, a.p.cfg.Name, a.p.cfg.Epoch, a.p.cfg.Source.Kafka.Topic, ask, func(r *ledger.Account) error {
+	err := a.p.target.ledger.Accounts(ctx, a.p.cfg.Name, a.p.target.epoch, a.p.cfg.Source.Kafka.Topic, ask, func(r *ledger.Account) error {
 		rows[r.TopicPartition] = append(rows[r.TopicPartition], watchdog.Adopted{Span: r.Span, Written: r.Written, Dead: r.DeadLettered})
 		return nil
 	})
@@ -519,13 +540,16 @@ func (a *auditor) checkLaws(ctx context.Context, now time.Time) error {
 	}
 	if !a.learnt {
 		// Once: what came at this hour of the days before.
-		err := t.ledger.ReadByMinute(ctx, p.cfg.Name, p.cfg.Source.Kafka.Topic, t.client.ServerNow(now).Add(-8*24*time.Hour), a.source.Came)
+		backfills, err := t.backfills(ctx)
 		if err != nil {
+			return err
+		}
+		if err := t.ledger.ReadByMinute(ctx, p.cfg.Name, p.cfg.Source.Kafka.Topic, t.client.ServerNow(now).Add(-8*24*time.Hour), backfills, a.source.Came); err != nil {
 			return err
 		}
 		a.learnt = true
 	}
-	tips, err := t.ledger.Tips(ctx, p.cfg.Name, p.cfg.Epoch, p.cfg.Source.Kafka.Topic)
+	tips, err := t.ledger.Tips(ctx, p.cfg.Name, p.target.epoch, p.cfg.Source.Kafka.Topic)
 	if err != nil {
 		return err
 	}
@@ -538,12 +562,12 @@ func (a *auditor) checkLaws(ctx context.Context, now time.Time) error {
 		}
 		settled[tp] = a.presence.Settled(tp)
 	}
-	untiled, err := t.ledger.Continuity(ctx, p.cfg.Name, p.cfg.Epoch)
+	untiled, err := t.ledger.Continuity(ctx, p.cfg.Name, p.target.epoch)
 	if err != nil {
 		return err
 	}
 	began := time.Now()
-	unbalanced, err := t.ledger.Conservation(ctx, p.cfg.Name, p.cfg.Epoch, from)
+	unbalanced, err := t.ledger.Conservation(ctx, p.cfg.Name, p.target.epoch, from)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -67,6 +68,9 @@ func (g *gatherer) replan() error {
 			return g.under(s)
 		case g.l.ctx.Err() != nil:
 			return g.l.ctx.Err()
+		case errors.Is(err, errExchanged):
+			g.l.cancel(&replanError{})
+			return err
 		case !waybill.ClassOf(err).Heals():
 			t.lookForLosses(g.l.ctx, g.l.p)
 			g.l.step(delivery.Failed{Err: err})

@@ -73,7 +73,7 @@ func (l *life) gather() {
 	defer g.abandon()
 	for l.ctx.Err() == nil {
 		select {
-		case <-l.drain:
+		case <-l.draining.Done():
 			g.stopped()
 			return
 		default:
@@ -167,7 +167,7 @@ func (g *gatherer) sleep(d time.Duration) error {
 	select {
 	case <-g.l.ctx.Done():
 		return g.l.ctx.Err()
-	case <-g.l.drain:
+	case <-g.l.draining.Done():
 	case <-g.l.wake:
 	case <-timer:
 	}
@@ -191,7 +191,7 @@ func (g *gatherer) pollContext() (context.Context, context.CancelFunc) {
 		case <-g.l.wake:
 			poke(g.l.wake) // for the turn that follows
 			cancel()
-		case <-g.l.drain:
+		case <-g.l.draining.Done():
 			cancel()
 		case <-done:
 		case <-ctx.Done():
@@ -370,7 +370,7 @@ func (g *gatherer) takeWhole(f *kafka.PartitionRecords, part *gathering) (read, 
 		if r.Offset < part.next {
 			continue
 		}
-		g.open.add(g.proc, g.l.p.cfg.Epoch, s, r)
+		g.open.add(g.proc, g.l.p.target.epoch, s, r)
 		part.next = r.Offset + 1
 		read++
 	}
@@ -497,7 +497,7 @@ func (g *gatherer) close() bool {
 	}
 	slices.SortFunc(d.spans, func(a, b *spanData) int { return a.Compare(b.TopicPartition) })
 	now := l.p.target.client.ServerNow(time.Now())
-	d.batch = l.p.target.newBatch(g.proc.Plan(), l.p.cfg.Epoch, now)
+	d.batch = l.p.target.newBatch(g.proc.Plan(), l.p.target.epoch, now)
 	ev := delivery.Gathered{Batch: d.batch}
 	for _, s := range d.spans {
 		d.batch.Spans = append(d.batch.Spans, s.BatchSpan)

@@ -118,7 +118,7 @@ func (g *gatherer) takeOne(tp waybill.TopicPartition, part *gathering, r *waybil
 	}
 	s := g.span(tp, part)
 	s.Next = r.Offset
-	g.open.add(g.proc, g.l.p.cfg.Epoch, s, r)
+	g.open.add(g.proc, g.l.p.target.epoch, s, r)
 	part.next = r.Offset + 1
 	return nil
 }

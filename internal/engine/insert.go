@@ -138,8 +138,11 @@ func (l *life) sendOne(e delivery.Send, shape *shape, r *request) reply {
 	}
 	began := time.Now()
 	a := l.p.target.client.Insert(l.ctx, r.in)
-	if a.Changed {
+	switch {
+	case a.Changed:
 		l.outdated()
+	case a.Exchanged:
+		l.lookAgain()
 	}
 	if e.Store == waybill.StoreTarget {
 		l.p.target.inserted(l.p, r.table, shape, e.Batch, r.in, a, began)

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/config"
@@ -59,11 +60,15 @@ func (l *life) positions(parts []delivery.Held) ([]delivery.Position, error) {
 		if c, ok := committed[h.TopicPartition]; ok {
 			pos.Committed, pos.Metadata = c.Offset, c.Metadata
 		}
-		if pos.Tip, err = tip(l.p.cfg.Epoch, h.TopicPartition); err != nil {
+		if pos.Tip, err = tip(l.p.target.epoch, h.TopicPartition); err != nil {
 			return nil, err
 		}
-		if meta, perr := delivery.ParseMetadata(pos.Metadata); perr == nil && meta.Epoch < l.p.cfg.Epoch {
+		if meta, perr := delivery.ParseMetadata(pos.Metadata); perr == nil && meta.Epoch < l.p.target.epoch {
 			if pos.OldTip, err = tip(meta.Epoch, h.TopicPartition); err != nil {
+				return nil, err
+			}
+		} else if perr == nil && meta.Epoch > l.p.target.epoch {
+			if pos.Succeeded, err = l.p.target.begun(l.ctx, meta.Epoch); err != nil {
 				return nil, err
 			}
 		}
@@ -71,6 +76,12 @@ func (l *life) positions(parts []delivery.Held) ([]delivery.Position, error) {
 		out = append(out, pos)
 	}
 	return out, nil
+}
+
+// begun reports whether an epoch is on record as that of a table.
+func (t *target) begun(ctx context.Context, epoch waybill.Epoch) (bool, error) {
+	all, err := t.ledger.Generations(ctx, t.cfg.Name)
+	return slices.ContainsFunc(all, func(g ledger.Generation) bool { return g.Epoch == epoch }), err
 }
 
 // firstSight is what this pipeline's topic was when any worker first saw it under this epoch.
@@ -101,7 +112,8 @@ func (l *life) start(tp waybill.TopicPartition) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	latest := l.p.cfg.Source.Kafka.Start == config.Latest
+	// What a backfill has not accounted for of a partition is all that there is: where the file would begin says nothing of that.
+	latest := l.p.cfg.Source.Kafka.Start == config.Latest && !l.p.target.standing.begun()
 	if latest {
 		// A partition that was added since the pipeline began holds records that came after its start.
 		first, err := l.firstSight()

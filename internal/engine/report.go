@@ -176,6 +176,7 @@ func (p *Pipeline) Status() status.Pipeline {
 		Table: tableNames(p.cfg, config.ClickHouse.Place), Totals: p.totals.Totals, Rates: p.meter.read(now, p.totals),
 		LastError: p.failure, Findings: p.findings.shown(), Partitions: []status.Partition{}, InFlight: []status.Batch{}}
 	if p.target != nil {
+		s.Epoch = uint32(p.target.epoch)
 		s.Plan = p.target.now().plan.ID().String()
 	}
 	if tr := p.troubles.stalling(); tr != nil && p.state != status.Stopped {

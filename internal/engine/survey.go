@@ -67,6 +67,11 @@ func Look(ctx context.Context, cfg *config.Pipeline, log *slog.Logger) (*Survey,
 	if err := t.surveyRecord(ctx, s); err != nil {
 		return nil, err
 	}
+	if _, err := EffectiveEpoch(ctx, client, t.ledger, cfg); err != nil {
+		if err := s.refuse(err); err != nil {
+			return nil, err
+		}
+	}
 	s.Notes = append(s.Notes, t.notes...)
 	return s, nil
 }
@@ -93,7 +98,7 @@ func (t *table) survey(ctx context.Context, s *Survey, to *TableSurvey) error {
 		return s.refuse(err)
 	}
 	to.Exists, to.Schema = true, schema
-	if err := t.epochColumn(schema); err != nil {
+	if err := t.epochColumn(schema, t.cfg.Epoch); err != nil {
 		return s.refuse(err)
 	}
 	if to.Plan, err = t.cfg.Compile(schema, t.lineage, json.Version); err != nil {

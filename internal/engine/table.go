@@ -20,6 +20,7 @@ import (
 type table struct {
 	cfg     config.Table
 	client  *clickhouse.Client
+	uuid    string // when it was prepared
 	lineage contract.Lineage
 	evolver evolver // the gatherer's
 }
@@ -45,8 +46,14 @@ type tableShape struct {
 	types map[string]string
 }
 
-// prepare makes the table if it is to be made, and says what it found that is worth knowing.
-func (t *table) prepare(ctx context.Context) ([]waybill.Finding, error) {
+// foundTable is a table as it was found when it was prepared.
+type foundTable struct {
+	schema contract.TableSchema
+	info   clickhouse.TableInfo
+}
+
+// find makes the table if it is to be made.
+func (t *table) find(ctx context.Context) (foundTable, error) {
 	c := t.cfg.Sink.ClickHouse
 	schema, info, err := t.client.Describe(ctx, c.Database, c.Table, t.lineage)
 	if t.cfg.Contract.Tables == contract.ModeEvolve && waybill.ClassOf(err) == waybill.ClassSchema {
@@ -54,16 +61,19 @@ func (t *table) prepare(ctx context.Context) ([]waybill.Finding, error) {
 			schema, info, err = t.client.Describe(ctx, c.Database, c.Table, t.lineage)
 		}
 	}
-	if err != nil {
+	t.uuid = schema.UUID
+	return foundTable{schema, info}, err
+}
+
+// check says what of the table is worth knowing. The error is why it cannot hold what the file asks for.
+func (t *table) check(ctx context.Context, found foundTable, epoch waybill.Epoch) ([]waybill.Finding, error) {
+	if err := t.epochColumn(found.schema, epoch); err != nil {
 		return nil, err
 	}
-	if err := t.epochColumn(schema); err != nil {
+	if err := t.keepFor(ctx, found.info); err != nil {
 		return nil, err
 	}
-	if err := t.keepFor(ctx, info); err != nil {
-		return nil, err
-	}
-	notes, err := preflight(t.cfg.Pipeline, info)
+	notes, err := preflight(t.cfg.Pipeline, found.info)
 	if err != nil {
 		return nil, err
 	}
@@ -105,11 +115,11 @@ func (t *table) rowPolicies(ctx context.Context) ([]waybill.Finding, error) {
 }
 
 // epochColumn: a table may do without the epoch column as long as there is only one epoch.
-func (t *table) epochColumn(schema contract.TableSchema) error {
+func (t *table) epochColumn(schema contract.TableSchema, epoch waybill.Epoch) error {
 	has := t.lineage.In(schema)
-	if has.Epoch == "" && t.cfg.Epoch > 0 {
+	if has.Epoch == "" && epoch > 0 {
 		return &waybill.Error{Op: "preflight", Pipeline: t.cfg.Name, Class: waybill.ClassConfig,
-			Err:  fmt.Errorf("epoch is %d, but table %s has no column %s to tell its rows from those of earlier epochs", t.cfg.Epoch, t.place(), t.lineage.Epoch),
+			Err:  fmt.Errorf("epoch is %d, but table %s has no column %s to tell its rows from those of earlier epochs", epoch, t.place(), t.lineage.Epoch),
 			Hint: fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s UInt32 DEFAULT 0, then drop and add the projection %s with it", t.place(), t.lineage.Epoch, clickhouse.ProjectionName)}
 	}
 	t.lineage = has

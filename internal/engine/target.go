@@ -38,7 +38,10 @@ type target struct {
 	tables  []*table // at least one
 	shape   atomic.Pointer[shape]
 	tableID waybill.TableID
-	notes   []waybill.Finding // of the preflight
+	// standing is under which epoch the tables were written when they were prepared, and epoch is that.
+	standing Standing
+	epoch    waybill.Epoch
+	notes    []waybill.Finding // of the preflight
 
 	recording     sync.WaitGroup  // who writes findings
 	recordCtx     context.Context // ends when they are given up
@@ -52,8 +55,9 @@ type target struct {
 // openTarget connects, migrates Waybill's tables, compiles the plan, puts it on record and runs the
 // preflight. Errors that can heal are retryable.
 func openTarget(ctx context.Context, cfg *config.Pipeline, log *slog.Logger) (*target, error) {
-	c := cfg.Sink.ClickHouse
-	client, err := clickhouse.Open(ctx, Server(c), clickhouse.Deps{Logger: log})
+	server := Server(cfg.Sink.ClickHouse)
+	server.Background = cfg.Job != ""
+	client, err := clickhouse.Open(ctx, server, clickhouse.Deps{Logger: log})
 	if err != nil {
 		return nil, err
 	}
@@ -90,12 +94,8 @@ func (t *target) prepare(ctx context.Context) error {
 	if err := t.ledger.Migrate(ctx, t.client.ServerNow(time.Now())); err != nil {
 		return err
 	}
-	for _, one := range t.tables {
-		notes, err := one.prepare(ctx)
-		if err != nil {
-			return err
-		}
-		t.notes = append(t.notes, notes...)
+	if err := t.prepareTables(ctx); err != nil {
+		return err
 	}
 	sum := sha256.Sum256([]byte(t.name()))
 	t.tableID = waybill.TableID(binary.LittleEndian.Uint32(sum[:4]))
@@ -117,6 +117,52 @@ func (t *target) prepare(ctx context.Context) error {
 		return err
 	}
 	return t.adopt(ctx, s)
+}
+
+// prepareTables sees that the tables are there, finds out which epoch they are of, and checks that they can hold what the file asks for.
+func (t *target) prepareTables(ctx context.Context) error {
+	var uuids []string
+	found := make([]foundTable, len(t.tables))
+	for i, one := range t.tables {
+		var err error
+		if found[i], err = one.find(ctx); err != nil {
+			return err
+		}
+		uuids = append(uuids, one.uuid)
+	}
+	var err error
+	if t.standing, err = standingOf(ctx, t.ledger, t.cfg, uuids); err != nil {
+		return err
+	}
+	t.epoch = t.standing.Epoch
+	for i, one := range t.tables {
+		notes, err := one.check(ctx, found[i], t.epoch)
+		if err != nil {
+			return err
+		}
+		t.notes = append(t.notes, notes...)
+	}
+	return nil
+}
+
+// moved reports whether a name has come to mean another table since the tables were prepared.
+func (t *target) moved(ctx context.Context) (bool, error) {
+	for _, one := range t.tables {
+		now, err := t.client.TableUUID(ctx, one.cfg.Sink.ClickHouse.Database, one.cfg.Sink.ClickHouse.Table)
+		if err != nil || now != one.uuid {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
+// identities are the tables with their UUIDs, for people.
+func (t *target) identities() string {
+	var out []string
+	for _, one := range t.tables {
+		out = append(out, one.place()+" is "+one.uuid)
+	}
+	return strings.Join(out, ", ")
 }
 
 func (t *target) close() {
@@ -505,8 +551,8 @@ func (t *target) firstSight(ctx context.Context, info kafka.TopicInfo) (ledger.P
 	}
 	a := t.client.Insert(ctx, clickhouse.Insert{Database: t.ledger.Database(), Table: ledger.TablePipelines,
 		// One token for all workers that see the same.
-		Token: waybill.ChainToken(t.cfg.Name, info.ClusterID, waybill.BatchID(info.TopicID), t.cfg.Epoch, ledger.TablePipelines, 0),
-		Input: ledger.PipelineBlock(ledger.Pipeline{Name: t.cfg.Name, ClusterID: info.ClusterID, Topic: t.cfg.Source.Kafka.Topic, TopicID: uuid.UUID(info.TopicID), Epoch: t.cfg.Epoch,
+		Token: waybill.ChainToken(t.cfg.Name, info.ClusterID, waybill.BatchID(info.TopicID), t.epoch, ledger.TablePipelines, 0),
+		Input: ledger.PipelineBlock(ledger.Pipeline{Name: t.cfg.Name, ClusterID: info.ClusterID, Topic: t.cfg.Source.Kafka.Topic, TopicID: uuid.UUID(info.TopicID), Epoch: t.epoch,
 			Partitions: int32(len(info.Partitions)), Target: t.name(), FirstSeen: t.client.ServerNow(time.Now())})}) //nolint:gosec // few partitions
 	if a.Err != nil {
 		return ledger.Pipeline{}, a.Err
@@ -522,7 +568,7 @@ func (t *target) firstSight(ctx context.Context, info kafka.TopicInfo) (ledger.P
 func (t *target) sight(ctx context.Context) (ledger.Pipeline, bool, error) {
 	seen, err := t.ledger.Pipelines(ctx, t.cfg.Name)
 	for _, s := range seen {
-		if s.Epoch == t.cfg.Epoch && s.Topic == t.cfg.Source.Kafka.Topic {
+		if s.Epoch == t.epoch && s.Topic == t.cfg.Source.Kafka.Topic {
 			return s, true, err
 		}
 	}

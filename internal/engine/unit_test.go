@@ -257,7 +257,7 @@ func TestEpochColumn_IsNeededFromTheSecondEpochOn(t *testing.T) {
 	cfg := &config.Pipeline{Name: "p", Sink: config.Sink{ClickHouse: config.ClickHouse{Lineage: contract.DefaultLineage()}}}
 	epochColumn := func(s contract.TableSchema) (string, error) {
 		of := newTable(config.Table{Pipeline: cfg}, nil)
-		err := of.epochColumn(s)
+		err := of.epochColumn(s, cfg.Epoch)
 		return of.lineage.Epoch, err
 	}
 	schemaOf := func(names ...string) (s contract.TableSchema) {

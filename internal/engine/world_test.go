@@ -215,6 +215,15 @@ type worker struct {
 
 func (w *world) start(cfg *config.Pipeline) *worker { w.Helper(); return w.startAs(cfg, engine.New) }
 
+// startWith starts a worker that has so long to settle what is in flight when it is to leave.
+func (w *world) startWith(cfg *config.Pipeline, drain time.Duration) *worker {
+	w.Helper()
+	return w.startAs(cfg, func(cfg *config.Pipeline, d engine.Deps) *engine.Pipeline {
+		d.Drain = drain
+		return engine.New(cfg, d)
+	})
+}
+
 func (w *world) startAs(cfg *config.Pipeline, build func(*config.Pipeline, engine.Deps) *engine.Pipeline) *worker {
 	w.Helper()
 	level := slog.LevelError

@@ -12,14 +12,16 @@ import (
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
-// operator is the person who looks after stopped workers.
-func (w *world) operator() {
+// person is who looks after stopped workers.
+func (w *world) person() {
 	w.reads = append(w.reads, w.ch.Commits())
 	for _, p := range w.procs {
 		if p.stopped == nil || p.dead || w.outage {
 			continue
 		}
 		switch {
+		case p.shadow != nil: // its table has gone: its job is over
+			p.dead = true
 		case w.recreated(p.stopped):
 			w.bumpEpoch()
 		default:
@@ -27,7 +29,7 @@ func (w *world) operator() {
 			p.dead = true
 		}
 	}
-	w.after(1_000, w.operator)
+	w.after(1_000, w.person)
 }
 
 func (w *world) recreated(err error) bool {

@@ -26,6 +26,7 @@ const (
 	Starting PipelineState = "starting" // preflight, joining the group, first assignment
 	Running  PipelineState = "running"  // reads and inserts as records come
 	Stalled  PipelineState = "stalled"  // waits for an outside system to heal, and retries; Reason has its words
+	Held     PipelineState = "held"     // a job holds it: nothing is in flight, and it is in no group; Reason says which and until when
 	Draining PipelineState = "draining" // carries out what is in flight and reads nothing more
 	Stopped  PipelineState = "stopped"  // does nothing until a person acts; Reason says why
 )
@@ -34,7 +35,7 @@ const (
 type Pipeline struct {
 	Name   string        `json:"name"`
 	State  PipelineState `json:"state"`
-	Reason string        `json:"reason,omitempty"` // why it is stalled or stopped, empty otherwise
+	Reason string        `json:"reason,omitempty"` // why it is stalled, held or stopped, empty otherwise
 	// Assigned says that the group has given this worker its partitions, which may be none.
 	Assigned     bool        `json:"assigned"`
 	Delivery     string      `json:"delivery"`
@@ -212,6 +213,8 @@ func (p Pipeline) notReady() []string {
 		return []string{fmt.Sprintf("%s is stopped: %s", p.Name, p.Reason)}
 	case p.State == Stopped || p.State == Draining || p.State == Starting:
 		return []string{fmt.Sprintf("%s is %s", p.Name, p.State)}
+	case p.State == Held:
+		return nil // a restart would not help
 	case !p.Assigned:
 		return []string{p.Name + " waits for the group to assign partitions"}
 	}
