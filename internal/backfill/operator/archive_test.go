@@ -32,7 +32,7 @@ func (s shelf) OffsetsAt(context.Context, string, int64) (map[int32]int64, error
 
 // Only what the archive holds without a gap up to the log's start is as good as the log.
 func TestWithArchive_MovesTheLogsStart(t *testing.T) {
-	in := func(spans ...waybill.Span) waybill.OffsetSet { return waybill.OffsetsIn(spans...) }
+	in := waybill.OffsetsIn
 	a := shelf{holds: map[int32]waybill.OffsetSet{0: in(waybill.Span{First: 10, Next: 200}), 1: in(waybill.Span{First: 0, Next: 50}, waybill.Span{First: 60, Next: 100}),
 		2: in(waybill.Span{First: 0, Next: 99}), 3: in(waybill.Span{First: 120, Next: 200}), 5: {}}}
 	info := kafka.TopicInfo{}
