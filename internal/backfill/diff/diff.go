@@ -1,9 +1,10 @@
 // Package diff compares two tables on the server: how many rows only one of them has, which have other values, column by column, and what either holds in
 // each of its partitions. Neither the server's memory nor ours grows with the tables.
 //
-// Rows are matched by their lineage (topic, partition, offset), or by columns that the caller names. First the server makes, for each bucket of 65,536
-// offsets and each column, a sum over hashes of key and value, of both tables: one pass over each. Buckets whose sums and counts agree hold the same
-// rows. The rows of the others are put side by side, in slices that fit the memory limit, in those columns only whose sums differ.
+// Rows are matched by their lineage (topic, partition, offset), or by columns that the caller names. First the server makes, for each partition of the tables
+// and each column, a sum over hashes of key and value, beside its other figures: one pass over each. Partitions whose sums and counts agree hold the same
+// rows. Of the others it makes such sums for each bucket of 65,536 offsets. The rows of buckets that do not agree are put side by side, in slices that fit the memory
+// limit, in those columns only whose sums differ.
 //
 // So what is equal is decided by the server's own hashes of its own values. Values of different types are first turned into the type that takes both, if there is
 // one, and else into text. NULL is not the type's zero value; NaN is equal to NaN.
@@ -45,6 +46,9 @@ type Options struct {
 	Key []string
 	// Without are columns that are not compared.
 	Without []string
+	// Plan is the one that the shadow was written under; it says which columns the server was left to fill. Of these, those whose DEFAULT gives another value each
+	// time are not compared. nil: it is not known, and all are.
+	Plan *contract.Plan
 	// Rescue is the name of the rescue column: what it says of the plan that wrote the row is not compared. Empty: the usual name.
 	Rescue string
 	// Samples is how many rows are shown of each sort of difference.
@@ -180,7 +184,8 @@ type space struct {
 	seed   string
 	bucket string
 	where  map[*side]string
-	exact  bool // whether a key has several rows is known by bucket: keys end with an offset
+	// exact: keys are a partition and an offset, of which it can be counted how many there are. settled: all rows are known to be the same.
+	exact, settled bool
 }
 
 // spaces looks what rows there are.
@@ -272,7 +277,7 @@ func (sp *space) selected(s *side, extra string, more ...string) string {
 		alias := fmt.Sprintf("waybill_k%d", i)
 		out, aliases = append(out, k+" AS "+alias), append(aliases, alias)
 	}
-	out = append(out, fmt.Sprintf("sipHash64(%s%s) AS waybill_key", sp.seed, strings.Join(aliases, ", ")), sp.bucket+" AS waybill_bucket")
+	out = append(out, fmt.Sprintf("cityHash64(%s%s) AS waybill_key", sp.seed, strings.Join(aliases, ", ")), sp.bucket+" AS waybill_bucket")
 	where := sp.where[s]
 	if extra != "" {
 		where = extra + " AND " + where

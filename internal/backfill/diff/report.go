@@ -143,6 +143,8 @@ type Partition struct {
 type Stats struct {
 	Rows    int64         `json:"rows"`
 	Columns []ColumnStats `json:"columns"`
+
+	keys int64 // how many different keys they have; 0: it is not known
 }
 
 // ColumnStats are figures about a column's values in one partition.

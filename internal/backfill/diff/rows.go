@@ -28,6 +28,9 @@ type held struct {
 
 // rows compares the rows of a space.
 func (c *comparison) rows(ctx context.Context, sp *space) error {
+	if sp.settled {
+		return nil
+	}
 	buckets, err := c.buckets(ctx, sp)
 	if err != nil {
 		return err
@@ -75,7 +78,7 @@ func (c *comparison) buckets(ctx context.Context, sp *space) (map[int64]*bucket,
 			for j, p := range c.compared() {
 				inner = append(inner, fmt.Sprintf("%s AS waybill_v%d", p.hash(s), j))
 				names = append(names, fmt.Sprintf("waybill_sum%d", j))
-				outer = append(outer, fmt.Sprintf("toString(sum(sipHash64(waybill_key, waybill_v%d))) AS waybill_sum%d", j, j))
+				outer = append(outer, fmt.Sprintf("toString(sum(cityHash64(waybill_key, waybill_v%d))) AS waybill_sum%d", j, j))
 			}
 		}
 		err := c.texts(ctx, fmt.Sprintf("SELECT %s FROM (%s) GROUP BY waybill_bucket", strings.Join(outer, ", "), sp.selected(s, "", inner...)), names, func(row []string) error {

@@ -103,7 +103,7 @@ func Run(ctx context.Context, deps Deps, b Backfill, opts Options) (*Result, err
 	if err != nil {
 		return nil, err
 	}
-	o := diff.Options{Topic: topic, Scope: b.Scope, LiveEnds: live, ShadowEnds: shadow, Samples: opts.Samples, Memory: opts.Memory, Now: deps.Now,
+	o := diff.Options{Topic: topic, Scope: b.Scope, LiveEnds: live, ShadowEnds: shadow, Samples: opts.Samples, Memory: opts.Memory, Now: deps.Now, Plan: plan,
 		Progress: func(p diff.Progress) { deps.Progress(fmt.Sprintf("%s: %d of %d", p.Step, p.Done, p.Of)) }}
 	shadows := b.Shadow.Tables()
 	for i, of := range b.Live.Tables() {
@@ -112,8 +112,8 @@ func Run(ctx context.Context, deps Deps, b Backfill, opts Options) (*Result, err
 		if t.Diff, err = diff.Compare(ctx, deps.Client, refOf(of), refOf(shadows[i]), o); err != nil {
 			return nil, err
 		}
-		own := diff.Options{Topic: topic, Scope: b.Scope, LiveEnds: shadow, Memory: opts.Memory}
-		if t.Checksums, err = diff.Sum(ctx, deps.Client, refOf(shadows[i]), plan, own); err != nil {
+		own := diff.Options{Topic: topic, Scope: b.Scope, LiveEnds: shadow, Memory: opts.Memory, Plan: plan}
+		if t.Checksums, err = diff.Sum(ctx, deps.Client, refOf(shadows[i]), own); err != nil {
 			return nil, err
 		}
 		for _, why := range t.Diff.Refusals(opts.Thresholds) {
@@ -208,7 +208,7 @@ func Holds(ctx context.Context, client *clickhouse.Client, b Backfill, r *Result
 		if info.UUID != was.Diff.Shadow.UUID {
 			return fmt.Sprintf("table %s is another one now", of.Sink.ClickHouse.Place()), nil
 		}
-		now, err := diff.Sum(ctx, client, refOf(of), nil, diff.Options{Topic: b.Shadow.Source.Kafka.Topic, Scope: b.Scope, LiveEnds: was.Checksums.Ends})
+		now, err := diff.Sum(ctx, client, refOf(of), diff.Options{Topic: b.Shadow.Source.Kafka.Topic, Scope: b.Scope, LiveEnds: was.Checksums.Ends})
 		if err != nil {
 			return "", err
 		}
