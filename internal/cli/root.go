@@ -75,6 +75,7 @@ func addCommands(root *cobra.Command, s Streams) {
 		newPlan(s),
 		newStatus(s),
 		newSchema(s), newAudit(s), newFindings(s), newDLQ(s), newCompleteness(s), newWait(s), newReceipt(s), newBackfill(s),
+		newArchive(s),
 		newDemo(s),
 		newVersion(s),
 		newFailpoints(s),

@@ -39,6 +39,8 @@ type Pipeline struct {
 	// Alerts are who is told of findings.
 	Alerts []Alert
 	Audit  Audit
+	// Archive keeps the records; nil: nothing does.
+	Archive *Archive
 	// File is the name that the file was loaded or parsed under.
 	File string
 	// Job is the backfill that this pipeline file was derived for, see Shadow; empty: none.

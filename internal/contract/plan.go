@@ -77,6 +77,7 @@ type planText struct {
 	DecoderVersion uint16       `json:"decoder_version"`
 	Database       string       `json:"database,omitempty"`
 	Table          string       `json:"table,omitempty"`
+	Raw            bool         `json:"raw,omitempty"`
 	NewFields      Modes        `json:"new_fields,omitzero"`
 	Transform      *Transform   `json:"transform,omitempty"`
 	EventTime      string       `json:"event_time,omitempty"`
@@ -170,6 +171,12 @@ func (p *Plan) Transform() *Transform {
 		return p.routes[0].Plan.Transform()
 	}
 	return p.text.Transform
+}
+
+// Redacts reports whether something is taken out of records before they are stored.
+func (p *Plan) Redacts() bool {
+	t := p.Transform()
+	return t != nil && t.Redact != nil
 }
 
 // RescueColumn is the column for values that fit no other; ok is false if there is none.

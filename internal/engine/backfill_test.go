@@ -572,10 +572,10 @@ type shelf struct {
 	reads      atomic.Int64
 }
 
-func (a *shelf) Extent(context.Context, string) (map[int32]waybill.Span, error) {
-	out := map[int32]waybill.Span{}
+func (a *shelf) Holds(context.Context, string) (map[int32]waybill.OffsetSet, error) {
+	out := map[int32]waybill.OffsetSet{}
 	for p := range a.partitions {
-		out[p] = a.span
+		out[p] = waybill.OffsetsIn(a.span)
 	}
 	return out, nil
 }

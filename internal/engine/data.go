@@ -154,7 +154,6 @@ func (d *data) add(proc *Processor, epoch waybill.Epoch, s *spanData, r *waybill
 		s.earliest, s.latest = r.Time, r.Time
 	}
 	s.earliest, s.latest = min(s.earliest, r.Time), max(s.latest, r.Time)
-	s.Checksum += waybill.RecordChecksum(r)
 	s.tally.Read++
 	n := int64(len(r.Key) + len(r.Value))
 	for i := range r.Headers {
@@ -163,6 +162,7 @@ func (d *data) add(proc *Processor, epoch waybill.Epoch, s *spanData, r *waybill
 	s.bytes += n
 	d.bytes += n
 	out := proc.Process(r, epoch, d.blocks)
+	s.Checksum += proc.checksum(r)
 	s.byRecordTime += b2i(!out.Timed)
 	s.noteTime(r, out.Time, proc.eventTimes)
 	d.late += b2i(out.Time < d.complete)

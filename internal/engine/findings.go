@@ -27,6 +27,7 @@ type findings struct {
 	// The recorder's.
 	unsent []finding.Row
 	token  waybill.Token // that they are sent with
+	rows   int64         // that the journal had when it was last looked at
 }
 
 // refreshInterval is how often the journal is read: how soon a worker knows what the others have found.
@@ -186,10 +187,23 @@ func (p *Pipeline) awaitFindings(over context.Context, t *target) {
 	case <-t.recordCtx.Done():
 	case <-p.findings.news:
 	case <-tick.C:
-		if err := p.knowFindings(t.recordCtx, t); err != nil {
+		if err := p.refreshFindings(t.recordCtx, t); err != nil {
 			p.log.Debug("the journal of findings could not be read", "error", err)
 		}
 	}
+}
+
+// refreshFindings is knowFindings if there is anything new.
+func (p *Pipeline) refreshFindings(ctx context.Context, t *target) error {
+	n, err := t.ledger.FindingRows(ctx, p.cfg.Name) // counted first: rows that come meanwhile are read the next time
+	if err != nil || n == p.findings.rows {
+		return err
+	}
+	if err := p.knowFindings(ctx, t); err != nil {
+		return err
+	}
+	p.findings.rows = n
+	return nil
 }
 
 // flushFindings writes what the journal should have now. What cannot be written stays for the next time.

@@ -55,7 +55,7 @@ type gathering struct {
 }
 
 func (l *life) gather() {
-	proc, err := l.p.target.processor(l.p.target.now().plan)
+	proc, err := l.processor(l.p.target.now().plan)
 	if err != nil {
 		l.step(delivery.Failed{Err: err})
 		return
@@ -490,7 +490,7 @@ func (g *gatherer) close() bool {
 		return true
 	}
 	g.grow()
-	if l.p.cfg.Audit.Continuous {
+	if l.p.cfg.Audit.Continuous && !d.made.Raw() { // nobody measures anything in coordinates
 		for i := range d.tables {
 			d.tables[i].sample(l.p.target.tables[i].name(), d.blocks[i])
 		}

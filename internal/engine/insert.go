@@ -11,6 +11,7 @@ import (
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/clickhouse"
 	"github.com/waybill-data/waybill/internal/deadletter"
+	"github.com/waybill-data/waybill/internal/decode/raw"
 	"github.com/waybill-data/waybill/internal/delivery"
 	"github.com/waybill-data/waybill/internal/failpoint"
 	"github.com/waybill-data/waybill/internal/ledger"
@@ -67,7 +68,7 @@ func (t *target) targetInserts(l *life, e delivery.Send, d *data) ([]request, er
 	var out []request
 	for _, part := range parts {
 		one, plan := t.tables[part.table], routes[part.table].Plan
-		in, gone, err := one.insert(l.ctx, s.tables[part.table], plan, part.block)
+		in, gone, err := one.insert(l.ctx, s.tables[part.table], plan, raw.Stamp(plan, part.block, e.Batch.Time))
 		if err != nil {
 			return nil, err
 		}

@@ -70,6 +70,9 @@ func (t *table) check(ctx context.Context, found foundTable, epoch waybill.Epoch
 	if err := t.epochColumn(found.schema, epoch); err != nil {
 		return nil, err
 	}
+	if err := t.keepFor(ctx, found.info); err != nil {
+		return nil, err
+	}
 	notes, err := preflight(t.cfg.Pipeline, found.info)
 	if err != nil {
 		return nil, err

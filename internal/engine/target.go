@@ -55,8 +55,9 @@ type target struct {
 // openTarget connects, migrates Waybill's tables, compiles the plan, puts it on record and runs the
 // preflight. Errors that can heal are retryable.
 func openTarget(ctx context.Context, cfg *config.Pipeline, log *slog.Logger) (*target, error) {
-	c := cfg.Sink.ClickHouse
-	client, err := clickhouse.Open(ctx, Server(c), clickhouse.Deps{Logger: log})
+	server := Server(cfg.Sink.ClickHouse)
+	server.Background = cfg.Job != ""
+	client, err := clickhouse.Open(ctx, server, clickhouse.Deps{Logger: log})
 	if err != nil {
 		return nil, err
 	}

@@ -51,6 +51,7 @@ var migrations = []migration{
 	{6, []string{timeLedger(), rollUpTimed(), createMinutes(), createThrough, createCompleteThrough}},
 	{7, []string{createJobs, createJobScopes, createPromotions}},
 	{8, []string{createGenerations, createControls}},
+	{9, []string{createArchiveErased}},
 }
 
 // Version of the schema that this binary needs.
