@@ -2,6 +2,7 @@ package operator
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -238,8 +239,11 @@ func (o *Operator) Run(ctx context.Context, id string) error {
 	return o.on(ctx, j.ID, backfill.Caught{}, func(j *backfill.Job) bool { return j.State != backfill.Running })
 }
 
+// Compare compares a job's shadow, by its name, with live. refusals are why it must not be promoted, result is what was found, for the record.
+type Compare func(ctx context.Context, shadow string, j *backfill.Job) (refusals []string, result json.RawMessage, err error)
+
 // Verify compares live and shadow, and puts on record whether the shadow may be promoted.
-func (o *Operator) Verify(ctx context.Context, id string, compare func(ctx context.Context, shadow string, j *backfill.Job) (refusals []string, err error)) error {
+func (o *Operator) Verify(ctx context.Context, id string, compare Compare) error {
 	return o.session(ctx, id, func(ctx context.Context) error {
 		if err := o.apply(ctx, backfill.Verify{}); err != nil {
 			return err
@@ -249,11 +253,11 @@ func (o *Operator) Verify(ctx context.Context, id string, compare func(ctx conte
 		if err != nil {
 			return err
 		}
-		refusals, err := compare(ctx, name, o.Job())
+		refusals, result, err := compare(ctx, name, o.Job())
 		if err != nil {
 			return err
 		}
-		return o.apply(ctx, backfill.Verified{Refusals: refusals})
+		return o.apply(ctx, backfill.Verified{Refusals: refusals, Result: result})
 	})
 }
 

@@ -175,7 +175,8 @@ func (w *world) verify(b verify.Backfill) *verify.Result {
 
 func (w *world) holds(b verify.Backfill, r *verify.Result) string {
 	w.Helper()
-	why, err := verify.Holds(w.Context(), w.deps.Client, b, r)
+	rec := r.Record()
+	why, err := verify.Holds(w.Context(), w.deps.Client, b, &rec)
 	if err != nil {
 		w.Fatal(err)
 	}
