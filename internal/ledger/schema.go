@@ -49,6 +49,7 @@ var migrations = []migration{
 	{4, []string{journalFindings, createFindingsNow, createAlerts}},
 	{5, []string{expireDeadLetters, createReplays, createOutcomes, createLettersView}},
 	{6, []string{timeLedger(), rollUpTimed(), createMinutes(), createThrough, createCompleteThrough}},
+	{10, []string{widenReplays, createAmendments, createErasures}},
 }
 
 // Version of the schema that this binary needs.
