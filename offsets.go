@@ -138,6 +138,18 @@ func (s OffsetSet) Within(sp Span) (out OffsetSet) {
 	return out
 }
 
+// Joined are the set's runs, those that are at most gap apart joined to one.
+func (s OffsetSet) Joined(gap int64) (out []Span) {
+	for _, sp := range s.spans {
+		if n := len(out); n > 0 && sp.First-out[n-1].Next <= gap {
+			out[n-1].Next = sp.Next
+			continue
+		}
+		out = append(out, sp)
+	}
+	return out
+}
+
 // Bounds is the smallest span that covers the set; the zero Span if it is empty.
 func (s OffsetSet) Bounds() Span {
 	if len(s.spans) == 0 {

@@ -61,6 +61,10 @@ type Record struct {
 	Key      []byte
 	Value    []byte // nil for a tombstone, empty for an empty value
 	Headers  []Header
+	// Version of the event, where it names none itself: what an archive kept of it is of the version that was current then; else empty.
+	Version string
+	// NotKept: Value is not the record's, but size and hash of one that could not be redacted when the record was archived.
+	NotKept bool
 	// Control marks a transaction marker: it covers an offset and carries nothing.
 	Control bool
 }

@@ -92,9 +92,17 @@ func (a *auditor) missing(h *holdings, set waybill.OffsetSet, count int64, exact
 		Message: fmt.Sprintf("%d rows of %s %s, which the ledger says were written, are not in the table; which ones cannot be told any more: they are among those offsets of the span that have neither a row nor a dead letter", count, h.tp, r.Span)})
 }
 
+// inScope are the offsets of a span that the account is about.
+func (a *auditor) inScope(partition int32, span waybill.Span) waybill.OffsetSet {
+	if a.opts.Scope == nil {
+		return waybill.OffsetsIn(span)
+	}
+	return a.opts.Scope[partition].Within(span)
+}
+
 // lookUp finds out from the records which offsets of a span should have rows: it has offsets that are neither, and the counts do not agree.
 func (a *auditor) lookUp(ctx context.Context, h *holdings, r *ledger.Account, present, dead waybill.OffsetSet) error {
-	neither := waybill.OffsetsIn(r.Span).Minus(present).Minus(dead)
+	neither := a.inScope(h.tp.Partition, r.Span).Minus(present).Minus(dead)
 	lack := r.Written - present.Len()
 	if !a.opts.Reread && lack == neither.Len() && present.Intersect(dead).Empty() {
 		a.missing(h, neither, lack, true, r)

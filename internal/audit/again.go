@@ -8,6 +8,7 @@ import (
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/contract"
 	"github.com/waybill-data/waybill/internal/engine"
+	"github.com/waybill-data/waybill/internal/kafka"
 	"github.com/waybill-data/waybill/internal/ledger"
 )
 
@@ -79,26 +80,43 @@ func (a *auditor) readAgain(ctx context.Context, h *holdings, rows []ledger.Acco
 		h.ahead[rows[i].First] = &again{}
 	}
 	at := 0
-	res, err := a.Source.ReadSpan(ctx, h.tp, waybill.Span{First: rows[0].First, Next: rows[len(rows)-1].Next}, func(rec *waybill.Record) error {
+	scope := a.inScope(h.tp.Partition, waybill.Span{First: rows[0].First, Next: rows[len(rows)-1].Next})
+	res, err := a.readScope(ctx, h.tp, scope, func(rec *waybill.Record) error {
 		for rec.Offset >= rows[at].Next {
 			at++
 		}
-		if rec.Control {
+		if rec.Control || !scope.Contains(rec.Offset) {
 			return nil
 		}
 		a.report.Reread++
 		return a.record(ctx, h.ahead[rows[at].First], &rows[at], rec)
 	})
 	for i := range rows {
-		got := h.ahead[rows[i].First]
+		got, of := h.ahead[rows[i].First], scope.Within(rows[i].Span).Bounds()
 		switch {
-		case got.err != nil:
-		case err != nil && rows[i].Next > res.Next:
+		case got.err != nil || of.Len() == 0:
+		case err != nil && of.Next > res.Next:
 			got.err = err
-		case res.LogStart > rows[i].First || res.Next < rows[i].Next:
+		case res.LogStart > of.First || res.Next < of.Next:
 			got.err = errUntold
 		}
 	}
+}
+
+// leapOver is over how many offsets that are out of scope reading leaps.
+const leapOver = 10_000
+
+// readScope reads the offsets of a set, and those that lie between them where it does not pay to leap.
+func (a *auditor) readScope(ctx context.Context, tp waybill.TopicPartition, scope waybill.OffsetSet, fn func(*waybill.Record) error) (all kafka.ReadResult, err error) {
+	for _, piece := range scope.Joined(leapOver) {
+		var res kafka.ReadResult
+		res, err = a.Source.ReadSpan(ctx, tp, piece, fn)
+		all.Next, all.LogStart = res.Next, max(all.LogStart, res.LogStart)
+		if err != nil || res.Next < piece.Next {
+			return all, err
+		}
+	}
+	return all, nil
 }
 
 // record takes in one record. An error that is about its plan alone is kept for its row of the ledger.

@@ -52,6 +52,8 @@ type Options struct {
 	Reread bool
 	// Content compares the values in the rows with those that the records give. It implies Reread.
 	Content bool
+	// Scope are the offsets that the account is about, by partition, of an account that a backfill has made: all others are holes to it. nil: all.
+	Scope map[int32]waybill.OffsetSet
 }
 
 // auditor is one audit.
@@ -146,7 +148,7 @@ func (a *auditor) askTables(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		t := table{name: c.Database + "." + c.Table}
+		t := table{name: c.Name()}
 		t.presence = clickhouse.Presence{Database: c.Database, Table: c.Table, Lineage: c.Lineage.In(schema), Epoch: a.cfg.Epoch, HasProjection: info.OffsetProjection, Replicated: info.Replicated}
 		a.report.Tables = append(a.report.Tables, t.name)
 		t.forgetful(info)
@@ -371,7 +373,7 @@ func (a *auditor) tip(h *holdings, tip int64) {
 			continue
 		}
 		h.LogStart, h.End, h.Lag = p.LogStart, p.StableEnd, max(0, p.StableEnd-tip)
-		if p.LogStart > tip && len(a.opts.Within) == 0 {
+		if p.LogStart > tip && len(a.opts.Within) == 0 && a.opts.Scope == nil {
 			a.broken("L4", KindLoss, h.tp, "", waybill.OffsetsIn(waybill.Span{First: tip, Next: p.LogStart}), "were removed from the topic before they were read")
 		}
 	}

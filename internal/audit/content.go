@@ -135,7 +135,7 @@ func (a *auditor) newCopies(ctx context.Context) (*contents, error) {
 			return nil, err
 		}
 		t := &contentTable{name: a.tables[i].name, cfg: cfg, schema: schema, lineage: ch.Lineage.In(schema), told: map[claim]*difference{}}
-		if t.now, err = contract.Compile(cfg.Contract, schema, t.lineage, json.Version); err != nil {
+		if t.now, err = cfg.Compile(schema, t.lineage, json.Version); err != nil {
 			t.now = nil
 		}
 		c.tables = append(c.tables, t)
@@ -254,7 +254,7 @@ func (c *contents) part(m *maker, route int) *part {
 	plan := m.proc.Plan().Routes()[route].Plan
 	p := &part{maker: m, route: route, plan: plan, asked: map[string]waybill.OffsetSet{}}
 	for _, t := range c.tables {
-		if t.schema.Database == plan.Database() && t.schema.Table == plan.Table() {
+		if t.name == plan.Database()+"."+plan.Table() {
 			p.table = t
 		}
 	}

@@ -25,6 +25,7 @@ type auditOptions struct {
 	offline  bool
 	reread   bool
 	content  bool
+	archive  bool
 }
 
 func newAudit(s Streams) *cobra.Command {
@@ -68,12 +69,18 @@ known to be broken and something could not be told.`,
 	f.BoolVar(&o.reread, "reread", false, "read all records again from Kafka, also where the counts agree")
 	f.BoolVar(&o.content, "content", false, "compare the values in the rows with what the records give; reads all records again")
 	f.BoolVar(&o.offline, "without-kafka", false, "do not ask the brokers")
+	f.BoolVar(&o.archive, "archive", false, "audit the archive of the file instead of its tables")
 	out := outputFlag(cmd)
 	cmd.RunE = withDesk(func(ctx context.Context, d *desk, _ []string) error { return runAudit(ctx, s, *out, d, o) })
 	return cmd
 }
 
 func runAudit(ctx context.Context, s Streams, o output, d *desk, opts auditOptions) error {
+	if opts.archive {
+		if err := d.auditArchive(opts); err != nil {
+			return err
+		}
+	}
 	if err := d.recorded(ctx); err != nil {
 		return err
 	}

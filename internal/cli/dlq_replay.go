@@ -104,7 +104,7 @@ func dlqRun(ctx context.Context, s Streams, o output, d *desk, flags *letterFlag
 		f.States = nil // what is skipped is to be counted
 	}
 	log := telemetry.NewLogger(s.Err, s.ErrTTY, slog.LevelWarn, false)
-	e, err := engine.OpenReplayer(ctx, d.cfg, engine.Deps{Log: log, Metrics: telemetry.NewMetrics(version), Budget: engine.NewBudget(replay.MaxBytes, nil)})
+	e, err := engine.OpenReplayer(ctx, d.file, engine.Deps{Log: log, Metrics: telemetry.NewMetrics(version), Budget: engine.NewBudget(replay.MaxBytes, nil)})
 	if err != nil {
 		return unreached(err)
 	}

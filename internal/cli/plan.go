@@ -171,7 +171,7 @@ func newPlanReport(cfg *config.Pipeline, found *engine.Survey) *planReport {
 
 func newPlanTable(found *engine.TableSurvey) planTable {
 	c := found.Sink.ClickHouse
-	t := planTable{Route: found.Route, When: found.When, Table: c.Database + "." + c.Table, Create: found.Create, LeftToServer: []string{}}
+	t := planTable{Route: found.Route, When: found.When, Table: c.Place(), Create: found.Create, LeftToServer: []string{}}
 	if !found.Exists {
 		t.SortedBy, t.SortWhy = contract.SortingKey(found.Contract, c.Lineage)
 	}

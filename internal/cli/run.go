@@ -74,6 +74,7 @@ func run(ctx context.Context, s Streams, files []string, o runOptions) error {
 	if err != nil {
 		return err
 	}
+	pipelines = config.Running(pipelines)
 	limit, err := memory(o.memory, os.DirFS("/"), len(pipelines))
 	if err != nil {
 		return usage(err)

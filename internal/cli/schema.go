@@ -40,6 +40,8 @@ under which things are on record.`,
 
 // desk is a pipeline file with its server, for a command that asks once.
 type desk struct {
+	file *config.Pipeline // as it is
+	// cfg is the file under the epoch that the pipeline runs under now: whoever asks for what is on record asks with it, see engine.EffectiveEpoch.
 	cfg    *config.Pipeline
 	client *clickhouse.Client
 	ledger *ledger.Store
@@ -60,7 +62,14 @@ func openDesk(ctx context.Context, file string) (*desk, error) {
 	if err != nil {
 		return nil, unreached(err)
 	}
-	return &desk{cfg, client, ledger.New(client, "")}, nil
+	d := &desk{cfg, cfg, client, ledger.New(client, "")}
+	epoch, err := engine.EffectiveEpoch(ctx, client, d.ledger, cfg)
+	if err != nil {
+		d.close()
+		return nil, unreached(err)
+	}
+	d.cfg = cfg.Under(epoch)
+	return d, nil
 }
 
 // unreached gives an error that waiting can mend its exit code.
@@ -83,7 +92,7 @@ func (d *desk) current(ctx context.Context) (*contract.Plan, []contract.TableSch
 		if err != nil {
 			return nil, nil, unreached(err)
 		}
-		p, err := contract.Compile(of.Contract, t, c.Lineage.In(t), json.Version)
+		p, err := of.Compile(t, c.Lineage.In(t), json.Version)
 		if err != nil {
 			return nil, nil, err
 		}

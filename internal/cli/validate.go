@@ -62,7 +62,7 @@ type tableSummary struct {
 func summarize(p *config.Pipeline) *pipelineSummary {
 	sum := &pipelineSummary{Name: p.Name, Epoch: uint32(p.Epoch), Topic: p.Source.Kafka.Topic, Group: p.Source.Kafka.Group, Delivery: string(p.Delivery)}
 	for _, t := range p.Tables() {
-		sum.Tables = append(sum.Tables, tableSummary{t.Route, t.Sink.ClickHouse.Database + "." + t.Sink.ClickHouse.Table, len(t.Contract.Columns)})
+		sum.Tables = append(sum.Tables, tableSummary{t.Route, t.Sink.ClickHouse.Place(), len(t.Contract.Columns)})
 	}
 	return sum
 }

@@ -45,6 +45,10 @@ func ruleOf(ex *ch.Exception) codeRule {
 		rule.class = waybill.ClassPoison
 		rule.why = "the block spans more table partitions than the server takes"
 		rule.hint = "raise max_partitions_per_insert_block or choose a coarser partition key; the block is split"
+	case fenced(ex):
+		rule.class = waybill.ClassFenced
+		rule.why = "the table takes no rows of this epoch"
+		rule.hint = "a backfill has put another table in this one's place, or is about to"
 	case says(ex, changedMessage):
 		rule.class = waybill.ClassRetryable
 		rule.why = "the server refused a block that was made for another shape of the table"

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/ClickHouse/ch-go"
 	"github.com/ClickHouse/ch-go/proto"
 
 	waybill "github.com/waybill-data/waybill"
@@ -49,6 +50,8 @@ type Config struct {
 
 	// Compression of blocks on their way to the server; empty: CompressionAuto.
 	Compression Compression
+	// Background: statements give way to the inserts of clients that are not, see rank.go.
+	Background bool
 }
 
 // Deps is what the client needs from its surroundings.
@@ -68,6 +71,7 @@ type Client struct {
 	// Fixed by Open; a server that is upgraded while the worker runs is noticed at the next dial (see conn.go).
 	server   Server
 	settings insertSettings
+	reads    []ch.Setting // of SELECTs
 
 	clock serverClock
 }
@@ -112,7 +116,7 @@ func newClient(cfg Config, deps Deps) *Client {
 	if deps.Logger == nil {
 		deps.Logger = slog.New(slog.DiscardHandler)
 	}
-	c := &Client{cfg: cfg, now: deps.Clock, log: deps.Logger}
+	c := &Client{cfg: cfg, now: deps.Clock, log: deps.Logger, reads: readSettings}
 	c.pool = newPool(cfg.Connections, c.dial)
 	return c
 }
@@ -123,7 +127,7 @@ func (c *Client) start(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.DialTimeout)
 	defer cancel()
-	return c.withConn(ctx, "clickhouse.open", func(ctx context.Context, cn *conn) error {
+	err := c.withConn(ctx, "clickhouse.open", func(ctx context.Context, cn *conn) error {
 		hello := cn.hello()
 		c.server = Server{
 			Version:  fmt.Sprintf("%d.%d.%d", hello.Major, hello.Minor, hello.Patch),
@@ -135,6 +139,10 @@ func (c *Client) start(ctx context.Context) error {
 		}
 		return c.pinSettings(ctx, cn)
 	})
+	if err != nil {
+		return err
+	}
+	return c.rankSelf(ctx)
 }
 
 // checkVersion refuses servers that lack what the protocol rests on.

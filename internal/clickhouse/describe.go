@@ -288,3 +288,8 @@ func unquoteIdent(s string) string {
 	}
 	return strings.NewReplacer("\\\\", "\\", "\\`", "`").Replace(s[1 : len(s)-1])
 }
+
+// TableUUID is the UUID of the table that a name means now; empty if there is none, or the user may not see it.
+func (c *Client) TableUUID(ctx context.Context, database, table string) (string, error) {
+	return c.scalar(ctx, fmt.Sprintf("SELECT toString(uuid) AS v FROM system.tables WHERE database = %s AND name = %s", Literal(database), Literal(table)))
+}

@@ -58,6 +58,8 @@ type Answer struct {
 	Duplicated bool
 	Late       bool           // refused by its deadline: nothing of this request landed
 	Changed    bool           // refused as the table's columns are no longer of Insert.Types: nothing of this request landed
+	Fenced     bool           // refused as the table takes no rows of the block's epoch: nothing of this request landed
+	Exchanged  bool           // refused as the name came to mean another table while the server worked on it: nothing of this request landed
 	NotSent    bool           // no byte of the statement left: nothing can land
 	Err        *waybill.Error // nil for Landed and Deduplicated
 	Rows       int            // rows sent
@@ -209,6 +211,7 @@ func (a *Answer) settleError(in Insert, err error) {
 	}
 	a.Outcome = Refused
 	a.Late, a.Changed = says(ex, lateMessage), says(ex, changedMessage)
+	a.Fenced, a.Exchanged = fenced(ex), ex.Code == proto.ErrTableUUIDMismatch
 }
 
 // insertEvents are the server's own counters for one INSERT.

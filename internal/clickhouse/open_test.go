@@ -113,6 +113,18 @@ func testOpen_UsersThatCannotInsertExactlyOnce(t *testing.T, over wire) {
 func TestOpen_ConstraintVetoesASetting(t *testing.T) { overBoth(t, testOpen_ConstraintVetoesASetting) }
 
 func testOpen_ConstraintVetoesASetting(t *testing.T, over wire) {
+	srv := strictServer(t, "async_insert")
+	open(t, over.on(srv, Config{}))
+	_, err := Open(t.Context(), over.on(srv, Config{User: "strict"}), Deps{})
+	wantCode(t, err, waybill.ClassConfig, 452)
+	if want := "let this user's settings profile change async_insert"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v\nlacks %q", err, want)
+	}
+}
+
+// strictServer has a user strict whose profile forbids to change a setting.
+func strictServer(t *testing.T, setting string) *chserver.Server {
+	t.Helper()
 	dir := t.TempDir()
 	write := func(name, text string) string {
 		path := filepath.Join(dir, name)
@@ -122,19 +134,13 @@ func testOpen_ConstraintVetoesASetting(t *testing.T, over wire) {
 		return path
 	}
 	users := write("users.xml", `<clickhouse><quotas><default/></quotas>
-<profiles><default/><strict><constraints><async_insert><readonly/></async_insert></constraints></strict></profiles>
+<profiles><default/><strict><constraints><`+setting+`><readonly/></`+setting+`></constraints></strict></profiles>
 <users>
 <default><password/><networks><ip>::/0</ip></networks><profile>default</profile><quota>default</quota></default>
 <strict><password/><networks><ip>::/0</ip></networks><profile>strict</profile><quota>default</quota></strict>
 </users></clickhouse>`)
 	config := write("config.xml", `<clickhouse><users_config>`+users+`</users_config></clickhouse>`)
-	srv := testenv.ClickHouse(t, func(o *chserverOptions) { o.ConfigFile = config })
-	open(t, over.on(srv, Config{}))
-	_, err := Open(t.Context(), over.on(srv, Config{User: "strict"}), Deps{})
-	wantCode(t, err, waybill.ClassConfig, 452)
-	if want := "let this user's settings profile change async_insert"; err == nil || !strings.Contains(err.Error(), want) {
-		t.Errorf("%v\nlacks %q", err, want)
-	}
+	return testenv.ClickHouse(t, func(o *chserverOptions) { o.ConfigFile = config })
 }
 
 func wantCode(t *testing.T, err error, class waybill.Class, code int) {

@@ -27,7 +27,7 @@ func (c *Client) Query(ctx context.Context, sql string, result proto.Results, on
 func (c *Client) query(ctx context.Context, op, sql string, result proto.Results, onBlock func(rows int) error) error {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.QueryTimeout)
 	defer cancel()
-	st := &statement{body: sql, settings: readSettings, result: result, onRows: onBlock}
+	st := &statement{body: sql, settings: c.reads, result: result, onRows: onBlock}
 	return c.withConn(ctx, op, func(ctx context.Context, cn *conn) error { return cn.do(ctx, st) })
 }
 

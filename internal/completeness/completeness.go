@@ -178,7 +178,7 @@ func unlike(ctx context.Context, d Deps, cfg *config.Pipeline) (string, error) {
 		if t.Contract.EventTime == "" {
 			return "a table has no column of event times", nil
 		}
-		columns[t.Sink.ClickHouse.Database+"."+t.Sink.ClickHouse.Table] = t.Contract.EventTime
+		columns[t.Sink.ClickHouse.Name()] = t.Contract.EventTime
 	}
 	plans, err := d.Ledger.Plans(ctx, cfg.Name)
 	if err != nil {

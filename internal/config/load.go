@@ -69,13 +69,38 @@ func clashes(p *Pipeline, others []*Pipeline) (out Problems) {
 		case o.Name == p.Name:
 			out = append(out, p.wholeFile("name", fmt.Sprintf("the name %q is already taken by %s", p.Name, o.File),
 				"the ledger tells pipelines apart by their names: choose another"))
-		case o.Source.Kafka.Group == p.Source.Kafka.Group:
+		case sharesGroup(p, o):
 			out = append(out, p.wholeFile("source.kafka.group",
 				fmt.Sprintf("the group %q is already that of pipeline %q", p.Source.Kafka.Group, o.Name),
 				"two pipelines in one group would take each other's partitions: choose another"))
+		case sharesArchive(p, o):
+			out = append(out, p.wholeFile("archive.table",
+				fmt.Sprintf("%s keeps the same topic's records for pipeline %q already", p.Archive.Table, o.Name),
+				"one archive of a topic is enough; or give this one a table of its own"))
 		}
 	}
 	return out
+}
+
+// sharesGroup: the groups of two files, with those of their archives.
+func sharesGroup(p, o *Pipeline) bool {
+	for _, a := range Running([]*Pipeline{p}) {
+		for _, b := range Running([]*Pipeline{o}) {
+			if a.Source.Kafka.Group == b.Source.Kafka.Group {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// sharesArchive: two accounts of one topic's records in one table, in which their rows could not be told apart.
+func sharesArchive(p, o *Pipeline) bool {
+	if p.Archive == nil || o.Archive == nil {
+		return false
+	}
+	a, b := p.Archiver().Sink.ClickHouse, o.Archiver().Sink.ClickHouse
+	return a.Addr == b.Addr && a.Place() == b.Place() && p.Source.Kafka.Topic == o.Source.Kafka.Topic
 }
 
 func (p *Pipeline) wholeFile(path, message, hint string) Problem {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -38,8 +39,12 @@ type Pipeline struct {
 	// Alerts are who is told of findings.
 	Alerts []Alert
 	Audit  Audit
+	// Archive keeps the records; nil: nothing does.
+	Archive *Archive
 	// File is the name that the file was loaded or parsed under.
 	File string
+	// Job is the backfill that this pipeline file was derived for, see Shadow; empty: none.
+	Job string
 
 	// at is where a table is in the file, if not at its top: "routes[1].".
 	at string
@@ -56,6 +61,7 @@ type Route struct {
 	// When is a CEL expression of a bool; empty, in the last route only: all that is left.
 	When     string
 	Table    string // without the database; each route has another
+	As       string // see ClickHouse.As
 	Contract contract.Contract
 	// Line and Col are the position in the pipeline file.
 	Line, Col int
@@ -77,7 +83,7 @@ func (p *Pipeline) Tables() []Table {
 	out := make([]Table, len(p.Routes))
 	for i, r := range p.Routes {
 		of := *p
-		of.Contract, of.Sink.ClickHouse.Table, of.at = r.Contract, r.Table, r.path
+		of.Contract, of.Sink.ClickHouse.Table, of.Sink.ClickHouse.As, of.at = r.Contract, r.Table, r.As, r.path
 		of.Contract.Transform = p.Contract.Transform
 		out[i] = Table{r.Name, r.When, &of}
 	}
@@ -108,6 +114,13 @@ func (p *Pipeline) Join(routes []contract.Route) (*contract.Plan, error) {
 		return routes[0].Plan, nil
 	}
 	return contract.Join(routes, p.Unrouted)
+}
+
+// Compile compiles the contract of one table against the table as it is now, under the name that it goes by: a plan is the same before and
+// after the table gets that name.
+func (p *Pipeline) Compile(schema contract.TableSchema, lineage contract.Lineage, decoder uint16) (*contract.Plan, error) {
+	schema.Table = cmp.Or(p.Sink.ClickHouse.As, schema.Table)
+	return contract.Compile(p.Contract, schema, lineage, decoder)
 }
 
 // tablePath is where the file names the table.
@@ -193,7 +206,10 @@ type ClickHouse struct {
 	User     string
 	Password Secret
 	Database string
-	Table    string // without the database
+	Table    string // without the database: what SQL names
+	// As is the name that the table goes by in tokens, plans and ledger rows, if that is not Table: a backfill writes into a table that is to
+	// get the name later, see Pipeline.Shadow.
+	As string
 	// Lineage names the columns that say which record a row came from.
 	Lineage contract.Lineage
 	// InsertDeadline is how long after it was sent an insert may still take effect; the server checks
@@ -204,6 +220,12 @@ type ClickHouse struct {
 	// Compression of blocks on their way to the server.
 	Compression Compression
 }
+
+// Name is the table's full name, as tokens, plans and ledger rows carry it.
+func (c ClickHouse) Name() string { return c.Database + "." + cmp.Or(c.As, c.Table) }
+
+// Place is the full name under which the server has the table. It is Name, but for a table that is to get its name later.
+func (c ClickHouse) Place() string { return c.Database + "." + c.Table }
 
 // HTTP reports whether the server is spoken to over HTTP, which does not say what it deduplicated.
 func (c ClickHouse) HTTP() bool { return c.Scheme == SchemeHTTP || c.Scheme == SchemeHTTPS }

@@ -36,6 +36,10 @@ func (r *reader) pipeline(v value, p *Pipeline) {
 		optional("routes", func(v value) { routes = v }),
 		optional("unrouted", intoWord(&p.Unrouted, words(contract.UnroutedDeadLetter, contract.UnroutedDiscard))),
 		optional("dead_letters", func(v value) { readDeadLetters(v, &p.DeadLetters) }),
+		optional("archive", func(v value) {
+			p.Archive = &Archive{}
+			readArchive(v, p.Archive)
+		}),
 		optional("alerts", func(v value) { readAlerts(v, &p.Alerts) }),
 		later("dedup"),
 	)
@@ -47,6 +51,9 @@ func (r *reader) pipeline(v value, p *Pipeline) {
 		r.routes(v, routes, p) // once the rest is known
 	case mapping:
 		r.oneTable(v, p)
+	}
+	if p.Archive != nil {
+		r.archive(v, p)
 	}
 }
 
@@ -70,9 +77,12 @@ func readSource(v value, s *Source) {
 	v.object(
 		required("kafka", func(v value) { readKafka(v, &s.Kafka) }),
 		optional("format", intoWord(&s.Format, words(JSON), planned[Format]("avro", "protobuf", "otlp"))),
-		later("registry"), later("archive"),
+		later("registry"),
 	)
 }
+
+// maxGroup is how long a group's name may be.
+const maxGroup = 249
 
 func readKafka(v value, k *Kafka) {
 	v.object(
@@ -86,7 +96,7 @@ func readKafka(v value, k *Kafka) {
 			})
 		}),
 		required("topic", intoText(&k.Topic, topicName)),
-		optional("group", intoText(&k.Group, notEmpty, atMost(249))),
+		optional("group", intoText(&k.Group, notEmpty, atMost(maxGroup))),
 		optional("start", intoWord(&k.Start, words(Earliest, Latest))),
 		optional("session_timeout", intoDuration(&k.SessionTimeout, time.Second, 30*time.Minute)),
 		optional("protocol", intoWord(&k.Protocol, words(Classic, Consumer))),

@@ -32,6 +32,9 @@ func (p *Problem) Error() string {
 // is a *waybill.Error whose cause joins one *Problem each. decoderVersion is the version of the decoder
 // that will run the plan.
 func Compile(c Contract, t TableSchema, l Lineage, decoderVersion uint16) (*Plan, error) {
+	if c.Raw != nil {
+		return compileRaw(c, t, l)
+	}
 	k := compiler{table: t, lineage: l, contract: c}
 	k.modes()
 	for _, col := range c.Columns {

@@ -34,7 +34,9 @@ type Contract struct {
 	// EventTime is the column that says when an event happened, for counts by the minute; empty: the record's timestamp.
 	EventTime string
 	Transform Transform
-	Columns   []Column // in file order
+	// Raw, if not nil, makes rows of whole records; the contract has no columns then.
+	Raw     *Raw
+	Columns []Column // in file order
 }
 
 // DefaultMaxColumns is the usual cap of ModeEvolve.

@@ -20,7 +20,13 @@ func Promised(c Contract, l Lineage, database, table string) TableSchema {
 	for _, col := range c.Columns {
 		add(col.Name, col.Type)
 	}
-	add(cmp.Or(c.RescueColumn, DefaultRescueColumn), "String")
+	if c.Raw != nil {
+		for _, col := range rawColumns {
+			add(col.name, col.typ)
+		}
+	} else {
+		add(cmp.Or(c.RescueColumn, DefaultRescueColumn), "String")
+	}
 	add(l.Topic, "LowCardinality(String)")
 	add(l.Partition, "UInt32")
 	add(l.Offset, "UInt64")
@@ -39,10 +45,10 @@ func CreateTable(c Contract, l Lineage, database, table, cluster string) (string
 	if err != nil {
 		return "", err
 	}
-	on, engine, window := "", "MergeTree", "non_replicated_deduplication_window"
-	if cluster != "" {
-		on, engine, window = " ON CLUSTER "+identifier(cluster), "ReplicatedMergeTree", "replicated_deduplication_window"
+	if c.Raw != nil {
+		return createRaw(c, l, database, table, cluster), nil
 	}
+	on, engine, window := engineOf(cluster)
 	var b strings.Builder
 	fmt.Fprintf(&b, "CREATE TABLE IF NOT EXISTS %s.%s%s\n(\n", identifier(database), identifier(table), on)
 	for _, col := range p.Columns() {
@@ -53,6 +59,14 @@ func CreateTable(c Contract, l Lineage, database, table, cluster string) (string
 	fmt.Fprintf(&b, "ENGINE = %s ORDER BY (%s)\n", engine, identifiers(key))
 	fmt.Fprintf(&b, "SETTINGS %s = %d, lightweight_mutation_projection_mode = 'rebuild'%s", window, createdWindow, typeSettings(p))
 	return b.String(), nil
+}
+
+// engineOf is how a table that Waybill creates is kept, on a cluster or on this server alone.
+func engineOf(cluster string) (on, engine, window string) {
+	if cluster != "" {
+		return " ON CLUSTER " + identifier(cluster), "ReplicatedMergeTree", "replicated_deduplication_window"
+	}
+	return "", "MergeTree", "non_replicated_deduplication_window"
 }
 
 // codecOf is the codec of a column of a created table. Offsets ascend.

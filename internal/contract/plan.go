@@ -77,6 +77,7 @@ type planText struct {
 	DecoderVersion uint16       `json:"decoder_version"`
 	Database       string       `json:"database,omitempty"`
 	Table          string       `json:"table,omitempty"`
+	Raw            bool         `json:"raw,omitempty"`
 	NewFields      Modes        `json:"new_fields,omitzero"`
 	Transform      *Transform   `json:"transform,omitempty"`
 	EventTime      string       `json:"event_time,omitempty"`

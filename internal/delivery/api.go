@@ -166,9 +166,11 @@ const (
 	Impossible
 	// NotSent: the lease had run out; nothing left this worker.
 	NotSent
+	// Fenced: the table takes no rows of the batch's epoch. Nothing is wrong with the rows, and nothing of the request landed.
+	Fenced
 )
 
-var answerNames = [...]string{"landed", "deduplicated", "no-answer", "refused", "impossible", "not-sent"}
+var answerNames = [...]string{"landed", "deduplicated", "no-answer", "refused", "impossible", "not-sent", "fenced"}
 
 func (a Answer) String() string { return answerNames[a] }
 
@@ -187,6 +189,8 @@ type Position struct {
 	LedgerTopicID [8]byte
 	// OldTip is the same under the epoch that Metadata names, if that differs; -1 otherwise.
 	OldTip int64
+	// Succeeded: the epoch that Metadata names is a later one than this pipeline's, and on record as a table's.
+	Succeeded bool
 }
 
 // Effect is something the machine wants done.
@@ -302,8 +306,11 @@ type (
 	}
 	// Report: a person should know.
 	Report struct{ Finding waybill.Finding }
-	// Leave: leave the group, forget, rejoin. All instances are dead.
-	Leave struct{ Reason string }
+	// Leave: leave the group, forget, rejoin. All instances are dead. Anew: the epoch of this machine is over; look which it is now.
+	Leave struct {
+		Reason string
+		Anew   bool
+	}
 	// Stop: this pipeline can't go on without a person.
 	Stop struct{ Err error }
 )

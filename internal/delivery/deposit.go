@@ -371,6 +371,9 @@ func (m *Machine) sent(w *work, p *piece, rows RowSet, e SendAnswered) {
 	case NotSent:
 		m.leave("the lease ran out before a send")
 		return
+	case Fenced:
+		m.succeeded("the table takes no rows of this epoch any more")
+		return
 	case Impossible:
 		m.stop(e.Err)
 		return

@@ -34,7 +34,10 @@ type Config struct {
 	Pipeline  string
 	ClusterID string // of the Kafka cluster
 	Epoch     waybill.Epoch
-	Table     waybill.TableID
+	// Superseded: what is pending of an epoch before it is dropped. The target has another table's place, which holds what is before this
+	// epoch's tip, and takes nothing of those epochs; what they were about is gathered again. 0: what is pending is carried out.
+	Superseded waybill.Epoch
+	Table      waybill.TableID
 	// Tables are the full names of the stores; they go into the tokens.
 	Tables map[waybill.Store]string
 	Mode   Mode
@@ -169,7 +172,12 @@ func (m *Machine) bug(format string, args ...any) {
 }
 
 // leave forgets everything: the strings at the broker are all that counts from here on.
-func (m *Machine) leave(reason string) {
+func (m *Machine) leave(reason string) { m.forget(Leave{Reason: reason}) }
+
+// succeeded: there is a later epoch.
+func (m *Machine) succeeded(reason string) { m.forget(Leave{Reason: reason, Anew: true}) }
+
+func (m *Machine) forget(goodbye Leave) {
 	for _, w := range m.works {
 		w.stage = StageGone
 		m.emit(Drop{Work: w.id})
@@ -179,7 +187,7 @@ func (m *Machine) leave(reason string) {
 	clear(m.waiting)
 	clear(m.commits)
 	m.commitAttempt = 0
-	m.emit(Leave{Reason: reason})
+	m.emit(goodbye)
 }
 
 // NewWork draws the id of a work to be handed in with Gathered.

@@ -25,4 +25,6 @@ const (
 	MutantLedgerDisorder Mutant = "ledger-out-of-order"
 	MutantNoTailCheck    Mutant = "no-tail-check"
 	MutantSameEpoch      Mutant = "epoch-not-bumped"
+	// MutantCarrySuperseded carries what is pending of an epoch that is over out under the one that has followed it.
+	MutantCarrySuperseded Mutant = "superseded-carried-out"
 )

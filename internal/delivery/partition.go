@@ -85,8 +85,8 @@ func (m *Machine) resume(positions []Position) {
 		p.committed = pos.Committed
 		p.newTip = pos.Tip
 		intents, done := m.readPosition(p, pos)
-		if m.stopped != nil {
-			return
+		if m.stopped != nil || m.current(pos.Held) != p {
+			return // or the machine has left
 		}
 		for i, in := range intents {
 			if in.Table != m.cfg.Table {
@@ -148,6 +148,11 @@ func (m *Machine) readPosition(p *partition, pos Position) (intents []Intent, do
 	ours := err == nil
 	tip := pos.Tip
 	switch {
+	case m.cfg.Mode == AtLeastOnce && m.cfg.Superseded > 0 && m.cfg.Superseded == m.cfg.Epoch:
+		// The group's offset may be one of an older epoch, which counts for nothing in this table.
+		p.next = tip
+		p.dirty = tip != pos.Committed && tip >= 0
+		return nil, 0
 	case m.cfg.Mode == AtLeastOnce:
 		// No strings: what the ledger has was written; a commit that is behind it was merely late.
 		p.next = max(pos.Committed, tip)
@@ -158,11 +163,19 @@ func (m *Machine) readPosition(p *partition, pos Position) (intents []Intent, do
 			Position: waybill.Position{Topic: p.held.Topic, Partition: p.held.Partition, Offset: pos.Committed},
 			Hint:     "a newer Waybill has run this pipeline; use that version"})
 		return nil, 0
+	case ours && meta.Epoch > m.cfg.Epoch && pos.Succeeded:
+		m.succeeded(fmt.Sprintf("%s was gone on with under epoch %d", p.held.TopicPartition, meta.Epoch))
+		return nil, 0
 	case ours && meta.Epoch > m.cfg.Epoch:
 		m.stop(&waybill.Error{Op: "delivery.resume", Pipeline: m.cfg.Pipeline, Class: waybill.ClassFenced, Err: fmt.Errorf("%w: %d, this worker has %d", errEpoch, meta.Epoch, m.cfg.Epoch),
 			Position: waybill.Position{Topic: p.held.Topic, Partition: p.held.Partition, Offset: pos.Committed},
 			Hint:     "use the pipeline file with the newer epoch"})
 		return nil, 0
+	case ours && meta.Epoch < min(m.cfg.Superseded, m.cfg.Epoch) && !pos.ledgerRecreated() && !m.mutant(MutantCarrySuperseded):
+		// Nothing of the old epoch is missed. Nobody can have written past the new one's tip: whoever does has told so in a string of it first.
+		p.next, p.committed = tip, -1
+		return nil, 0
+	case ours && meta.Epoch < m.cfg.Superseded && m.mutant(MutantCarrySuperseded): // as if it were of this epoch
 	case ours && meta.Epoch < m.cfg.Epoch && !pos.ledgerRecreated():
 		p.epoch, p.topicID = meta.Epoch, meta.TopicID
 		tip = pos.OldTip

@@ -184,6 +184,21 @@ func (l *life) audit() {
 	}
 }
 
+// anew forgets what was so of the ledger under another epoch.
+func (a *auditor) anew() {
+	a.laws, a.lawsAt, a.wholeAt = watchdog.NewLaws(), time.Time{}, time.Time{}
+}
+
+// sameTables: what has just been read is of the tables that the accounts are of. Another table that has taken the place of one holds rows of
+// another epoch, and what it lacks of this one is not missing.
+func (a *auditor) sameTables(ctx context.Context) error {
+	moved, err := a.p.target.moved(ctx)
+	if err == nil && moved {
+		err = errExchanged
+	}
+	return err
+}
+
 // begin starts on what a life has.
 func (a *auditor) begin() {
 	cfg := watchdog.PresenceConfig{Twice: a.p.cfg.Delivery == config.AtLeastOnce}
@@ -315,7 +330,7 @@ func (a *auditor) stores(spans []clickhouse.PartitionSpan) []clickhouse.Presence
 	var out []clickhouse.Presence
 	shape := a.p.target.now()
 	for i, one := range a.p.target.tables {
-		out = append(out, one.presence(shape.tables[i], a.p.cfg.Epoch, spans))
+		out = append(out, one.presence(shape.tables[i], a.p.target.epoch, spans))
 	}
 	return out
 }
@@ -341,6 +356,9 @@ func (a *auditor) count(ctx context.Context, now time.Time) error {
 				counts[watchdog.Bucket{TopicPartition: tp, Number: number}] += n
 			}
 		}
+	}
+	if err := a.sameTables(ctx); err != nil {
+		return err
 	}
 	a.presence.Counted(now, expected, counts)
 	return nil
@@ -377,7 +395,7 @@ type holdings struct{ present, repeated, dead delivery.RowSet }
 func (a *auditor) seen(ctx context.Context, spans []clickhouse.PartitionSpan) (holdings, error) {
 	out := holdings{present: delivery.RowSet{}, repeated: delivery.RowSet{}}
 	t := a.p.target
-	before, err := t.ledger.Amended(ctx, a.p.cfg.Name, a.p.cfg.Epoch, a.p.cfg.Source.Kafka.Topic)
+	before, err := t.ledger.Amended(ctx, a.p.cfg.Name, a.p.target.epoch, a.p.cfg.Source.Kafka.Topic)
 	if err != nil {
 		return out, err
 	}
@@ -394,17 +412,20 @@ func (a *auditor) seen(ctx context.Context, spans []clickhouse.PartitionSpan) (h
 		out.repeated = out.repeated.Union(repeated).Union(out.present.Intersect(present))
 		out.present = out.present.Union(present)
 	}
-	if out.dead, err = t.client.Present(ctx, t.ledger.DeadLetterPresence(a.p.cfg.Name, a.p.cfg.Epoch, spans)); err != nil {
+	if err := a.sameTables(ctx); err != nil {
+		return out, err
+	}
+	if out.dead, err = t.client.Present(ctx, t.ledger.DeadLetterPresence(a.p.cfg.Name, a.p.target.epoch, spans)); err != nil {
 		return out, err
 	}
 	// Dead letters that were replayed, or are being, have rows by right. (That they go on having them is for `waybill audit`.)
-	done, underWay, err := t.ledger.Replayed(ctx, a.p.cfg.Name, a.p.cfg.Epoch, a.p.cfg.Source.Kafka.Topic)
+	done, underWay, err := t.ledger.Replayed(ctx, a.p.cfg.Name, a.p.target.epoch, a.p.cfg.Source.Kafka.Topic)
 	out.present = out.present.Minus(delivery.RowSet(done).Union(underWay))
 	if err != nil {
 		return out, err
 	}
 	// Offsets that were repaired or erased are taken for what the ledger counts them as, but for rows that were made again.
-	amended, err := t.ledger.Amended(ctx, a.p.cfg.Name, a.p.cfg.Epoch, a.p.cfg.Source.Kafka.Topic)
+	amended, err := t.ledger.Amended(ctx, a.p.cfg.Name, a.p.target.epoch, a.p.cfg.Source.Kafka.Topic)
 	if err != nil || amended.Empty() {
 		return out, err
 	}
@@ -421,7 +442,7 @@ func (a *auditor) adoptPast(ctx context.Context, now time.Time) error {
 	if len(a.adopt) == 0 || a.presence.Full() {
 		return nil
 	}
-	tips, err := a.p.target.tips(ctx, a.p.cfg.Epoch, a.p.cfg.Source.Kafka.Topic)
+	tips, err := a.p.target.tips(ctx, a.p.target.epoch, a.p.cfg.Source.Kafka.Topic)
 	if err != nil {
 		return err
 	}
@@ -460,7 +481,7 @@ func (a *auditor) adoptWithin(ctx context.Context, now time.Time, within map[way
 		ask[tp.Partition] = sp
 	}
 	rows := map[waybill.TopicPartition][]watchdog.Adopted{}
-	err := a.p.target.ledger.Accounts(ctx, a.p.cfg.Name, a.p.cfg.Epoch, a.p.cfg.Source.Kafka.Topic, ask, func(r *ledger.Account) error {
+	err := a.p.target.ledger.Accounts(ctx, a.p.cfg.Name, a.p.target.epoch, a.p.cfg.Source.Kafka.Topic, ask, func(r *ledger.Account) error {
 		rows[r.TopicPartition] = append(rows[r.TopicPartition], watchdog.Adopted{Span: r.Span, Written: r.Written, Dead: r.DeadLettered})
 		return nil
 	})
@@ -482,7 +503,7 @@ func (a *auditor) adoptWithin(ctx context.Context, now time.Time, within map[way
 			continue
 		}
 		for _, v := range a.presence.Adopt(now, tp, list, there.present[tp], there.dead[tp]) {
-			a.vague(tp, v, there.present[tp].Within(v.Span).Len())
+			a.vague(tp, v)
 		}
 		if a.adopt[tp] = min(sp.First, list[0].First); a.adopt[tp] <= 0 {
 			delete(a.adopt, tp)
@@ -491,17 +512,35 @@ func (a *auditor) adoptWithin(ctx context.Context, now time.Time, within map[way
 	return nil
 }
 
+// lookAgain asks again about spans of which it could not be told what is wrong with them.
+func (a *auditor) lookAgain(ctx context.Context, now time.Time) error {
+	for _, tp := range a.presence.Partitions() {
+		var spans []clickhouse.PartitionSpan
+		for _, v := range a.presence.Vague(tp) {
+			spans = append(spans, clickhouse.PartitionSpan{TopicPartition: tp, Span: v.Span})
+		}
+		if len(spans) == 0 {
+			continue
+		}
+		there, err := a.seen(ctx, spans)
+		if err != nil {
+			return err
+		}
+		for _, v := range a.presence.Readopt(now, tp, there.present[tp], there.dead[tp]) {
+			a.vague(tp, v)
+		}
+	}
+	return nil
+}
+
 // vague: rows are missing, or too many, of a span of which it is not known any more which offsets should have any.
-func (a *auditor) vague(tp waybill.TopicPartition, v watchdog.Adopted, have int64) {
-	if forgets := a.presence.Forgets(); forgets != "" && have < v.Written {
-		return
+func (a *auditor) vague(tp waybill.TopicPartition, v watchdog.Vague) {
+	what := "are not in the table"
+	if v.Kind() == watchdog.KindRowsUnexpected {
+		what = "are in the table beside them"
 	}
-	kind, what := watchdog.KindRowsMissing, "are not in the table"
-	if have > v.Written {
-		kind, what = watchdog.KindRowsUnexpected, "are in the table beside them"
-	}
-	n := max(v.Written-have, have-v.Written)
-	a.p.found(waybill.Finding{Kind: kind, Severity: waybill.SeverityError, TopicPartition: tp, Span: v.Span,
+	n := max(v.Written-v.Have, v.Have-v.Written)
+	a.p.found(waybill.Finding{Kind: v.Kind(), Severity: waybill.SeverityError, TopicPartition: tp, Span: v.Span,
 		Message: fmt.Sprintf("the ledger says that %d rows of %s %s were written, and %d %s; which ones is not known to this worker, which began after it", v.Written, tp, v.Span, n, what),
 		Action:  "`waybill audit` reads the records again and names the offsets"})
 }
@@ -512,15 +551,21 @@ func (a *auditor) checkLaws(ctx context.Context, now time.Time) error {
 		return nil
 	}
 	p, t := a.p, a.p.target
+	if err := a.lookAgain(ctx, now); err != nil {
+		return err
+	}
 	if !a.learnt {
 		// Once: what came at this hour of the days before.
-		err := t.ledger.ReadByMinute(ctx, p.cfg.Name, p.cfg.Source.Kafka.Topic, t.client.ServerNow(now).Add(-8*24*time.Hour), a.source.Came)
+		backfills, err := t.backfills(ctx)
 		if err != nil {
+			return err
+		}
+		if err := t.ledger.ReadByMinute(ctx, p.cfg.Name, p.cfg.Source.Kafka.Topic, t.client.ServerNow(now).Add(-8*24*time.Hour), backfills, a.source.Came); err != nil {
 			return err
 		}
 		a.learnt = true
 	}
-	tips, err := t.ledger.Tips(ctx, p.cfg.Name, p.cfg.Epoch, p.cfg.Source.Kafka.Topic)
+	tips, err := t.ledger.Tips(ctx, p.cfg.Name, p.target.epoch, p.cfg.Source.Kafka.Topic)
 	if err != nil {
 		return err
 	}
@@ -533,12 +578,12 @@ func (a *auditor) checkLaws(ctx context.Context, now time.Time) error {
 		}
 		settled[tp] = a.presence.Settled(tp)
 	}
-	untiled, err := t.ledger.Continuity(ctx, p.cfg.Name, p.cfg.Epoch)
+	untiled, err := t.ledger.Continuity(ctx, p.cfg.Name, p.target.epoch)
 	if err != nil {
 		return err
 	}
 	began := time.Now()
-	unbalanced, err := t.ledger.Conservation(ctx, p.cfg.Name, p.cfg.Epoch, from)
+	unbalanced, err := t.ledger.Conservation(ctx, p.cfg.Name, p.target.epoch, from)
 	if err != nil {
 		return err
 	}

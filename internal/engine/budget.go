@@ -8,8 +8,8 @@ import (
 // Budget bounds the bytes that the batches of all pipelines of a process take in memory, from before their
 // records are decoded until they are done with. Safe for concurrent use.
 //
-// Half of it is divided among the pipelines, each of which can have its share at any time; the other half is for
-// whoever needs more. So pipelines whose server does not answer cannot hold up the rest. Nobody waits for bytes while
+// Half of it is divided among the pipelines, each of which can have its share at any time, a backfill a quarter of what a pipeline has; the other
+// half is for whoever needs more. So pipelines whose server does not answer cannot hold up the rest. Nobody waits for bytes while
 // holding a batch that could be closed (see gatherer.reserve): what is waited for always comes back.
 type Budget struct {
 	mu       sync.Mutex
@@ -28,26 +28,39 @@ func NewBudget(size int64, observe func(used int64)) *Budget {
 // account is one pipeline's part in a budget.
 type account struct {
 	budget *Budget
+	weight int64
 	used   int64 // budget.mu guards it
 }
 
+// Weights of shares.
+const (
+	weightLive     = 4
+	weightBackfill = 1
+)
+
 // account opens one more.
-func (b *Budget) account() *account {
+func (b *Budget) account(weight int64) *account {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	a := &account{budget: b}
+	a := &account{budget: b, weight: weight}
 	b.accounts = append(b.accounts, a)
 	return a
 }
 
-// share is what each pipeline can have at any time.
-func (b *Budget) share() int64 { return b.size / 2 / int64(len(b.accounts)) }
+// share is what a pipeline can have at any time.
+func (b *Budget) share(a *account) int64 {
+	var all int64
+	for _, other := range b.accounts {
+		all += other.weight
+	}
+	return b.size / 2 * a.weight / all
+}
 
 // step is the largest request of at most n bytes that is granted to an account that holds nothing, whatever others hold.
 func (a *account) step(n int64) int64 {
 	a.budget.mu.Lock()
 	defer a.budget.mu.Unlock()
-	return max(min(n, a.budget.share()), 1)
+	return max(min(n, a.budget.share(a)), 1)
 }
 
 // try takes n bytes if they are free and no other pipeline's share. When nothing at all is held it takes any number.
@@ -62,10 +75,10 @@ func (a *account) tryLocked(n int64) bool {
 	free := b.size - b.used
 	for _, other := range b.accounts {
 		if other != a {
-			free -= max(0, b.share()-other.used)
+			free -= max(0, b.share(other)-other.used)
 		}
 	}
-	if n > free && b.used != 0 && a.used+n > b.share() {
+	if n > free && b.used != 0 && a.used+n > b.share(a) {
 		return false
 	}
 	a.add(n)

@@ -72,7 +72,13 @@ func (p *Pipeline) knowDead(ctx context.Context, t *target) error {
 		return nil
 	}
 	now := t.client.ServerNow(time.Now())
-	read, dead, err := t.ledger.SettledSince(ctx, p.cfg.Name, p.cfg.Epoch, now.Add(-p.dead.Window))
+	since := now.Add(-p.dead.Window)
+	if taken, err := t.takenOver(ctx); err != nil {
+		return err
+	} else if taken.After(since) { // what a backfill has read before is not what comes in
+		since = taken
+	}
+	read, dead, err := t.ledger.SettledSince(ctx, p.cfg.Name, t.epoch, since)
 	if err != nil {
 		return err
 	}

@@ -67,7 +67,7 @@ func (p *Pipeline) observe(d *data) {
 
 // knowDrift tells the monitor what has been told of already, by any worker and before any restart.
 func (p *Pipeline) knowDrift(ctx context.Context, t *target) error {
-	rows, err := t.ledger.Drift(ctx, p.cfg.Name, p.cfg.Epoch, time.Time{})
+	rows, err := t.ledger.Drift(ctx, p.cfg.Name, t.epoch, time.Time{})
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (p *Pipeline) flushDrift(ctx context.Context, t *target) error {
 		return nil
 	}
 	a := t.client.Insert(ctx, clickhouse.Insert{Database: t.ledger.Database(), Table: ledger.TableDrift, Token: p.drift.token,
-		Input: ledger.DriftBlock(p.cfg.Name, p.cfg.Epoch, p.drift.unsent)})
+		Input: ledger.DriftBlock(p.cfg.Name, t.epoch, p.drift.unsent)})
 	if a.Err != nil {
 		return a.Err
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -67,6 +68,9 @@ func (g *gatherer) replan() error {
 			return g.under(s)
 		case g.l.ctx.Err() != nil:
 			return g.l.ctx.Err()
+		case errors.Is(err, errExchanged):
+			g.l.cancel(&replanError{})
+			return err
 		case !waybill.ClassOf(err).Heals():
 			t.lookForLosses(g.l.ctx, g.l.p)
 			g.l.step(delivery.Failed{Err: err})
@@ -168,7 +172,7 @@ func (t *table) hold(p *Pipeline, path, column, why string) {
 	if key := column + "\x00" + path; !t.evolver.told[key] {
 		t.evolver.told[key] = true
 		p.found(waybill.Finding{Kind: "evolve_held", Severity: waybill.SeverityWarning, Subject: t.name() + " " + path,
-			Message: fmt.Sprintf("table %s is not changed for %s: %s", t.name(), path, why),
+			Message: fmt.Sprintf("table %s is not changed for %s: %s", t.place(), path, why),
 			Action:  "the values go to the rescue column; give the path a column or a mode in the contract"})
 	}
 }
@@ -203,7 +207,7 @@ func (t *target) alter(l *life, i int, s *shape, c contract.Change) bool {
 	l.p.metrics.Alter(string(c.Kind), err == nil)
 	if err != nil {
 		l.p.found(waybill.Finding{Kind: "evolve_refused", Severity: waybill.SeverityWarning, Subject: one.name() + " " + c.Path,
-			Message: fmt.Sprintf("the server refused to change table %s for %s, which came first in %s at offset %d: %v", one.name(), c.Path, at(c.First), c.First.Offset, err),
+			Message: fmt.Sprintf("the server refused to change table %s for %s, which came first in %s at offset %d: %v", one.place(), c.Path, at(c.First), c.First.Offset, err),
 			Action:  "the values go to the rescue column until it does; it is asked again every few minutes. Grant ALTER, or run it yourself: " + sql})
 		return false
 	}

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,18 +21,20 @@ import (
 type findings struct {
 	mu      sync.Mutex // held for moments only: who reports may hold life.mu
 	tracker *finding.Tracker
+	epoch   waybill.Epoch // that the tracker is of
 	news    chan struct{} // cap 1: the journal should hear of something
 
 	// The recorder's.
 	unsent []finding.Row
 	token  waybill.Token // that they are sent with
+	rows   int64         // that the journal had when it was last looked at
 }
 
 // refreshInterval is how often the journal is read: how soon a worker knows what the others have found.
 const refreshInterval = 15 * time.Second
 
 func newFindings(pipeline string, epoch waybill.Epoch) *findings {
-	return &findings{tracker: finding.NewTracker(pipeline, worker(), epoch, finding.Config{}), news: make(chan struct{}, 1)}
+	return &findings{tracker: finding.NewTracker(pipeline, worker(), epoch, finding.Config{}), epoch: epoch, news: make(chan struct{}, 1)}
 }
 
 // serverTime is now by the server's clock, as far as it is known.
@@ -110,6 +113,8 @@ func (p *Pipeline) knowFindings(ctx context.Context, t *target) error {
 	if err != nil {
 		return err
 	}
+	// A backfill's findings are its own, and the pipeline's are none of its business, though they go by one name.
+	rows = slices.DeleteFunc(rows, func(r finding.Row) bool { return r.Epoch > t.epoch || p.backfill != nil && r.Epoch < t.epoch })
 	now := t.client.ServerNow(time.Now())
 	p.findings.mu.Lock()
 	defer p.findings.mu.Unlock()
@@ -123,6 +128,20 @@ func (s *findings) evidence(key waybill.FindingKey) (string, bool) {
 	defer s.mu.Unlock()
 	r, open := s.tracker.Open(key)
 	return r.Evidence, open
+}
+
+// under begins a new account under an epoch, unless this one is of it. What is not written yet of the old one is not lost. Nobody records meanwhile.
+func (s *findings) under(pipeline string, epoch waybill.Epoch, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if epoch == s.epoch {
+		return false
+	}
+	if rows := s.tracker.Due(now); len(rows) > 0 {
+		s.unsent, s.token = append(s.unsent, rows...), waybill.Token("findings-"+uuid.NewString())
+	}
+	s.tracker, s.epoch = finding.NewTracker(pipeline, worker(), epoch, finding.Config{}), epoch
+	return true
 }
 
 // recordFindings keeps the journal up to date until over ends, and what is known then is written, or given up.
@@ -168,10 +187,23 @@ func (p *Pipeline) awaitFindings(over context.Context, t *target) {
 	case <-t.recordCtx.Done():
 	case <-p.findings.news:
 	case <-tick.C:
-		if err := p.knowFindings(t.recordCtx, t); err != nil {
+		if err := p.refreshFindings(t.recordCtx, t); err != nil {
 			p.log.Debug("the journal of findings could not be read", "error", err)
 		}
 	}
+}
+
+// refreshFindings is knowFindings if there is anything new.
+func (p *Pipeline) refreshFindings(ctx context.Context, t *target) error {
+	n, err := t.ledger.FindingRows(ctx, p.cfg.Name) // counted first: rows that come meanwhile are read the next time
+	if err != nil || n == p.findings.rows {
+		return err
+	}
+	if err := p.knowFindings(ctx, t); err != nil {
+		return err
+	}
+	p.findings.rows = n
+	return nil
 }
 
 // flushFindings writes what the journal should have now. What cannot be written stays for the next time.

@@ -36,6 +36,8 @@ type gatherer struct {
 	parts  map[waybill.TopicPartition]*gathering
 	// seen records of seenBytes, in this life: how large records are.
 	seen, seenBytes int64
+	// scope of a backfill; nil: all is in scope.
+	scope *Scope
 }
 
 // gathering is one partition that is being consumed.
@@ -49,6 +51,7 @@ type gathering struct {
 	// in is the batch that span is of: the open one, or one of the past.
 	in   *data
 	span *spanData
+	scoped
 }
 
 func (l *life) gather() {
@@ -61,13 +64,16 @@ func (l *life) gather() {
 	for i := range l.p.blanks {
 		l.p.blanks[i].run = 0 // what was not settled is gathered again
 	}
+	if l.p.backfill != nil {
+		g.scope = l.p.backfill.scope.Load()
+	}
 	l.mu.Lock()
 	l.plan = proc.Plan().ID()
 	l.mu.Unlock()
 	defer g.abandon()
 	for l.ctx.Err() == nil {
 		select {
-		case <-l.drain:
+		case <-l.draining.Done():
 			g.stopped()
 			return
 		default:
@@ -101,6 +107,9 @@ func (g *gatherer) turn() error {
 			return err
 		}
 	}
+	if err := g.keepToScope(); err != nil {
+		return err
+	}
 	full, due := g.due()
 	if !full && !g.reserve() {
 		full = true // what it holds is what others, and this pipeline itself, wait for
@@ -116,6 +125,12 @@ func (g *gatherer) turn() error {
 	}
 	if len(g.parts) == 0 {
 		return g.sleep(0)
+	}
+	if wait := g.held(); wait > 0 {
+		return g.sleep(wait)
+	}
+	if some, err := g.takeKept(); some || err != nil {
+		return err
 	}
 	ctx, cancel := g.pollContext()
 	fetched, err := g.l.sess.Poll(ctx, g.room())
@@ -152,7 +167,7 @@ func (g *gatherer) sleep(d time.Duration) error {
 	select {
 	case <-g.l.ctx.Done():
 		return g.l.ctx.Err()
-	case <-g.l.drain:
+	case <-g.l.draining.Done():
 	case <-g.l.wake:
 	case <-timer:
 	}
@@ -176,7 +191,7 @@ func (g *gatherer) pollContext() (context.Context, context.CancelFunc) {
 		case <-g.l.wake:
 			poke(g.l.wake) // for the turn that follows
 			cancel()
-		case <-g.l.drain:
+		case <-g.l.draining.Done():
 			cancel()
 		case <-done:
 		case <-ctx.Done():
@@ -203,7 +218,7 @@ func (g *gatherer) takeUpStarts() {
 		// What the open batch holds of it stands. A partition that was started anew meanwhile, perhaps under
 		// another assignment, has another position.
 		if g.parts[tp] == part && !part.frozen {
-			at = append(at, startAt(tp, part.next))
+			at = g.from(at, tp, part)
 		}
 	}
 	touched := false
@@ -216,7 +231,7 @@ func (g *gatherer) takeUpStarts() {
 			g.parts[tp].frozen = true // for as long as the assignment lasts
 			continue
 		}
-		at = append(at, startAt(tp, s.Offset))
+		at = g.from(at, tp, g.parts[tp])
 	}
 	if touched {
 		at = append(at, g.abandon()...)
@@ -228,6 +243,14 @@ func (g *gatherer) takeUpStarts() {
 
 func startAt(tp waybill.TopicPartition, offset int64) kafka.StartAt {
 	return kafka.StartAt{TopicPartition: tp, Offset: offset, LeaderEpoch: -1}
+}
+
+// from adds where to fetch a partition from, that goes on at part.next.
+func (g *gatherer) from(at []kafka.StartAt, tp waybill.TopicPartition, part *gathering) []kafka.StartAt {
+	if g.scope == nil {
+		return append(at, startAt(tp, part.next))
+	}
+	return g.fromScope(at, tp, part)
 }
 
 func (g *gatherer) holds(tp waybill.TopicPartition) bool {
@@ -257,7 +280,7 @@ func (g *gatherer) abandon() []kafka.StartAt {
 		}
 		part.next, part.resume = s.First, false
 		if !part.frozen {
-			again = append(again, startAt(s.TopicPartition, s.First))
+			again = g.from(again, s.TopicPartition, part)
 		}
 	}
 	g.l.p.budget.give(g.taken)
@@ -316,6 +339,27 @@ func (g *gatherer) take(f *kafka.PartitionRecords) (read, bytes int64, err error
 	if part == nil || uint64(part.instance) != f.Instance || part.frozen || len(f.Records) == 0 {
 		return 0, 0, nil
 	}
+	if g.scope != nil {
+		read, bytes, err = g.takeScoped(f, part)
+	} else {
+		read, bytes, err = g.takeWhole(f, part)
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	if !part.heard {
+		part.heard = true
+		g.l.p.thawed(f.TopicPartition)
+	}
+	if part.retry > 0 {
+		part.retry = 0
+		g.l.p.cleared(aboutFetch(f.TopicPartition))
+	}
+	return read, bytes, nil
+}
+
+// takeWhole decodes all of the records.
+func (g *gatherer) takeWhole(f *kafka.PartitionRecords, part *gathering) (read, bytes int64, err error) {
 	if err := g.ensureOpen(); err != nil {
 		return 0, 0, err
 	}
@@ -326,17 +370,9 @@ func (g *gatherer) take(f *kafka.PartitionRecords) (read, bytes int64, err error
 		if r.Offset < part.next {
 			continue
 		}
-		g.open.add(g.proc, g.l.p.cfg.Epoch, s, r)
+		g.open.add(g.proc, g.l.p.target.epoch, s, r)
 		part.next = r.Offset + 1
 		read++
-	}
-	if !part.heard {
-		part.heard = true
-		g.l.p.thawed(f.TopicPartition)
-	}
-	if part.retry > 0 {
-		part.retry = 0
-		g.l.p.cleared(aboutFetch(f.TopicPartition))
 	}
 	return read, g.open.bytes - before, nil
 }
@@ -394,7 +430,11 @@ func (g *gatherer) room() int {
 	if g.seen > 0 {
 		known = min(bytes, g.step())/max(g.seenBytes/g.seen, 1) + 1
 	}
-	return int(min(max(min(rows, known), 1), pollRecords))
+	n := int(min(max(min(rows, known), 1), pollRecords))
+	if b := g.l.p.backfill; b != nil {
+		n = b.limit.most(n)
+	}
+	return n
 }
 
 // due says whether the open batch is full, and whether it is old enough.
@@ -450,14 +490,14 @@ func (g *gatherer) close() bool {
 		return true
 	}
 	g.grow()
-	if l.p.cfg.Audit.Continuous {
+	if l.p.cfg.Audit.Continuous && !d.made.Raw() { // nobody measures anything in coordinates
 		for i := range d.tables {
 			d.tables[i].sample(l.p.target.tables[i].name(), d.blocks[i])
 		}
 	}
 	slices.SortFunc(d.spans, func(a, b *spanData) int { return a.Compare(b.TopicPartition) })
 	now := l.p.target.client.ServerNow(time.Now())
-	d.batch = l.p.target.newBatch(g.proc.Plan(), l.p.cfg.Epoch, now)
+	d.batch = l.p.target.newBatch(g.proc.Plan(), l.p.target.epoch, now)
 	ev := delivery.Gathered{Batch: d.batch}
 	for _, s := range d.spans {
 		d.batch.Spans = append(d.batch.Spans, s.BatchSpan)
@@ -565,25 +605,43 @@ func (g *gatherer) outOfRange(tp waybill.TopicPartition, part *gathering) {
 		if pi.Partition != tp.Partition {
 			continue
 		}
+		at := part.position(part.next)
 		switch {
-		case pi.LogStart > part.next && g.holds(tp):
+		case pi.LogStart > at && g.holds(tp):
 			g.opened = time.Time{} // close the batch first
 			g.again(tp, part)
-		case pi.LogStart > part.next:
-			g.lose(tp, part, pi.LogStart)
-		case pi.End < part.next && part.retry >= endGrace:
-			g.freeze(tp, part, kindEndBelow, fmt.Sprintf("the topic ends at %d, below the position %d: records were lost on the broker side, and their offsets will be given out again", pi.End, part.next))
+		case pi.LogStart > at:
+			g.gone(tp, part, pi.LogStart)
+		case pi.End < at && part.retry >= endGrace:
+			g.freeze(tp, part, kindEndBelow, fmt.Sprintf("the topic ends at %d, below the position %d: records were lost on the broker side, and their offsets will be given out again", pi.End, at))
 		default:
 			g.again(tp, part)
 		}
 	}
 }
 
+// gone: the topic no longer has what is to be read next. The archive may.
+func (g *gatherer) gone(tp waybill.TopicPartition, part *gathering, logStart int64) {
+	kept, lost, err := g.keptHere(tp, part, logStart)
+	switch {
+	case err != nil:
+		g.l.trouble(aboutFetch(tp), err, part.retry-1)
+		g.again(tp, part)
+	case !kept:
+		g.lose(tp, part, lost)
+	}
+}
+
 // lose accounts for records that retention removed before they were read.
 func (g *gatherer) lose(tp waybill.TopicPartition, part *gathering, logStart int64) {
 	lost := waybill.Span{First: part.next, Next: logStart}
+	n := lost.Len()
+	if g.scope != nil {
+		lost.Next = min(logStart, part.until)
+		n = g.scope.count(tp.Partition, lost)
+	}
 	g.l.p.found(waybill.Finding{Kind: "retention_loss", Severity: waybill.SeverityError, TopicPartition: tp, Span: lost,
-		Message: fmt.Sprintf("%d offsets were removed from the topic before they were read", lost.Len()),
+		Message: fmt.Sprintf("%d offsets were removed from the topic before they were read", n),
 		Action:  "they are counted as lost in the ledger; raise the topic's retention or find out why this pipeline stood still"})
 	// The lost offsets get a span of their own in a batch, so that whoever recovers it can tell them from
 	// records; the partition goes on after it.
@@ -591,18 +649,22 @@ func (g *gatherer) lose(tp waybill.TopicPartition, part *gathering, logStart int
 		return
 	}
 	s := g.span(tp, part)
-	g.open.reach(s, logStart)
-	s.tally.Lost, part.next = lost.Len(), logStart
+	g.open.reach(s, lost.Next)
+	s.tally.Lost, part.next = n, lost.Next
 	part.resume = true
 	g.opened = time.Time{} // due at once
 }
 
 // resumeLost starts the partitions whose losses are in the batch that was just closed.
 func (g *gatherer) resumeLost() {
+	var at []kafka.StartAt
 	for tp, part := range g.parts {
 		if part.resume {
 			part.resume = false
-			g.l.sess.Start(startAt(tp, part.next))
+			at = g.from(at, tp, part)
 		}
+	}
+	if len(at) > 0 {
+		g.l.sess.Start(at...)
 	}
 }

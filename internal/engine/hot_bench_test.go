@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/contract"
 	"github.com/waybill-data/waybill/internal/decode/json"
+	"github.com/waybill-data/waybill/internal/kafka"
 	"github.com/waybill-data/waybill/internal/transform/expr"
 )
 
@@ -116,6 +118,73 @@ func BenchmarkAdd(b *testing.B) {
 			b.ReportMetric(float64(selfCPU(b)-start)/float64(b.N), "cpu-ns/op")
 		})
 	}
+}
+
+// BenchmarkTake takes what polls bring: a pipeline's, and a backfill's of all and of half of it. An op is a poll of pollRecords records.
+func BenchmarkTake(b *testing.B) {
+	const end = 1 << 50
+	half := waybill.OffsetSet{}
+	for o := int64(0); o < clicksPerBatch; o += 200 {
+		half.AddSpan(waybill.Span{First: o, Next: o + 100})
+	}
+	for _, tt := range []struct {
+		name  string
+		scope *Scope
+	}{
+		{"pipeline", nil},
+		{"backfill of all", &Scope{Until: map[int32]int64{0: end}, Offsets: map[int32]waybill.OffsetSet{0: waybill.OffsetsIn(waybill.Span{First: 0, Next: end})}}},
+		{"backfill of half", &Scope{Until: map[int32]int64{0: end}, Offsets: map[int32]waybill.OffsetSet{0: half}}},
+	} {
+		b.Run(tt.name, func(b *testing.B) {
+			g := benchGatherer(b, tt.scope)
+			poll := kafka.PartitionRecords{TopicPartition: waybill.TopicPartition{Topic: "t"}, Instance: 1}
+			for i := range pollRecords {
+				poll.Records = append(poll.Records, waybill.Record{Topic: "t", Value: click(i)})
+			}
+			next := int64(0)
+			take := func() {
+				if next == clicksPerBatch {
+					next = 0
+					g.open.blocks.Reset()
+					g.open, g.opened = newData(g.open.blocks), time.Now()
+					g.parts[poll.TopicPartition] = benchPart(tt.scope)
+				}
+				for i := range poll.Records {
+					poll.Records[i].Offset = next
+					next++
+				}
+				if _, _, err := g.take(&poll); err != nil {
+					b.Fatal(err)
+				}
+			}
+			for range 20 {
+				take()
+			}
+			b.ReportAllocs()
+			start := selfCPU(b)
+			for b.Loop() {
+				take()
+			}
+			b.ReportMetric(float64(selfCPU(b)-start)/float64(b.N)/pollRecords, "cpu-ns/record")
+		})
+	}
+}
+
+func benchGatherer(b *testing.B, scope *Scope) *gatherer {
+	l := bareLife()
+	l.ctx, l.p.budget, l.p.cfg.Batch.Bytes = b.Context(), NewBudget(1<<30, nil).account(weightLive), 1<<30
+	if scope != nil {
+		l.p.backfill = &backfill{}
+	}
+	return &gatherer{l: l, proc: clickProcessor(b, contract.ModeRescue, "", ""), scope: scope, parts: map[waybill.TopicPartition]*gathering{{Topic: "t"}: benchPart(scope)}}
+}
+
+func benchPart(scope *Scope) *gathering {
+	part := &gathering{instance: 1, heard: true}
+	if scope != nil {
+		part.until, part.runs = scope.Until[0], scope.Offsets[0].Spans()
+	}
+	return part
 }
 
 func selfCPU(t testing.TB) int64 {

@@ -11,6 +11,7 @@ import (
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/clickhouse"
 	"github.com/waybill-data/waybill/internal/deadletter"
+	"github.com/waybill-data/waybill/internal/decode/raw"
 	"github.com/waybill-data/waybill/internal/delivery"
 	"github.com/waybill-data/waybill/internal/failpoint"
 	"github.com/waybill-data/waybill/internal/ledger"
@@ -67,13 +68,13 @@ func (t *target) targetInserts(l *life, e delivery.Send, d *data) ([]request, er
 	var out []request
 	for _, part := range parts {
 		one, plan := t.tables[part.table], routes[part.table].Plan
-		in, gone, err := one.insert(l.ctx, s.tables[part.table], plan, part.block)
+		in, gone, err := one.insert(l.ctx, s.tables[part.table], plan, raw.Stamp(plan, part.block, e.Batch.Time))
 		if err != nil {
 			return nil, err
 		}
 		if names := strings.Join(gone, ", "); names != "" && l.p.inserts[part.table].tell(e.Batch.ID, "column_dropped "+names) {
 			l.p.found(waybill.Finding{Kind: "column_dropped", Severity: waybill.SeverityWarning, Subject: one.name() + " " + names, Batch: e.Batch.ID.String(),
-				Message: fmt.Sprintf("columns %s are gone from %s; batch %s, which was gathered before, is written without them, as if it had come just before the DROP", names, one.name(), e.Batch.ID.Short()),
+				Message: fmt.Sprintf("columns %s are gone from %s; batch %s, which was gathered before, is written without them, as if it had come just before the DROP", names, one.place(), e.Batch.ID.Short()),
 				Action:  "the values are in the topic: take the columns out of the contract, or add them again and read the span anew"})
 		}
 		out = append(out, request{in, part.rows, routes[part.table].Name, part.table})
@@ -137,8 +138,11 @@ func (l *life) sendOne(e delivery.Send, shape *shape, r *request) reply {
 	}
 	began := time.Now()
 	a := l.p.target.client.Insert(l.ctx, r.in)
-	if a.Changed {
+	switch {
+	case a.Changed:
 		l.outdated()
+	case a.Exchanged:
+		l.lookAgain()
 	}
 	if e.Store == waybill.StoreTarget {
 		l.p.target.inserted(l.p, r.table, shape, e.Batch, r.in, a, began)

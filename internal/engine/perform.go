@@ -63,6 +63,10 @@ func (l *life) do(effects []delivery.Effect) {
 		case delivery.Report:
 			l.p.found(e.Finding)
 		case delivery.Leave:
+			if e.Anew {
+				l.cancel(&replanError{fence: e.Reason})
+				continue
+			}
 			l.cancel(&waybill.Error{Op: "group", Pipeline: l.p.cfg.Name, Class: waybill.ClassFenced, Err: fmt.Errorf("%w: %s", errLeft, e.Reason)})
 		case delivery.Stop:
 			l.cancel(&stopError{e.Err})
@@ -240,6 +244,8 @@ func answerOf(a clickhouse.Answer) delivery.Answer {
 		return delivery.Deduplicated
 	case clickhouse.Refused:
 		switch {
+		case a.Fenced:
+			return delivery.Fenced
 		case a.Late, a.Changed, a.View() != "":
 			// A view throws after the rows have landed: that is no verdict on them. It is retried until
 			// somebody mends the view.
@@ -303,7 +309,18 @@ func (l *life) present(e delivery.ReadBack) (delivery.RowSet, error) {
 	if l.placing != nil {
 		return l.look()
 	}
-	return l.p.target.present(l.ctx, e.Store, e.Batch, e.Spans)
+	present, err := l.p.target.present(l.ctx, e.Store, e.Batch, e.Spans)
+	if err != nil || e.Store != waybill.StoreTarget {
+		return present, err
+	}
+	// Rows of this epoch that another table lacks have not vanished.
+	moved, err := l.p.target.moved(l.ctx)
+	if err == nil && moved {
+		l.p.log.Warn("another table has taken the table's place: looking at everything anew")
+		l.cancel(&replanError{})
+		err = &waybill.Error{Op: "engine.readback", Pipeline: l.p.cfg.Name, Class: waybill.ClassRetryable, Err: errExchanged}
+	}
+	return present, err
 }
 
 func (l *life) claim(e delivery.Claim) {
@@ -356,7 +373,7 @@ func (l *life) past(e delivery.CheckTail) (waybill.OffsetSet, error) {
 		for _, t := range tails {
 			from[t.TopicPartition] = t.from
 		}
-		return l.p.target.past(ctx, l.p.cfg.Epoch, from)
+		return l.p.target.past(ctx, l.p.target.epoch, from)
 	})
 	return sets[tp], err
 }
@@ -486,6 +503,7 @@ func (l *life) reuse(d *data) {
 
 // settled is told that the committed offset of a partition has moved. l.mu is held.
 func (l *life) settled(e delivery.Settled) {
+	l.p.cleared(aboutEpoch) // it is taken, or there was nothing to be taken
 	for offset := range l.epochs[e.Part.TopicPartition] {
 		if offset < e.Offset {
 			delete(l.epochs[e.Part.TopicPartition], offset)

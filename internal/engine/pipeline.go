@@ -76,15 +76,24 @@ type Pipeline struct {
 	complete atomic.Int64
 	auditor  *auditor
 	boots    watchdog.Boots // the watch's
+	// outlived is the job whose hold is over for this worker, though it lasts: the tables have changed since. It is that of whoever asks.
+	outlived outlived
+	backfill *backfill // nil: it is none
 }
 
 // New makes a pipeline that has not started.
-func New(cfg *config.Pipeline, deps Deps) *Pipeline {
+func New(cfg *config.Pipeline, deps Deps) *Pipeline { return newPipeline(cfg, deps, nil) }
+
+func newPipeline(cfg *config.Pipeline, deps Deps, b *backfill) *Pipeline {
 	if deps.Drain == 0 {
 		deps.Drain = DefaultDrain
 	}
-	p := &Pipeline{cfg: cfg, deps: deps, log: deps.Log.With("pipeline", cfg.Name), metrics: deps.Metrics.ForPipeline(cfg.Name), budget: deps.Budget.account(), state: status.Starting,
-		findings: newFindings(cfg.Name, cfg.Epoch)}
+	label, log, weight := cfg.Name, deps.Log.With("pipeline", cfg.Name), int64(weightLive)
+	if b != nil { // what is shown of it must not be taken for the pipeline's
+		label, log, weight = cfg.Name+"@"+cfg.Job, log.With("backfill", cfg.Job), weightBackfill
+	}
+	p := &Pipeline{cfg: cfg, deps: deps, log: log, metrics: deps.Metrics.ForPipeline(label), budget: deps.Budget.account(weight), state: status.Starting,
+		findings: newFindings(cfg.Name, cfg.Epoch), backfill: b}
 	p.dead.DeadLetters = cfg.DeadLetters
 	p.alerts = p.newAlerts()
 	tables := len(cfg.Tables())
@@ -116,10 +125,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 
 func (p *Pipeline) run(ctx context.Context) error {
 	if err := p.prepare(ctx); err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
-		return err
+		return ended(ctx, err)
 	}
 	defer p.endTarget()
 	defer p.closeMirror()
@@ -129,17 +135,26 @@ func (p *Pipeline) run(ctx context.Context) error {
 		var stopped *stopError
 		var replan *replanError
 		switch {
-		case errors.As(err, &replan) && ctx.Err() == nil:
-			p.closeTarget()
-			if err := p.prepare(ctx); err != nil {
-				if ctx.Err() != nil {
-					return nil
-				}
-				return err
+		case (errors.As(err, &replan) || heldOf(err) != nil) && ctx.Err() == nil:
+			epoch := p.target.epoch
+			if err := p.anew(ctx); err != nil {
+				return ended(ctx, err)
+			}
+			if replan == nil || replan.fence == "" || p.target.epoch > epoch {
+				p.cleared(aboutEpoch)
+				attempt = 0
+				continue
+			}
+			attempt++
+			p.failed(aboutEpoch, p.notNewer(replan.fence), attempt+1)
+			if wait(ctx, backoff(attempt)) != nil {
+				return nil //nolint:nilerr // asked to stop
 			}
 			continue
 		case errors.As(err, &stopped):
 			return stopped.err
+		case errors.Is(err, errComplete):
+			return nil
 		case ctx.Err() != nil && errors.Is(err, errDrain):
 			return err
 		case ctx.Err() != nil:
@@ -160,6 +175,23 @@ func (p *Pipeline) run(ctx context.Context) error {
 	}
 }
 
+// ended is the error of a pipeline that cannot go on; nil if it was asked to stop.
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// anew looks at the tables as they are now, after a hold if one lasts.
+func (p *Pipeline) anew(ctx context.Context) error {
+	if _, err := p.standBy(ctx); err != nil {
+		return err
+	}
+	p.closeTarget()
+	return p.prepare(ctx)
+}
+
 // stopError ends a life for good: the machine has said Stop.
 type stopError struct{ err error }
 
@@ -176,6 +208,7 @@ func (p *Pipeline) prepare(ctx context.Context) error {
 	for attempt := 1; ; attempt++ {
 		t, err := openTarget(ctx, p.cfg, p.log)
 		if err == nil {
+			p.under(t)
 			if err = p.know(ctx, t); err != nil {
 				t.close()
 			}
@@ -205,9 +238,21 @@ func (p *Pipeline) workWith(t *target) {
 	p.mu.Lock()
 	p.target = t
 	p.mu.Unlock()
+	if t.epoch != p.cfg.Epoch {
+		p.log.Info("the epoch follows the table", "epoch", t.epoch, "file", p.cfg.Epoch, "tables", t.identities())
+	}
 	var over context.Context
 	over, t.overRecording = context.WithCancel(t.recordCtx)
 	t.recording.Go(func() { p.recordFindings(over, t) })
+}
+
+// under begins a new account of what is known of an epoch, if t is under another one than before.
+func (p *Pipeline) under(t *target) {
+	if !p.findings.under(p.cfg.Name, t.epoch, t.client.ServerNow(time.Now())) {
+		return
+	}
+	p.complete.Store(0)
+	p.auditor.anew()
 }
 
 // know reads what is on record of the pipeline.
@@ -223,15 +268,17 @@ func (p *Pipeline) know(ctx context.Context, t *target) error {
 
 // life is one membership of the group.
 type life struct {
-	p       *Pipeline
-	ctx     context.Context // ends with the life
-	cancel  context.CancelCauseFunc
-	drain   <-chan struct{} // closed when no more is to be gathered
-	sess    *kafka.Session
-	joined  chan struct{} // closed when sess is set
-	wg      sync.WaitGroup
-	extents *shared[struct{}, kafka.TopicInfo]
-	tails   *shared[tail, map[waybill.TopicPartition]waybill.OffsetSet]
+	p      *Pipeline
+	ctx    context.Context // ends with the life
+	cancel context.CancelCauseFunc
+	// draining ends when no more is to be gathered, by drain if that is not because the pipeline is to stop.
+	draining context.Context
+	drain    context.CancelCauseFunc
+	sess     *kafka.Session
+	joined   chan struct{} // closed when sess is set
+	wg       sync.WaitGroup
+	extents  *shared[struct{}, kafka.TopicInfo]
+	tails    *shared[tail, map[waybill.TopicPartition]waybill.OffsetSet]
 
 	// placing is what a life without a group is about: see Replayer. nil: it has one.
 	placing *placing
@@ -252,6 +299,7 @@ type life struct {
 	ends     map[waybill.TopicPartition]int64           // end offsets, as last heard of
 	begins   map[waybill.TopicPartition]int64           // log start offsets, likewise
 	frozen   map[waybill.TopicPartition]bool            // not read on until a person acts
+	holes    []passed                                   // for the gatherer: holes that a look has found
 	idle     chan struct{}                              // cap 1: a work has gone
 	telling  telling
 	closed   bool
@@ -259,12 +307,22 @@ type life struct {
 
 // live is one life. It returns nil or an error that can heal if another life should follow.
 func (p *Pipeline) live(ctx context.Context) error {
-	l := &life{p: p, drain: ctx.Done(), joined: make(chan struct{}), data: map[delivery.WorkID]*data{}, doubts: map[delivery.WorkID]func(delivery.RowSet){}, refusals: map[delivery.WorkID]*refusals{},
+	if h := p.heldBy(ctx); h != nil {
+		return h
+	}
+	if p.backfill != nil {
+		if _, err := p.backfill.refresh(); err != nil {
+			return &stopError{p.badScope(err)}
+		}
+	}
+	l := &life{p: p, joined: make(chan struct{}), data: map[delivery.WorkID]*data{}, doubts: map[delivery.WorkID]func(delivery.RowSet){}, refusals: map[delivery.WorkID]*refusals{},
 		epochs: map[waybill.TopicPartition]map[int64]int32{}, starts: map[waybill.TopicPartition]delivery.Gather{}, retries: map[waybill.TopicPartition]*gathering{},
 		ends: map[waybill.TopicPartition]int64{}, begins: map[waybill.TopicPartition]int64{}, frozen: map[waybill.TopicPartition]bool{}, wake: make(chan struct{}, 1), idle: make(chan struct{}, 1),
 		telling: newTelling(p.cfg.AllowedLateness), extents: newShared[struct{}, kafka.TopicInfo](), tails: newShared[tail, map[waybill.TopicPartition]waybill.OffsetSet]()}
 	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	defer l.cancel(nil)
+	l.draining, l.drain = context.WithCancelCause(ctx)
+	defer l.drain(nil)
 	sess, err := l.open(ctx)
 	if err != nil {
 		return err
@@ -277,18 +335,22 @@ func (p *Pipeline) live(ctx context.Context) error {
 	p.mu.Unlock()
 	p.setState(status.Running, "")
 
+	if p.backfill != nil {
+		l.perform(l.keepScope)
+	}
 	l.perform(func() { l.gather() })
 	l.perform(func() { l.watch() })
+	l.perform(func() { l.heed() })
 	if p.cfg.Audit.Continuous {
 		l.perform(func() { l.audit() })
 	}
-	cause := l.until(ctx)
+	cause := l.until()
 	l.cancel(cause)
 	l.mu.Lock()
 	l.closed = true
 	l.mu.Unlock()
 	l.wg.Wait()
-	if cause == nil {
+	if cause == nil || heldOf(cause) != nil {
 		l.lastWord(p.target.recordCtx)
 	}
 	// Leaving lets others take over at once; after a crash they wait for the session to time out.
@@ -328,17 +390,22 @@ func (l *life) open(ctx context.Context) (*kafka.Session, error) {
 	return sess, nil
 }
 
-// until waits for the life's end: the membership is over, the machine wants out, or ctx ends and what
+// until waits for the life's end: the membership is over, the machine wants out, or nothing more is to be gathered and what
 // is in flight has been settled.
-func (l *life) until(ctx context.Context) error {
+func (l *life) until() error {
 	select {
 	case <-l.ctx.Done():
 		return context.Cause(l.ctx)
 	case <-l.sess.Done():
 		return l.sess.Err()
-	case <-ctx.Done():
+	case <-l.draining.Done():
 	}
-	l.p.setState(status.Draining, "")
+	var over error // nil: the pipeline is to stop
+	reason := ""
+	if h := heldOf(context.Cause(l.draining)); h != nil {
+		over, reason = h, h.Error()
+	}
+	l.p.setState(status.Draining, reason)
 	deadline := time.NewTimer(l.p.deps.Drain)
 	defer deadline.Stop()
 	for {
@@ -347,7 +414,7 @@ func (l *life) until(ctx context.Context) error {
 		l.mu.Unlock()
 		if left == 0 {
 			failpoint.Hit(failpoint.Drained)
-			return nil
+			return over
 		}
 		select {
 		case <-l.idle:
@@ -356,13 +423,17 @@ func (l *life) until(ctx context.Context) error {
 		case <-l.sess.Done():
 			return l.sess.Err()
 		case <-deadline.C:
+			if over != nil {
+				l.p.log.Warn("leaving the group with batches in flight: whoever is assigned their partitions carries them out, or drops them under a later epoch", "batches", left, "reason", reason)
+				return over
+			}
 			return &waybill.Error{Op: "stop", Pipeline: l.p.cfg.Name, Class: waybill.ClassRetryable, Err: errDrain}
 		}
 	}
 }
 
 func (p *Pipeline) machineConfig(clusterID string) delivery.Config {
-	c := delivery.Config{Pipeline: p.cfg.Name, ClusterID: clusterID, Epoch: p.cfg.Epoch, Table: p.target.tableID, Tables: p.target.storeNames(),
+	c := delivery.Config{Pipeline: p.cfg.Name, ClusterID: clusterID, Epoch: p.target.epoch, Superseded: p.target.standing.Superseded, Table: p.target.tableID, Tables: p.target.storeNames(),
 		Views: p.target.views(), MaxMetadata: DefaultMaxMetadata, MaxInFlight: MaxInFlight}
 	if p.cfg.Delivery == config.AtLeastOnce {
 		c.Mode = delivery.AtLeastOnce

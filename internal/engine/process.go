@@ -8,6 +8,7 @@ import (
 	"github.com/waybill-data/waybill/internal/contract"
 	"github.com/waybill-data/waybill/internal/deadletter"
 	"github.com/waybill-data/waybill/internal/decode/json"
+	"github.com/waybill-data/waybill/internal/decode/raw"
 	"github.com/waybill-data/waybill/internal/transform"
 	"github.com/waybill-data/waybill/internal/transform/redact"
 )
@@ -48,6 +49,7 @@ type Processor struct {
 	tr     *transform.Transformer // nil: nothing to do
 	routes []contract.Route
 	decs   []*json.Decoder // one for each route
+	raw    *raw.Writer     // of a plan of records, which has no decoders; else nil
 	times  []int           // the column of event times of each route's block; -1: none
 	// eventTimes: there is one.
 	eventTimes bool
@@ -85,6 +87,11 @@ func NewProcessor(plan *contract.Plan, secret []byte) (*Processor, error) {
 		return nil, err
 	}
 	p := &Processor{plan: plan, tr: tr, routes: plan.Routes()}
+	if plan.Raw() {
+		p.times = []int{-1}
+		p.raw, err = raw.New(plan)
+		return p, err
+	}
 	for _, r := range p.routes {
 		dec, err := json.New(r.Plan)
 		if err != nil {
@@ -102,6 +109,9 @@ func (p *Processor) Plan() *contract.Plan { return p.plan }
 
 // NewBlocks are empty blocks for Process.
 func (p *Processor) NewBlocks() Blocks {
+	if p.raw != nil {
+		return Blocks{p.raw.NewBlock()}
+	}
 	out := make(Blocks, len(p.decs))
 	for i, d := range p.decs {
 		out[i] = d.NewBlock()
@@ -124,6 +134,13 @@ func (p *Processor) Process(r *waybill.Record, epoch waybill.Epoch, b Blocks) Pr
 }
 
 func (p *Processor) process(r *waybill.Record, epoch waybill.Epoch, b Blocks) Processed {
+	if p.raw != nil {
+		return p.archive(r, epoch, b[0])
+	}
+	if p.tr == nil && r.NotKept {
+		return Processed{Fate: FateDead, Byte: -1, Reason: deadletter.Reason{Stage: deadletter.StageTransform, Code: string(transform.NotKept),
+			Message: "of the value only size and hash are left: it could not be redacted when the record was archived"}}
+	}
 	if p.tr == nil || r.Value == nil {
 		return decoded(p.decs[0].Decode(r, epoch, b[0]))
 	}
@@ -144,6 +161,24 @@ func (p *Processor) process(r *waybill.Record, epoch waybill.Epoch, b Blocks) Pr
 	return out
 }
 
+// archive makes a row of the record itself, or of what redaction leaves of it. Whatever would become of its event, it is a record.
+func (p *Processor) archive(r *waybill.Record, epoch waybill.Epoch, b *column.Block) Processed {
+	if p.tr == nil {
+		p.raw.Append(r, contract.KeptWhole, epoch, b)
+		return Processed{Fate: FateRow}
+	}
+	t := p.tr.Apply(r)
+	left, how := p.tr.Keep(r), contract.KeptWhole
+	switch {
+	case redact.IsDigest(left.Value):
+		how = contract.KeptDigest
+	case t.Redacted > 0 || t.Upcast:
+		how = contract.KeptRedacted
+	}
+	p.raw.Append(&left, how, epoch, b)
+	return Processed{Fate: FateRow, Redacted: t.Redacted, Upcast: t.Upcast, Assumed: t.Assumed}
+}
+
 func decoded(o json.Outcome) Processed {
 	out := Processed{Rounded: o.Rounded, Rescued: o.Rescued, Blank: o.Blank}
 	switch o.Kind {
@@ -157,15 +192,26 @@ func decoded(o json.Outcome) Processed {
 
 // Keep is what may be stored of the record that was processed last, as a dead letter: a copy.
 func (p *Processor) Keep(r *waybill.Record) waybill.Record {
-	if p.tr == nil {
-		return own(r)
-	}
-	kept := p.tr.Keep(r)
+	kept := p.left(r)
 	return own(&kept)
+}
+
+// left is what redaction leaves of the record that was processed last. It aliases it.
+func (p *Processor) left(r *waybill.Record) waybill.Record {
+	if p.tr == nil {
+		return *r
+	}
+	if r.Value == nil {
+		p.tr.Apply(r) // a tombstone is no row, and was not redacted for one
+	}
+	return p.tr.Keep(r)
 }
 
 // Notes are what processing did beside making rows, since the last call, for each of the plan's routes.
 func (p *Processor) Notes() []Notes {
+	if p.raw != nil {
+		return make([]Notes, 1)
+	}
 	out := make([]Notes, len(p.decs))
 	for i, d := range p.decs {
 		out[i] = Notes{Drift: d.Drift(), Defaulted: d.Defaulted(), Rounded: d.Rounded(), Nulls: d.Nulls(), Rescued: d.Rescued()}

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/config"
@@ -59,11 +60,15 @@ func (l *life) positions(parts []delivery.Held) ([]delivery.Position, error) {
 		if c, ok := committed[h.TopicPartition]; ok {
 			pos.Committed, pos.Metadata = c.Offset, c.Metadata
 		}
-		if pos.Tip, err = tip(l.p.cfg.Epoch, h.TopicPartition); err != nil {
+		if pos.Tip, err = tip(l.p.target.epoch, h.TopicPartition); err != nil {
 			return nil, err
 		}
-		if meta, perr := delivery.ParseMetadata(pos.Metadata); perr == nil && meta.Epoch < l.p.cfg.Epoch {
+		if meta, perr := delivery.ParseMetadata(pos.Metadata); perr == nil && meta.Epoch < l.p.target.epoch {
 			if pos.OldTip, err = tip(meta.Epoch, h.TopicPartition); err != nil {
+				return nil, err
+			}
+		} else if perr == nil && meta.Epoch > l.p.target.epoch {
+			if pos.Succeeded, err = l.p.target.begun(l.ctx, meta.Epoch); err != nil {
 				return nil, err
 			}
 		}
@@ -71,6 +76,12 @@ func (l *life) positions(parts []delivery.Held) ([]delivery.Position, error) {
 		out = append(out, pos)
 	}
 	return out, nil
+}
+
+// begun reports whether an epoch is on record as that of a table.
+func (t *target) begun(ctx context.Context, epoch waybill.Epoch) (bool, error) {
+	all, err := t.ledger.Generations(ctx, t.cfg.Name)
+	return slices.ContainsFunc(all, func(g ledger.Generation) bool { return g.Epoch == epoch }), err
 }
 
 // firstSight is what this pipeline's topic was when any worker first saw it under this epoch.
@@ -94,11 +105,15 @@ func (l *life) resolveStart(e delivery.ResolveStart) {
 }
 
 func (l *life) start(tp waybill.TopicPartition) (int64, error) {
+	if l.p.backfill != nil {
+		return 0, nil // what is not in its scope is a hole, also where the topic begins later
+	}
 	info, err := l.extents.ask(l.ctx, struct{}{}, func(ctx context.Context, _ []struct{}) (kafka.TopicInfo, error) { return l.sess.Describe(ctx) })
 	if err != nil {
 		return 0, err
 	}
-	latest := l.p.cfg.Source.Kafka.Start == config.Latest
+	// What a backfill has not accounted for of a partition is all that there is: where the file would begin says nothing of that.
+	latest := l.p.cfg.Source.Kafka.Start == config.Latest && !l.p.target.standing.begun()
 	if latest {
 		// A partition that was added since the pipeline began holds records that came after its start.
 		first, err := l.firstSight()
@@ -170,20 +185,30 @@ func (l *life) rebuilt(e delivery.Rebuild) (delivery.Rebuilt, *data, error) {
 	ev := delivery.Rebuilt{Op: e.Op}
 	for _, span := range e.Batch.Spans {
 		s := d.open(span.TopicPartition, 0, span.First)
-		_, err := l.sess.ReadSpan(l.ctx, span.TopicPartition, span.Span, func(r *waybill.Record) error {
+		s.tally.Lost, err = l.reread(span, s, func(r *waybill.Record) error {
 			d.add(proc, e.Batch.Epoch, s, r)
 			return nil
 		})
 		if err != nil {
 			return delivery.Rebuilt{}, nil, err
 		}
-		s.tally.Lost = lostOf(span, s)
 		ev.Tallies = append(ev.Tallies, s.tally)
 		ev.Checksums = append(ev.Checksums, s.Checksum)
 	}
 	d.takeNotes(proc)
 	ev.Refused, err = l.p.target.decisions(l.ctx, e.Batch)
 	return ev, d, err
+}
+
+// reread reads the records of a pending batch's span again, and says how many offsets of it were gone when it was gathered.
+func (l *life) reread(span waybill.BatchSpan, s *spanData, fn func(*waybill.Record) error) (lost int64, err error) {
+	if l.p.backfill != nil {
+		return l.rereadScoped(span, fn)
+	}
+	if _, err := l.sess.ReadSpan(l.ctx, span.TopicPartition, span.Span, fn); err != nil {
+		return 0, err
+	}
+	return lostOf(span, s), nil
 }
 
 // lostOf: a span that was gathered without records, and in which there is nothing to be read, is an

@@ -105,7 +105,7 @@ func (r *Replayer) FateUnder(ctx context.Context, id waybill.PlanID) (func(*wayb
 	blocks := proc.NewBlocks()
 	return func(rec *waybill.Record) ledger.Fate {
 		blocks.Reset()
-		switch proc.Process(rec, r.p.cfg.Epoch, blocks).Fate {
+		switch proc.Process(rec, r.p.target.epoch, blocks).Fate {
 		case FateFiltered:
 			return ledger.FateFiltered
 		case FateTombstone:
@@ -120,7 +120,7 @@ func (r *Replayer) FateUnder(ctx context.Context, id waybill.PlanID) (func(*wayb
 
 // Present reads back which of some offsets have a row in a table of the pipeline.
 func (r *Replayer) Present(ctx context.Context, offsets delivery.RowSet) (delivery.RowSet, error) {
-	present, err := r.p.target.presentAt(ctx, r.p.cfg.Epoch, offsets)
+	present, err := r.p.target.presentAt(ctx, r.p.target.epoch, offsets)
 	out := delivery.RowSet{}
 	for _, rows := range present {
 		out = out.Union(rows)
@@ -131,13 +131,13 @@ func (r *Replayer) Present(ctx context.Context, offsets delivery.RowSet) (delive
 // Repeated reads back which of some offsets have several rows, in one table or in several.
 func (r *Replayer) Repeated(ctx context.Context, offsets delivery.RowSet) (delivery.RowSet, error) {
 	t, once, out := r.p.target, delivery.RowSet{}, delivery.RowSet{}
-	present, err := t.presentAt(ctx, r.p.cfg.Epoch, offsets)
+	present, err := t.presentAt(ctx, r.p.target.epoch, offsets)
 	if err != nil {
 		return nil, err
 	}
 	s := t.now()
 	for i, one := range t.tables {
-		twice, err := t.client.Repeated(ctx, one.presence(s.tables[i], r.p.cfg.Epoch, spansOf(offsets)), r.p.cfg.Source.Kafka.Topic)
+		twice, err := t.client.Repeated(ctx, one.presence(s.tables[i], r.p.target.epoch, spansOf(offsets)), r.p.cfg.Source.Kafka.Topic)
 		if err != nil {
 			return nil, err
 		}
@@ -194,7 +194,7 @@ func (r *Replayer) Clear(ctx context.Context, offsets delivery.RowSet, guard, ma
 		if done || err != nil {
 			return err
 		}
-		left, err := r.p.target.presentAt(ctx, r.p.cfg.Epoch, offsets)
+		left, err := r.p.target.presentAt(ctx, r.p.target.epoch, offsets)
 		if err != nil {
 			return err
 		}
@@ -204,7 +204,7 @@ func (r *Replayer) Clear(ctx context.Context, offsets delivery.RowSet, guard, ma
 				continue
 			}
 			none = false
-			if err := r.p.target.delete(ctx, i, r.p.cfg.Epoch, rows, guard, mark); err != nil {
+			if err := r.p.target.delete(ctx, i, r.p.target.epoch, rows, guard, mark); err != nil {
 				return err
 			}
 		}
@@ -235,7 +235,7 @@ func (r *Replayer) Bury(ctx context.Context, batch waybill.BatchID, letters []de
 	t := r.p.target
 	for k, attempt := 0, 0; len(letters) > 0; attempt++ {
 		since := time.Now()
-		there, err := t.client.Present(ctx, t.ledger.DeadLetterPresence(r.p.cfg.Name, r.p.cfg.Epoch, spansOf(positionsOf(letters))))
+		there, err := t.client.Present(ctx, t.ledger.DeadLetterPresence(r.p.cfg.Name, r.p.target.epoch, spansOf(positionsOf(letters))))
 		if err != nil {
 			return err
 		}
@@ -249,7 +249,7 @@ func (r *Replayer) Bury(ctx context.Context, batch waybill.BatchID, letters []de
 			return err
 		}
 		a := t.client.Insert(ctx, clickhouse.Insert{Database: t.ledger.Database(), Table: ledger.TableDeadLetters, Input: deadletter.Block(letters),
-			Token:    waybill.ChainToken(r.p.cfg.Name, "repairs", batch, r.p.cfg.Epoch, ledger.TableDeadLetters, k),
+			Token:    waybill.ChainToken(r.p.cfg.Name, "repairs", batch, r.p.target.epoch, ledger.TableDeadLetters, k),
 			Deadline: t.client.ServerNow(since.Add(r.p.cfg.Sink.ClickHouse.InsertDeadline))})
 		switch {
 		case a.Outcome.Answered():

@@ -30,6 +30,7 @@ func OpenReplayer(ctx context.Context, cfg *config.Pipeline, deps Deps) (*Replay
 	if err != nil {
 		return nil, err
 	}
+	p.under(t)
 	if err := p.knowFindings(ctx, t); err != nil {
 		t.close()
 		return nil, err
@@ -115,6 +116,9 @@ func (r *Replayer) place(ctx context.Context, pl *Placement) (*placed, error) {
 		if !errors.As(err, &replan) {
 			return out, err
 		}
+		if replan.fence != "" {
+			return nil, r.superseded(errors.New(replan.fence))
+		}
 		pl.Recovered = true
 		if err := r.lookAnew(ctx); err != nil {
 			return nil, err
@@ -129,7 +133,7 @@ func (r *Replayer) batch(ctx context.Context, pl *Placement) (*waybill.Batch, er
 	if err != nil {
 		return nil, err
 	}
-	b := &waybill.Batch{ID: pl.Batch, Epoch: r.p.cfg.Epoch, Plan: pl.Plan, Decoder: plan.DecoderVersion(), Table: r.p.target.tableID, Time: pl.At.UnixMilli()}
+	b := &waybill.Batch{ID: pl.Batch, Epoch: r.p.target.epoch, Plan: pl.Plan, Decoder: plan.DecoderVersion(), Table: r.p.target.tableID, Time: pl.At.UnixMilli()}
 	for _, tp := range pl.Offsets.Partitions() {
 		b.Spans = append(b.Spans, waybill.BatchSpan{TopicPartition: tp, Span: pl.Offsets[tp].Bounds(), Count: pl.Offsets[tp].Len()})
 	}
@@ -201,11 +205,22 @@ func (pl *Placement) remake(proc *Processor, r *waybill.Record, epoch waybill.Ep
 // lookAnew reads the tables again and goes on with them as they are.
 func (r *Replayer) lookAnew(ctx context.Context) error {
 	s, err := r.p.target.look(ctx)
+	if errors.Is(err, errExchanged) {
+		return r.superseded(err)
+	}
 	if err != nil {
 		return err
 	}
 	return r.p.target.adopt(ctx, s)
 }
+
+// superseded: the dead letters are of a table that is no longer the pipeline's.
+func (r *Replayer) superseded(err error) error {
+	return &waybill.Error{Op: "dlq", Pipeline: r.p.cfg.Name, Class: waybill.ClassFenced, Err: err, Hint: "run the command again: it looks at the table as it is now"}
+}
+
+// Standing is under which epoch the tables are written.
+func (r *Replayer) Standing() Standing { return r.p.target.standing }
 
 // placing is what a life is about that places dead letters, and has no group.
 type placing struct {
@@ -283,7 +298,7 @@ func (l *life) keepUp() {
 // somebody else has finished the batch has nothing left to send.
 func (l *life) look() (delivery.RowSet, error) {
 	since := time.Now()
-	present, err := l.p.target.presentAt(l.ctx, l.p.cfg.Epoch, l.placing.Offsets)
+	present, err := l.p.target.presentAt(l.ctx, l.p.target.epoch, l.placing.Offsets)
 	if err != nil {
 		return nil, err
 	}

@@ -173,9 +173,10 @@ func (p *Pipeline) Status() status.Pipeline {
 	now := time.Now()
 	p.mu.Lock()
 	s := status.Pipeline{Name: p.cfg.Name, State: p.state, Reason: p.reason, Assigned: p.assigned.Load(), Delivery: string(p.cfg.Delivery), Epoch: uint32(p.cfg.Epoch),
-		Table: tableNames(p.cfg), Totals: p.totals.Totals, Rates: p.meter.read(now, p.totals),
+		Table: tableNames(p.cfg, config.ClickHouse.Place), Totals: p.totals.Totals, Rates: p.meter.read(now, p.totals),
 		LastError: p.failure, Findings: p.findings.shown(), Partitions: []status.Partition{}, InFlight: []status.Batch{}}
 	if p.target != nil {
+		s.Epoch = uint32(p.target.epoch)
 		s.Plan = p.target.now().plan.ID().String()
 	}
 	if tr := p.troubles.stalling(); tr != nil && p.state != status.Stopped {
@@ -186,6 +187,9 @@ func (p *Pipeline) Status() status.Pipeline {
 	p.mu.Unlock()
 	if l != nil {
 		l.status(&s, now)
+	}
+	if p.backfill != nil {
+		s.Backfill = p.backfill.progress(p.cfg.Job, s.Partitions)
 	}
 	return s
 }

@@ -36,6 +36,9 @@ func (t *target) look(ctx context.Context) (*shape, error) {
 		if err != nil {
 			return nil, err
 		}
+		if ts.schema.UUID != one.uuid { // the epoch may be another one, too
+			return nil, &waybill.Error{Op: "engine.look", Pipeline: t.cfg.Name, Class: waybill.ClassRetryable, Err: errExchanged}
+		}
 		s.tables = append(s.tables, ts)
 		routes = append(routes, contract.Route{Name: one.cfg.Route, When: one.cfg.When, Plan: ts.plan})
 	}
@@ -43,6 +46,9 @@ func (t *target) look(ctx context.Context) (*shape, error) {
 	s.plan, err = t.cfg.Join(routes)
 	return s, err
 }
+
+// errExchanged: everything is to be looked at anew.
+var errExchanged = errors.New("another table has taken the table's place")
 
 // adopt makes s what batches are gathered under from now on. Its plan is put on record first.
 func (t *target) adopt(ctx context.Context, s *shape) error {

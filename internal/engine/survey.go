@@ -67,6 +67,11 @@ func Look(ctx context.Context, cfg *config.Pipeline, log *slog.Logger) (*Survey,
 	if err := t.surveyRecord(ctx, s); err != nil {
 		return nil, err
 	}
+	if _, err := EffectiveEpoch(ctx, client, t.ledger, cfg); err != nil {
+		if err := s.refuse(err); err != nil {
+			return nil, err
+		}
+	}
 	s.Notes = append(s.Notes, t.notes...)
 	return s, nil
 }
@@ -93,10 +98,10 @@ func (t *table) survey(ctx context.Context, s *Survey, to *TableSurvey) error {
 		return s.refuse(err)
 	}
 	to.Exists, to.Schema = true, schema
-	if err := t.epochColumn(schema); err != nil {
+	if err := t.epochColumn(schema, t.cfg.Epoch); err != nil {
 		return s.refuse(err)
 	}
-	if to.Plan, err = contract.Compile(t.cfg.Contract, schema, t.lineage, json.Version); err != nil {
+	if to.Plan, err = t.cfg.Compile(schema, t.lineage, json.Version); err != nil {
 		if err := s.refuse(planError(t.cfg.Pipeline, err)); err != nil {
 			return err
 		}
@@ -121,7 +126,7 @@ func (t *table) surveyMissing(s *Survey, to *TableSurvey, missing error) error {
 	if to.Create, err = contract.CreateTable(t.cfg.Contract, t.lineage, c.Database, c.Table, c.Cluster); err != nil {
 		return s.refuse(planError(t.cfg.Pipeline, err))
 	}
-	if to.Plan, err = contract.Compile(t.cfg.Contract, to.Schema, t.lineage, json.Version); err != nil {
+	if to.Plan, err = t.cfg.Compile(to.Schema, t.lineage, json.Version); err != nil {
 		return s.refuse(planError(t.cfg.Pipeline, err))
 	}
 	if t.cfg.Contract.Tables != contract.ModeEvolve {

@@ -20,6 +20,7 @@ import (
 type table struct {
 	cfg     config.Table
 	client  *clickhouse.Client
+	uuid    string // when it was prepared
 	lineage contract.Lineage
 	evolver evolver // the gatherer's
 }
@@ -28,10 +29,11 @@ func newTable(cfg config.Table, client *clickhouse.Client) *table {
 	return &table{cfg: cfg, client: client, lineage: cfg.Sink.ClickHouse.Lineage, evolver: evolver{map[string]*attempt{}, map[string]bool{}, map[string]bool{}}}
 }
 
-// name is the table's full name, as tokens and ledger rows carry it.
-func (t *table) name() string {
-	return t.cfg.Sink.ClickHouse.Database + "." + t.cfg.Sink.ClickHouse.Table
-}
+// name is the table's full name, as tokens, plans and ledger rows carry it.
+func (t *table) name() string { return t.cfg.Sink.ClickHouse.Name() }
+
+// place is the full name that the server knows the table by.
+func (t *table) place() string { return t.cfg.Sink.ClickHouse.Place() }
 
 // tableShape is a table as it was last read, and the plan compiled against it. It is immutable but for types.
 type tableShape struct {
@@ -44,8 +46,14 @@ type tableShape struct {
 	types map[string]string
 }
 
-// prepare makes the table if it is to be made, and says what it found that is worth knowing.
-func (t *table) prepare(ctx context.Context) ([]waybill.Finding, error) {
+// foundTable is a table as it was found when it was prepared.
+type foundTable struct {
+	schema contract.TableSchema
+	info   clickhouse.TableInfo
+}
+
+// find makes the table if it is to be made.
+func (t *table) find(ctx context.Context) (foundTable, error) {
 	c := t.cfg.Sink.ClickHouse
 	schema, info, err := t.client.Describe(ctx, c.Database, c.Table, t.lineage)
 	if t.cfg.Contract.Tables == contract.ModeEvolve && waybill.ClassOf(err) == waybill.ClassSchema {
@@ -53,13 +61,19 @@ func (t *table) prepare(ctx context.Context) ([]waybill.Finding, error) {
 			schema, info, err = t.client.Describe(ctx, c.Database, c.Table, t.lineage)
 		}
 	}
-	if err != nil {
+	t.uuid = schema.UUID
+	return foundTable{schema, info}, err
+}
+
+// check says what of the table is worth knowing. The error is why it cannot hold what the file asks for.
+func (t *table) check(ctx context.Context, found foundTable, epoch waybill.Epoch) ([]waybill.Finding, error) {
+	if err := t.epochColumn(found.schema, epoch); err != nil {
 		return nil, err
 	}
-	if err := t.epochColumn(schema); err != nil {
+	if err := t.keepFor(ctx, found.info); err != nil {
 		return nil, err
 	}
-	notes, err := preflight(t.cfg.Pipeline, info)
+	notes, err := preflight(t.cfg.Pipeline, found.info)
 	if err != nil {
 		return nil, err
 	}
@@ -87,26 +101,26 @@ func (t *table) rowPolicies(ctx context.Context) ([]waybill.Finding, error) {
 	names, err := t.client.RowPolicies(ctx, c.Database, c.Table)
 	switch {
 	case err != nil && waybill.ClassOf(err) == waybill.ClassConfig:
-		return []waybill.Finding{{Kind: "row_policies_unknown", Severity: waybill.SeverityInfo, Subject: t.name(),
-			Message: fmt.Sprintf("the user may not see row policies, so it is not known whether one hides rows of %s from it", t.name()),
+		return []waybill.Finding{{Kind: "row_policies_unknown", Severity: waybill.SeverityInfo, Subject: t.place(),
+			Message: fmt.Sprintf("the user may not see row policies, so it is not known whether one hides rows of %s from it", t.place()),
 			Action:  "GRANT SHOW ROW POLICIES ON *.* to the user, or make sure that no policy applies to it"}}, nil
 	case err != nil:
 		return nil, err
 	case len(names) > 0:
 		return nil, &waybill.Error{Op: "preflight", Pipeline: t.cfg.Name, Class: waybill.ClassConfig,
-			Err:  fmt.Errorf("row policies apply to the user on %s: %s; rows that they hide would be taken for absent and inserted again", t.name(), strings.Join(names, ", ")),
+			Err:  fmt.Errorf("row policies apply to the user on %s: %s; rows that they hide would be taken for absent and inserted again", t.place(), strings.Join(names, ", ")),
 			Hint: "exempt the user from them, or set `delivery: at-least-once`"}
 	}
 	return nil, nil
 }
 
 // epochColumn: a table may do without the epoch column as long as there is only one epoch.
-func (t *table) epochColumn(schema contract.TableSchema) error {
+func (t *table) epochColumn(schema contract.TableSchema, epoch waybill.Epoch) error {
 	has := t.lineage.In(schema)
-	if has.Epoch == "" && t.cfg.Epoch > 0 {
+	if has.Epoch == "" && epoch > 0 {
 		return &waybill.Error{Op: "preflight", Pipeline: t.cfg.Name, Class: waybill.ClassConfig,
-			Err:  fmt.Errorf("epoch is %d, but table %s has no column %s to tell its rows from those of earlier epochs", t.cfg.Epoch, t.name(), t.lineage.Epoch),
-			Hint: fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s UInt32 DEFAULT 0, then drop and add the projection %s with it", t.name(), t.lineage.Epoch, clickhouse.ProjectionName)}
+			Err:  fmt.Errorf("epoch is %d, but table %s has no column %s to tell its rows from those of earlier epochs", epoch, t.place(), t.lineage.Epoch),
+			Hint: fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s UInt32 DEFAULT 0, then drop and add the projection %s with it", t.place(), t.lineage.Epoch, clickhouse.ProjectionName)}
 	}
 	t.lineage = has
 	return nil
@@ -119,7 +133,7 @@ func (t *table) look(ctx context.Context) (*tableShape, error) {
 	if err != nil {
 		return nil, err
 	}
-	plan, err := contract.Compile(t.cfg.Contract, schema, t.lineage, json.Version)
+	plan, err := t.cfg.Compile(schema, t.lineage, json.Version)
 	if err != nil {
 		return nil, planError(t.cfg.Pipeline, err)
 	}
@@ -250,7 +264,7 @@ func (t *table) fitBlock(s *tableShape, p *contract.Plan, block *column.Block) (
 
 func (t *table) misfit(p *contract.Plan, c contract.PlanColumn, now string) error {
 	return &waybill.Error{Op: "clickhouse.insert", Pipeline: t.cfg.Name, Class: waybill.ClassSchema,
-		Err:  fmt.Errorf("a pending batch was gathered under plan %s, in which column %s is %s; in table %s it %s", p.ID(), c.Name, c.Type, t.name(), now),
+		Err:  fmt.Errorf("a pending batch was gathered under plan %s, in which column %s is %s; in table %s it %s", p.ID(), c.Name, c.Type, t.place(), now),
 		Hint: "change the column back until the batch has settled"}
 }
 

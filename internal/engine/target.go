@@ -38,7 +38,10 @@ type target struct {
 	tables  []*table // at least one
 	shape   atomic.Pointer[shape]
 	tableID waybill.TableID
-	notes   []waybill.Finding // of the preflight
+	// standing is under which epoch the tables were written when they were prepared, and epoch is that.
+	standing Standing
+	epoch    waybill.Epoch
+	notes    []waybill.Finding // of the preflight
 
 	recording     sync.WaitGroup  // who writes findings
 	recordCtx     context.Context // ends when they are given up
@@ -52,8 +55,9 @@ type target struct {
 // openTarget connects, migrates Waybill's tables, compiles the plan, puts it on record and runs the
 // preflight. Errors that can heal are retryable.
 func openTarget(ctx context.Context, cfg *config.Pipeline, log *slog.Logger) (*target, error) {
-	c := cfg.Sink.ClickHouse
-	client, err := clickhouse.Open(ctx, Server(c), clickhouse.Deps{Logger: log})
+	server := Server(cfg.Sink.ClickHouse)
+	server.Background = cfg.Job != ""
+	client, err := clickhouse.Open(ctx, server, clickhouse.Deps{Logger: log})
 	if err != nil {
 		return nil, err
 	}
@@ -90,12 +94,8 @@ func (t *target) prepare(ctx context.Context) error {
 	if err := t.ledger.Migrate(ctx, t.client.ServerNow(time.Now())); err != nil {
 		return err
 	}
-	for _, one := range t.tables {
-		notes, err := one.prepare(ctx)
-		if err != nil {
-			return err
-		}
-		t.notes = append(t.notes, notes...)
+	if err := t.prepareTables(ctx); err != nil {
+		return err
 	}
 	sum := sha256.Sum256([]byte(t.name()))
 	t.tableID = waybill.TableID(binary.LittleEndian.Uint32(sum[:4]))
@@ -119,19 +119,65 @@ func (t *target) prepare(ctx context.Context) error {
 	return t.adopt(ctx, s)
 }
 
+// prepareTables sees that the tables are there, finds out which epoch they are of, and checks that they can hold what the file asks for.
+func (t *target) prepareTables(ctx context.Context) error {
+	var uuids []string
+	found := make([]foundTable, len(t.tables))
+	for i, one := range t.tables {
+		var err error
+		if found[i], err = one.find(ctx); err != nil {
+			return err
+		}
+		uuids = append(uuids, one.uuid)
+	}
+	var err error
+	if t.standing, err = standingOf(ctx, t.ledger, t.cfg, uuids); err != nil {
+		return err
+	}
+	t.epoch = t.standing.Epoch
+	for i, one := range t.tables {
+		notes, err := one.check(ctx, found[i], t.epoch)
+		if err != nil {
+			return err
+		}
+		t.notes = append(t.notes, notes...)
+	}
+	return nil
+}
+
+// moved reports whether a name has come to mean another table since the tables were prepared.
+func (t *target) moved(ctx context.Context) (bool, error) {
+	for _, one := range t.tables {
+		now, err := t.client.TableUUID(ctx, one.cfg.Sink.ClickHouse.Database, one.cfg.Sink.ClickHouse.Table)
+		if err != nil || now != one.uuid {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
+// identities are the tables with their UUIDs, for people.
+func (t *target) identities() string {
+	var out []string
+	for _, one := range t.tables {
+		out = append(out, one.place()+" is "+one.uuid)
+	}
+	return strings.Join(out, ", ")
+}
+
 func (t *target) close() {
 	t.stopRecording()
 	t.client.Close()
 }
 
 // name is the full names of the tables, as tokens and ledger rows carry it.
-func (t *target) name() string { return tableNames(t.cfg) }
+func (t *target) name() string { return tableNames(t.cfg, config.ClickHouse.Name) }
 
-// tableNames is a pipeline's tables by their full names.
-func tableNames(cfg *config.Pipeline) string {
+// tableNames is a pipeline's tables by what they are called.
+func tableNames(cfg *config.Pipeline, called func(config.ClickHouse) string) string {
 	var names []string
 	for _, of := range cfg.Tables() {
-		names = append(names, of.Sink.ClickHouse.Database+"."+of.Sink.ClickHouse.Table)
+		names = append(names, called(of.Sink.ClickHouse))
 	}
 	return strings.Join(names, ", ")
 }
@@ -326,7 +372,7 @@ func (t *target) envelopes(l *life, e delivery.Send, d *data) ([]deadletter.Enve
 		}
 		// A record that is gone by now is kept as its position and the reason.
 		record := waybill.Record{Topic: dec.Topic, Partition: dec.Partition, Offset: dec.Offset}
-		_, err := l.sess.ReadSpan(l.ctx, dec.TopicPartition, waybill.Span{First: dec.Offset, Next: dec.Offset + 1}, func(r *waybill.Record) error {
+		_, err := l.readKept(l.ctx, dec.TopicPartition, waybill.Span{First: dec.Offset, Next: dec.Offset + 1}, func(r *waybill.Record) error {
 			record = keep(r)
 			return nil
 		})
@@ -487,7 +533,7 @@ func (t *target) decisions(ctx context.Context, b *waybill.Batch) (delivery.RowS
 func (t *target) proveWindow(ctx context.Context, b *waybill.Batch) (inside bool, evidence string, err error) {
 	var tables []string
 	for i, s := range t.now().tables {
-		tables = append(tables, t.tables[i].name())
+		tables = append(tables, t.tables[i].place())
 		for _, v := range s.info.Views {
 			tables = append(tables, v.Target.Database+"."+v.Target.Table)
 		}
@@ -505,8 +551,8 @@ func (t *target) firstSight(ctx context.Context, info kafka.TopicInfo) (ledger.P
 	}
 	a := t.client.Insert(ctx, clickhouse.Insert{Database: t.ledger.Database(), Table: ledger.TablePipelines,
 		// One token for all workers that see the same.
-		Token: waybill.ChainToken(t.cfg.Name, info.ClusterID, waybill.BatchID(info.TopicID), t.cfg.Epoch, ledger.TablePipelines, 0),
-		Input: ledger.PipelineBlock(ledger.Pipeline{Name: t.cfg.Name, ClusterID: info.ClusterID, Topic: t.cfg.Source.Kafka.Topic, TopicID: uuid.UUID(info.TopicID), Epoch: t.cfg.Epoch,
+		Token: waybill.ChainToken(t.cfg.Name, info.ClusterID, waybill.BatchID(info.TopicID), t.epoch, ledger.TablePipelines, 0),
+		Input: ledger.PipelineBlock(ledger.Pipeline{Name: t.cfg.Name, ClusterID: info.ClusterID, Topic: t.cfg.Source.Kafka.Topic, TopicID: uuid.UUID(info.TopicID), Epoch: t.epoch,
 			Partitions: int32(len(info.Partitions)), Target: t.name(), FirstSeen: t.client.ServerNow(time.Now())})}) //nolint:gosec // few partitions
 	if a.Err != nil {
 		return ledger.Pipeline{}, a.Err
@@ -522,7 +568,7 @@ func (t *target) firstSight(ctx context.Context, info kafka.TopicInfo) (ledger.P
 func (t *target) sight(ctx context.Context) (ledger.Pipeline, bool, error) {
 	seen, err := t.ledger.Pipelines(ctx, t.cfg.Name)
 	for _, s := range seen {
-		if s.Epoch == t.cfg.Epoch && s.Topic == t.cfg.Source.Kafka.Topic {
+		if s.Epoch == t.epoch && s.Topic == t.cfg.Source.Kafka.Topic {
 			return s, true, err
 		}
 	}

@@ -96,6 +96,9 @@ func (t *target) clock() int64 {
 
 // tellThrough says in the table through what is new, and reads what is known of all partitions.
 func (l *life) tellThrough(ctx context.Context, at int64, partitions int32) error {
+	if l.p.backfill != nil {
+		return nil // the account has holes where records are that are out of scope
+	}
 	t, k, topic := l.p.target, &l.telling, l.p.cfg.Source.Kafka.Topic
 	k.askedAt, k.askedOf = at, partitions
 	grown, err := l.grown(ctx, partitions)
@@ -108,7 +111,7 @@ func (l *life) tellThrough(ctx context.Context, at int64, partitions int32) erro
 	fresh, moved := k.news(words)
 	if len(fresh) > 0 && (moved || len(grown) > 0 || time.Since(k.saidAt) >= idleWord) {
 		a := t.client.Insert(ctx, clickhouse.Insert{Database: t.ledger.Database(), Table: ledger.TableThrough, Token: waybill.Token("through-" + uuid.NewString()),
-			Input: ledger.ThroughBlock(l.p.cfg.Name, l.p.cfg.Epoch, topic, append(fresh, grown...), partitions, at)})
+			Input: ledger.ThroughBlock(l.p.cfg.Name, l.p.target.epoch, topic, append(fresh, grown...), partitions, at)})
 		if a.Err != nil {
 			return a.Err // said again the next time, with what has come to it
 		}
@@ -117,7 +120,7 @@ func (l *life) tellThrough(ctx context.Context, at int64, partitions int32) erro
 			k.said[w.Partition] = w
 		}
 	}
-	all, err := t.ledger.CompleteThrough(ctx, l.p.cfg.Name, l.p.cfg.Epoch, topic)
+	all, err := t.ledger.CompleteThrough(ctx, l.p.cfg.Name, l.p.target.epoch, topic)
 	if err != nil {
 		return err
 	}
@@ -178,7 +181,7 @@ func (l *life) grown(ctx context.Context, partitions int32) (out []through.Word,
 	if partitions == l.telling.partitions {
 		return nil, nil
 	}
-	before, err := l.p.target.ledger.CompleteThrough(ctx, l.p.cfg.Name, l.p.cfg.Epoch, l.p.cfg.Source.Kafka.Topic)
+	before, err := l.p.target.ledger.CompleteThrough(ctx, l.p.cfg.Name, l.p.target.epoch, l.p.cfg.Source.Kafka.Topic)
 	if err != nil || before.Partitions == 0 {
 		return nil, err
 	}

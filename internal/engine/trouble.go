@@ -34,6 +34,8 @@ const (
 	aboutBrokers    subject = "brokers" // as the watch sees them
 	aboutServer     subject = "server"  // ClickHouse, as the watch sees it
 	aboutTable      subject = "table"   // reading it anew, or changing it
+	aboutEpoch      subject = "epoch"   // the tables take no rows of it
+	aboutScope      subject = "scope"   // how far the whole of a backfill is
 )
 
 const (
@@ -153,12 +155,12 @@ func (p *Pipeline) cleared(about ...subject) {
 	}
 }
 
-// clearedAll forgets the troubles of a life that is over, but for what ended it.
+// clearedAll forgets the troubles of a life that is over, but for what ended it, or will end the next one too.
 func (p *Pipeline) clearedAll() {
 	p.mu.Lock()
 	var about []subject
 	for a := range p.troubles.by {
-		if a != aboutMembership {
+		if a != aboutMembership && a != aboutEpoch {
 			about = append(about, a)
 		}
 	}

@@ -69,7 +69,7 @@ func TestEvolver_RefusedStatementsAreSentAgain(t *testing.T) {
 func TestBudget_WaitsForRoom(t *testing.T) {
 	seen := []int64{}
 	b := NewBudget(100, func(used int64) { seen = append(seen, used) })
-	a := b.account()
+	a := b.account(weightLive)
 	if err := a.take(t.Context(), 500); err != nil { // larger than all, while nothing is held
 		t.Fatal(err)
 	}
@@ -95,8 +95,8 @@ func TestBudget_WaitsForRoom(t *testing.T) {
 // One pipeline whose server is away takes what it can get; the others still have their shares.
 func TestBudget_EachPipelineHasItsShare(t *testing.T) {
 	b := NewBudget(1000, nil)
-	greedy := b.account()
-	others := []*account{b.account(), b.account(), b.account(), b.account()}
+	greedy := b.account(weightLive)
+	others := []*account{b.account(weightLive), b.account(weightLive), b.account(weightLive), b.account(weightLive)}
 	for greedy.try(7) {
 	}
 	if greedy.used < 500 || greedy.used > 1000-4*100 {
@@ -113,6 +113,23 @@ func TestBudget_EachPipelineHasItsShare(t *testing.T) {
 	}
 	if b.used > 1000 {
 		t.Errorf("%d bytes are held", b.used)
+	}
+}
+
+// A backfill takes no more from the pipelines than its own, smaller, share.
+func TestBudget_BackfillHasASmallerShare(t *testing.T) {
+	b := NewBudget(1000, nil)
+	live, backfill := b.account(weightLive), b.account(weightBackfill)
+	for backfill.try(7) {
+	}
+	if backfill.used > 1000-400 {
+		t.Errorf("a backfill got %d bytes of 1000, of which the pipeline has 400 for itself", backfill.used)
+	}
+	if n := live.step(1000); n != 400 || !live.try(n) {
+		t.Errorf("the pipeline gets %d bytes at any time, want 400", n)
+	}
+	if n := backfill.step(1000); n != 100 {
+		t.Errorf("a backfill gets %d bytes at any time, want 100", n)
 	}
 }
 
@@ -240,7 +257,7 @@ func TestEpochColumn_IsNeededFromTheSecondEpochOn(t *testing.T) {
 	cfg := &config.Pipeline{Name: "p", Sink: config.Sink{ClickHouse: config.ClickHouse{Lineage: contract.DefaultLineage()}}}
 	epochColumn := func(s contract.TableSchema) (string, error) {
 		of := newTable(config.Table{Pipeline: cfg}, nil)
-		err := of.epochColumn(s)
+		err := of.epochColumn(s, cfg.Epoch)
 		return of.lineage.Epoch, err
 	}
 	schemaOf := func(names ...string) (s contract.TableSchema) {
@@ -263,7 +280,7 @@ func TestEpochColumn_IsNeededFromTheSecondEpochOn(t *testing.T) {
 
 // bareLife has a machine, and neither a broker nor a server.
 func bareLife() *life {
-	return &life{p: &Pipeline{cfg: &config.Pipeline{Name: "p"}, budget: NewBudget(100, nil).account()}, machine: delivery.New(delivery.Config{MaxInFlight: 1}),
+	return &life{p: &Pipeline{cfg: &config.Pipeline{Name: "p"}, budget: NewBudget(100, nil).account(weightLive)}, machine: delivery.New(delivery.Config{MaxInFlight: 1}),
 		data: map[delivery.WorkID]*data{}, starts: map[waybill.TopicPartition]delivery.Gather{}, retries: map[waybill.TopicPartition]*gathering{}, wake: make(chan struct{}, 1)}
 }
 

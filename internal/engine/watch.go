@@ -14,11 +14,6 @@ import (
 // watchInterval is how often a life looks at what no record tells of.
 const watchInterval = 5 * time.Second
 
-// replanError ends a life because the table is no longer what the plan was compiled against.
-type replanError struct{}
-
-func (*replanError) Error() string { return "the table has changed" }
-
 // outdated has the gatherer compile the plan anew before it goes on.
 func (l *life) outdated() {
 	l.stale.Store(true)

@@ -64,6 +64,10 @@ func newWorldOn(t testing.TB, ch *chserver.Server, partitions int32) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(k.Close)
+	return newWorldWith(t, ch, k)
+}
+
+func newWorldWith(t testing.TB, ch *chserver.Server, k *kfake.Cluster) *world {
 	if t, ok := t.(*testing.T); ok {
 		t.Parallel() // they wait more than they work
 	}
@@ -209,7 +213,18 @@ type worker struct {
 	sockets sockets
 }
 
-func (w *world) start(cfg *config.Pipeline) *worker {
+func (w *world) start(cfg *config.Pipeline) *worker { w.Helper(); return w.startAs(cfg, engine.New) }
+
+// startWith starts a worker that has so long to settle what is in flight when it is to leave.
+func (w *world) startWith(cfg *config.Pipeline, drain time.Duration) *worker {
+	w.Helper()
+	return w.startAs(cfg, func(cfg *config.Pipeline, d engine.Deps) *engine.Pipeline {
+		d.Drain = drain
+		return engine.New(cfg, d)
+	})
+}
+
+func (w *world) startAs(cfg *config.Pipeline, build func(*config.Pipeline, engine.Deps) *engine.Pipeline) *worker {
 	w.Helper()
 	level := slog.LevelError
 	if testing.Verbose() {
@@ -220,7 +235,7 @@ func (w *world) start(cfg *config.Pipeline) *worker {
 		r.held.Store(used)
 		r.highest.Store(max(used, r.highest.Load()))
 	})
-	r.p = engine.New(cfg, engine.Deps{Log: telemetry.NewLogger(w.Output(), false, level, false), Metrics: r.metrics, Budget: r.budget,
+	r.p = build(cfg, engine.Deps{Log: telemetry.NewLogger(w.Output(), false, level, false), Metrics: r.metrics, Budget: r.budget,
 		Drain: 20 * time.Second, Kafka: func(k *kafka.Config) {
 			k.HeartbeatInterval, k.MetadataMaxAge = 100*time.Millisecond, time.Second
 			k.Dialer = r.sockets.dial

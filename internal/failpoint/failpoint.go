@@ -52,6 +52,9 @@ const (
 // PromoteStep is passed before and after each thing that `waybill schema promote` does. It lies on no batch's way.
 const PromoteStep Name = "promote-step"
 
+// BackfillStep is passed before and after each thing that a backfill's job does, beside what the engine does for it.
+const BackfillStep Name = "backfill-step"
+
 // Failpoints of `waybill dlq replay` and `discard`, in the order in which a batch passes them. On the way between the second and the third it
 // passes those around inserts of the target and read-backs.
 const (
@@ -118,9 +121,9 @@ func Arm(getenv func(string) string) error {
 			return fmt.Errorf("%s=%s: want NAME or NAME:N with N >= 1", Env, spec)
 		}
 	}
-	for _, known := range slices.Concat(All(), Replays(), Repairs(), Erasures(), []Name{PromoteStep}) {
-		if string(known) == name {
-			armed = known
+	for _, known := range slices.Concat(All(), Replays(), Repairs(), Erasures(), []Name{PromoteStep, BackfillStep}) {
+		if of, step, _ := strings.Cut(name, "/"); string(known) == of && (step == "" || known == BackfillStep) {
+			armed = Name(name)
 			left.Store(n)
 			return nil
 		}
@@ -136,6 +139,13 @@ func Hit(n Name) {
 	fmt.Fprintf(os.Stderr, "failpoint %s: killing the process\n", n)
 	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	select {} // until the signal arrives
+}
+
+// HitStep is Hit of a failpoint that is passed again and again: it may be armed for one step, as NAME/STEP with blanks as dashes, or for all.
+func HitStep(n Name, step string) {
+	if armed == n || armed == n+"/"+Name(strings.ReplaceAll(step, " ", "-")) {
+		Hit(armed)
+	}
 }
 
 // During is a failpoint in the middle of what comes next: it kills the process a moment later, from

@@ -56,6 +56,9 @@ var kinds = map[string]Kind{
 	"dedup_window_small":       {Severity: warning, Closes: ByItself, Title: "the table forgets tokens sooner than an insert may arrive"},
 	"lagging_replica":          {Severity: warning, Closes: ByItself, Title: "the replica that is written to is behind the others"},
 
+	// Backfills.
+	"backfill_promoted": {Severity: info, Closes: Told, Title: "a backfill, or its rollback, has changed what the table holds"},
+
 	// The contract and the table.
 	"column_added":         {Severity: info, Closes: Told, Title: "evolve has added a column"},
 	"column_widened":       {Severity: info, Closes: Told, Title: "evolve has widened a column"},

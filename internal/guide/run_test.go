@@ -205,7 +205,10 @@ func (r *runner) waybillRun(args []string, c *command) (got []string, code int, 
 	background := args[len(args)-1] == "&"
 	args = slices.DeleteFunc(args, func(a string) bool { return a == "&" })
 	if cfg, err := config.Load(args[len(args)-1]); err == nil {
-		r.pipeline, r.topic = cfg.Name, cfg.Source.Kafka.Topic
+		r.pipelines, r.topic = nil, cfg.Source.Kafka.Topic
+		for _, p := range config.Running([]*config.Pipeline{cfg}) {
+			r.pipelines = append(r.pipelines, p.Name)
+		}
 	}
 	p := start(append(args, "--listen", "")...)
 	if background {

@@ -38,9 +38,9 @@ type world struct {
 	outside  *strings.Replacer
 	inside   *strings.Replacer
 
-	pipeline string // the last one that ran, and its topic
-	topic    string
-	worker   *process
+	pipelines []string // of the last run, and their topic
+	topic     string
+	worker    *process
 }
 
 func newWorld(t *testing.T) *world {
@@ -166,7 +166,8 @@ func (w *world) settled(p *process) error {
 	if end.Offset == 0 {
 		return nil
 	}
-	query := "SELECT max(next) FROM waybill.ledger WHERE pipeline = '" + w.pipeline + "' AND topic = '" + w.topic + "' FORMAT TSV"
+	query := fmt.Sprintf("SELECT min(n) FROM (SELECT max(next) AS n FROM waybill.ledger WHERE pipeline IN ('%s') AND topic = '%s' GROUP BY pipeline) HAVING count() = %d FORMAT TSV",
+		strings.Join(w.pipelines, "', '"), w.topic, len(w.pipelines))
 	for deadline := time.Now().Add(patience); ; {
 		got, err := w.sql(query) // an error before there is a ledger
 		if err == nil && strings.TrimSpace(got) == fmt.Sprint(end.Offset) {

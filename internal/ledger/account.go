@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -52,11 +53,20 @@ func (s *Store) Between(ctx context.Context, pipeline string, epoch waybill.Epoc
 }
 
 // ReadByMinute gives how many records a pipeline read in each minute since then, under any epoch, in the order of time. Minutes without any are left out.
-func (s *Store) ReadByMinute(ctx context.Context, pipeline, topic string, since time.Time, fn func(minute time.Time, records int64)) error {
+// What a backfill read says nothing of how records come: each epoch of backfills counts from when it was live on; the zero time: it does not count.
+func (s *Store) ReadByMinute(ctx context.Context, pipeline, topic string, since time.Time, backfills map[waybill.Epoch]time.Time, fn func(minute time.Time, records int64)) error {
 	var minute, read proto.ColInt64
+	live := ""
+	for _, epoch := range slices.Sorted(maps.Keys(backfills)) {
+		live += fmt.Sprintf(" AND (epoch != %d", epoch)
+		if from := backfills[epoch]; !from.IsZero() {
+			live += fmt.Sprintf(" OR batch_time >= fromUnixTimestamp64Milli(%d)", from.UnixMilli())
+		}
+		live += ")"
+	}
 	err := s.ch.Query(ctx, fmt.Sprintf(
-		"SELECT intDiv(toUnixTimestamp64Milli(batch_time), 60000) AS m, sum(read) AS r FROM %s WHERE pipeline = %s AND topic = %s AND batch_time >= fromUnixTimestamp64Milli(%d) AND batches = 1 GROUP BY m HAVING r > 0 ORDER BY m",
-		s.table(TableLedger), clickhouse.Literal(pipeline), clickhouse.Literal(topic), since.UnixMilli()),
+		"SELECT intDiv(toUnixTimestamp64Milli(batch_time), 60000) AS m, sum(read) AS r FROM %s WHERE pipeline = %s AND topic = %s AND batch_time >= fromUnixTimestamp64Milli(%d) AND batches = 1%s GROUP BY m HAVING r > 0 ORDER BY m",
+		s.table(TableLedger), clickhouse.Literal(pipeline), clickhouse.Literal(topic), since.UnixMilli(), live),
 		proto.Results{{Name: "m", Data: &minute}, {Name: "r", Data: &read}}, func(rows int) error {
 			for i := range rows {
 				fn(time.Unix(minute.Row(i)*60, 0), read.Row(i))

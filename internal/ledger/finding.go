@@ -175,5 +175,20 @@ SELECT * FROM (
 	return out, renamed("ledger.findings", err)
 }
 
+// FindingRows is how many rows the journal has of a pipeline: if there are no more than there were, nothing is new. It costs the server a
+// fraction of FindingsNow.
+func (s *Store) FindingRows(ctx context.Context, pipeline string) (int64, error) {
+	var count proto.ColInt64
+	n := int64(0)
+	err := s.ch.Query(ctx, fmt.Sprintf("SELECT toInt64(count()) AS n FROM %s WHERE pipeline = %s", s.table(TableFindings), clickhouse.Literal(pipeline)),
+		proto.Results{{Name: "n", Data: &count}}, func(rows int) error {
+			for i := range rows {
+				n = count.Row(i)
+			}
+			return nil
+		})
+	return n, renamed("ledger.findings", err)
+}
+
 // stateOpen is what the view calls a finding that is open.
 const stateOpen = "open"

@@ -49,6 +49,9 @@ var migrations = []migration{
 	{4, []string{journalFindings, createFindingsNow, createAlerts}},
 	{5, []string{expireDeadLetters, createReplays, createOutcomes, createLettersView}},
 	{6, []string{timeLedger(), rollUpTimed(), createMinutes(), createThrough, createCompleteThrough}},
+	{7, []string{createJobs, createJobScopes, createPromotions}},
+	{8, []string{createGenerations, createControls}},
+	{9, []string{createArchiveErased}},
 	{10, []string{widenReplays, createAmendments, createErasures}},
 }
 

@@ -193,7 +193,7 @@ func Make(ctx context.Context, d Deps, cfg *config.Pipeline, s Scope) (*Document
 	m := maker{Deps: d, cfg: cfg, scope: s, receipt: Receipt{Format: format, Pipeline: cfg.Name, Epoch: uint32(cfg.Epoch), Topic: cfg.Source.Kafka.Topic, From: s.From, To: s.To,
 		Tables: []string{}, Partitions: []Partition{}, Rows: []TableRows{}, Plans: []Plan{}, DeadLetters: []DeadLetter{}, Findings: []Finding{}, Gaps: []Gap{}}}
 	for _, t := range cfg.Tables() {
-		m.receipt.Tables = append(m.receipt.Tables, t.Sink.ClickHouse.Database+"."+t.Sink.ClickHouse.Table)
+		m.receipt.Tables = append(m.receipt.Tables, t.Sink.ClickHouse.Name())
 	}
 	for _, step := range []func(context.Context) error{m.accounts, m.times, m.deadLetters, m.amended, m.findings, m.audited} {
 		if err := step(ctx); err != nil {

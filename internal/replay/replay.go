@@ -16,6 +16,7 @@ import (
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/clickhouse"
 	"github.com/waybill-data/waybill/internal/config"
+	"github.com/waybill-data/waybill/internal/deadletter"
 	"github.com/waybill-data/waybill/internal/delivery"
 	"github.com/waybill-data/waybill/internal/engine"
 	"github.com/waybill-data/waybill/internal/failpoint"
@@ -77,6 +78,8 @@ func New(deps Deps, cfg *config.Pipeline) *Job {
 	if deps.Progress == nil {
 		deps.Progress = func(Result) {}
 	}
+	// The record is under the epoch that the tables are of.
+	cfg = cfg.Under(deps.Engine.Standing().Epoch)
 	return &Job{Deps: deps, cfg: cfg, client: deps.Engine.Client(), store: deps.Engine.Ledger()}
 }
 
@@ -289,6 +292,9 @@ func (j *Job) FinishLast(ctx context.Context) (uint64, error) {
 
 // takeOver carries out a batch that somebody else has begun.
 func (j *Job) takeOver(ctx context.Context, r *ledger.Replay) error {
+	if r.Kind == ledger.KindReplay && r.Epoch < j.Engine.Standing().Superseded {
+		return j.finish(ctx, r, superseded(r, j.cfg.Epoch))
+	}
 	writes := r.Kind != ledger.KindDiscard && r.Kind != ledger.KindErase
 	if writes && (r.Epoch != j.cfg.Epoch || r.Topic != j.cfg.Source.Kafka.Topic) {
 		return &waybill.Error{Op: "dlq", Pipeline: j.cfg.Name, Class: waybill.ClassConfig,
@@ -337,9 +343,20 @@ func (j *Job) carryOut(ctx context.Context, r *ledger.Replay, recovered bool) er
 		return err
 	}
 	failpoint.Hit(failpoint.ReplayLanded)
+	if err := j.finish(ctx, r, outcomes); err != nil {
+		return err
+	}
+	if !recovered {
+		j.tally(outcomes)
+	}
+	return nil
+}
+
+// finish puts outcomes on record, and then that the batch is finished.
+func (j *Job) finish(ctx context.Context, r *ledger.Replay, outcomes []ledger.LetterOutcome) error {
 	// An outcome on record twice is as good as once, so a token that nobody else has will do: another's may say something else.
 	token := waybill.Token("outcome-" + uuid.NewString())
-	err = j.Record(ctx, func(now time.Time) clickhouse.Insert {
+	err := j.Record(ctx, func(now time.Time) clickhouse.Insert {
 		return clickhouse.Insert{Table: ledger.TableOutcomes, Token: token, Input: ledger.OutcomeBlock(r, outcomes, now)}
 	})
 	if err != nil {
@@ -350,9 +367,6 @@ func (j *Job) carryOut(ctx context.Context, r *ledger.Replay, recovered bool) er
 		return err
 	}
 	failpoint.Hit(failpoint.ReplayFinished)
-	if !recovered {
-		j.tally(outcomes)
-	}
 	return nil
 }
 
@@ -427,6 +441,19 @@ func (j *Job) outcomes(ctx context.Context, r *ledger.Replay, recovered bool) ([
 		}
 	}
 	return out, nil
+}
+
+// CodeSuperseded: a backfill has put another table in the place of the one that the dead letter was to be replayed into.
+const CodeSuperseded = "superseded"
+
+// superseded are the outcomes of a replay that was not finished when its table was replaced: nobody misses it there.
+func superseded(r *ledger.Replay, epoch waybill.Epoch) []ledger.LetterOutcome {
+	out := discarded(r)
+	for i := range out {
+		out[i].Outcome, out[i].Stage, out[i].Code = ledger.LetterFailed, string(deadletter.StageInsert), CodeSuperseded
+		out[i].Message = fmt.Sprintf("another table has taken the place of the one that it was being replayed into; its record was read again for that, under epoch %d", epoch)
+	}
+	return out
 }
 
 func discarded(r *ledger.Replay) (out []ledger.LetterOutcome) {

@@ -48,9 +48,9 @@ func (p *proc) send(e delivery.Send) {
 		return
 	}
 	of := &sending{landed: delivery.RowSet{}}
-	for i, table := range w.tablesOf(e.Store) {
+	for i, table := range p.tablesOf(e.Store) {
 		part := rows
-		if e.Store == waybill.StoreTarget && len(w.targets) > 1 {
+		if e.Store == waybill.StoreTarget && len(p.targets) > 1 {
 			part = slices.DeleteFunc(slices.Clone(rows), func(r chmodel.Row) bool { return w.route(r.Content) != i })
 		}
 		if len(part) == 0 && len(rows) > 0 {
@@ -92,7 +92,7 @@ func (p *proc) rows(e delivery.Send) ([]chmodel.Row, bool) {
 				if !ok {
 					return nil, false
 				}
-				r := chmodel.Row{Topic: topic, Partition: tp.Partition, Offset: o, Epoch: uint32(e.Batch.Epoch), Content: v}
+				r := chmodel.Row{Topic: topic, Partition: tp.Partition, Offset: o, Epoch: uint32(e.Batch.Epoch), Content: p.w.contentOf(v, e.Batch.Plan)}
 				if e.Store == waybill.StoreTarget {
 					r.TablePartition = int(v>>3) % p.w.opt.tablePartitions
 					r.Poison = kindOf(v) == kindPoison
@@ -233,6 +233,8 @@ func classify(a chmodel.Answer) (delivery.Answer, error) {
 	}
 	err := fmt.Errorf("code %d: %s", a.ErrCode, a.Err)
 	switch {
+	case a.ErrCode == chmodel.CodeConstraint && a.Err == chmodel.ErrFence:
+		return delivery.Fenced, err
 	case a.ErrCode == chmodel.CodeConstraint:
 		return delivery.Refused, err
 	case a.ErrCode == chmodel.CodeUnknownTable:

@@ -21,7 +21,8 @@ const (
 	MutantOneAnswerForAll delivery.Mutant = "one-answer-for-all-tables"
 )
 
-var performerMutants = []delivery.Mutant{MutantLaggingReadBack, MutantLedgerByNow, MutantNoLease, MutantTwoBlocks, MutantOneAnswerForAll}
+var performerMutants = []delivery.Mutant{MutantLaggingReadBack, MutantLedgerByNow, MutantNoLease, MutantTwoBlocks, MutantOneAnswerForAll,
+	MutantNoFence, MutantNoFenceEnd, MutantEarlyV, MutantLateV, MutantForeignV, MutantKeepBehindV, MutantLateGeneration, MutantEpochReused}
 
 // Control is a negative control: a mutant, and the faults and the shape of the pipeline under which it
 // does harm. The real rules stay clean under the same.
@@ -52,6 +53,15 @@ func Controls() []Control {
 		{MutantLedgerByNow, Mix{script: lateLedger}},
 		{MutantNoLease, Mix{script: zombieAndEviction}},
 		{MutantTwoBlocks, Mix{script: slowAndMove, shape: wide}},
+		{delivery.MutantCarrySuperseded, HandoverMix()},
+		{MutantNoFence, HandoverMix()},
+		{MutantNoFenceEnd, HandoverMix()},
+		{MutantEarlyV, HandoverMix()},
+		{MutantLateV, HandoverMix()},
+		{MutantForeignV, HandoverMix()},
+		{MutantKeepBehindV, HandoverMix()},
+		{MutantLateGeneration, HandoverMix()},
+		{MutantEpochReused, HandoverMix()},
 		{MutantOneAnswerForAll, Mix{Kinds: []FaultKind{DropInsertReply, DropInsertRequest, DelayInsert, Move}, shape: routed}},
 	}
 }

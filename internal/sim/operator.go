@@ -1,143 +1,444 @@
 package sim
 
 import (
-	"errors"
+	"fmt"
 	"maps"
 	"slices"
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/delivery"
+	"github.com/waybill-data/waybill/internal/sim/chmodel"
 	"github.com/waybill-data/waybill/internal/sim/groupmodel"
 )
 
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+// Mutants of the operator: each takes back a rule of docs/adr/0015.
+const (
+	// MutantNoFence makes tables that take rows of any epoch.
+	MutantNoFence delivery.Mutant = "no-fence"
+	// MutantNoFenceEnd leaves the table that is replaced open for rows of the epoch that replaces it.
+	MutantNoFenceEnd delivery.Mutant = "no-fence-end"
+	// MutantEarlyV reads the group's offsets before its members have left.
+	MutantEarlyV delivery.Mutant = "v-before-the-group-is-empty"
+	// MutantLateV exchanges the tables first, reads the group's offsets then, and has the backfill go on up to them.
+	MutantLateV delivery.Mutant = "v-after-the-exchange"
+	// MutantForeignV takes the group's offsets for V though an older epoch has put them there.
+	MutantForeignV delivery.Mutant = "v-of-an-older-epoch"
+	// MutantKeepBehindV keeps what others have left in the standby.
+	MutantKeepBehindV delivery.Mutant = "rows-behind-v-kept"
+	// MutantLateGeneration puts a table's epoch on record when the table is live already.
+	MutantLateGeneration delivery.Mutant = "generation-after-the-exchange"
+	// MutantEpochReused writes a standby on under the epoch that it had.
+	MutantEpochReused delivery.Mutant = "epoch-of-a-table-reused"
+)
 
-// operator is the person who looks after stopped workers.
-func (w *world) operator() {
-	w.reads = append(w.reads, w.ch.Commits())
-	for _, p := range w.procs {
-		if p.stopped == nil || p.dead || w.outage {
-			continue
-		}
-		switch {
-		case w.recreated(p.stopped):
-			w.bumpEpoch()
-		default:
-			w.fail("%s stopped: %v", p.name, p.stopped)
-			p.dead = true
-		}
+// operator puts tables in the place of tables: a backfill into a fresh one, promoted; back to the old one; and again. It is a process that
+// dies between any two of its steps. What it knows of then is the journal; whoever goes on with it repeats the step. Sometimes nobody does.
+type operator struct {
+	w  *world
+	on bool
+
+	// Durable.
+	generations map[int][]waybill.Epoch // by table
+	hold        struct {
+		job   int
+		until int64
 	}
-	w.after(1_000, w.operator)
+	jobs    []*backfill
+	standby *standby
+
+	// For the oracle.
+	accounts map[int]account // by table
+	counted  map[int]bool    // jobs that are in them
+
+	outlived map[int]outlived // by worker
+	joins    int              // of the live group
+	lapses   int              // of holds that were to be renewed
+
+	acts    int // how many jobs there are to be
+	deaths  int // that are left
+	crews   int // at work, or to be
+	holdFor int64
 }
 
-func (w *world) recreated(err error) bool {
-	if len(w.truth.logs) < 2 || int(w.epoch) >= len(w.truth.logs) {
-		return false
-	}
-	return errors.Is(err, errTopicRecreated) || waybill.ClassOf(err) == waybill.ClassConfig
+// backfill is a job's journal.
+type backfill struct {
+	number      int
+	epoch       waybill.Epoch
+	table, live int // UUIDs
+	group       *groupmodel.Broker
+	floor       map[int32]int64 // where a standby was left; nil: it is a fresh table
+	own         waybill.Epoch   // the highest that the standby's rows are of
+	until       map[int32]int64
+	v           map[int32]int64 // nil before it was read
+	fencedAt    int64
+
+	tabled, known, manned, followed, drained, cleaned, closed, ended, swapped, done bool
+
+	joins, lapses int // when V was read
 }
 
-// allDown ends every process and answers what they were at.
-func (w *world) allDown() []delivery.WorkStatus {
-	w.outage, w.down, w.faulty = true, true, true
-	works := w.worksIn(-1)
-	for _, p := range w.procs {
-		if !p.dead {
-			p.crash()
-		}
-	}
-	return works
+// standby is the table that was live before.
+type standby struct {
+	uuid  int
+	floor map[int32]int64
 }
 
-func (w *world) allUp() {
-	w.outage = false
-	for i := range w.procs {
-		w.launch(i)
-	}
-}
+const nameStandby = "standby"
 
-// bumpEpoch: every worker is taken down, and only when nothing of theirs can arrive any more do they
-// start again under the next epoch.
-func (w *world) bumpEpoch() {
-	w.tracef("operator raises the epoch to %d", w.epoch+1)
-	w.allDown()
-	w.after(2*stragglers, func() {
-		w.epoch++
-		w.allUp()
-	})
-}
+func (j *backfill) name() string { return fmt.Sprintf("shadow%d", j.number) }
 
-// outageFor takes all workers down until the group is empty, lets the fault happen and starts them
-// again.
-func (w *world) outageFor(f *armed) {
-	if w.outage {
-		w.miss(f)
+func (o *operator) start() {
+	if !o.on {
 		return
 	}
-	works := w.allDown()
-	w.after(2*stragglers, func() {
-		if w.tamper(f) {
-			w.hit(f, works)
-		} else {
-			w.miss(f)
-		}
-		w.allUp()
-	})
+	w := o.w
+	o.counted = map[int]bool{}
+	o.generations, o.outlived, o.accounts = map[int][]waybill.Epoch{}, map[int]outlived{}, map[int]account{w.ch.UUID(tableTarget): {}}
+	for n := range w.broker.Partitions() {
+		o.accounts[w.ch.UUID(tableTarget)][n] = segments{{w.epoch, 0}}
+	}
+	o.acts, o.deaths, o.holdFor = 1+w.rng.IntN(3), w.rng.IntN(4), w.between(1_500, 6_000)
+	o.send(w.between(1_500, 6_000))
+	if w.chance(15) { // two at once
+		o.send(w.between(1_500, 9_000))
+	}
 }
 
-// tamper changes the group's offsets while the group is empty.
-func (w *world) tamper(f *armed) bool {
-	if f.Kind == ExpireOffsets {
-		if w.broker.ExpireOffsets() != groupmodel.OK {
+func (o *operator) tick() {
+	if !o.on {
+		return
+	}
+	for _, j := range o.jobs {
+		j.group.Tick(o.w.now)
+	}
+}
+
+// over: nothing more comes of the operator.
+func (o *operator) over() bool { return o.crews == 0 }
+
+// held: somebody holds the pipeline.
+func (o *operator) held() bool { return o.w.now < o.hold.until }
+
+func (o *operator) highest(table int) waybill.Epoch {
+	return slices.Max(append([]waybill.Epoch{0}, o.generations[table]...))
+}
+
+// begun: the epoch is on record as a table's.
+func (o *operator) begun(e waybill.Epoch) bool {
+	for _, epochs := range o.generations {
+		if slices.Contains(epochs, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// job is the one under way, nil if there is none.
+func (o *operator) job() *backfill {
+	if len(o.jobs) == 0 || o.jobs[len(o.jobs)-1].done {
+		return nil
+	}
+	return o.jobs[len(o.jobs)-1]
+}
+
+func (o *operator) account(table int) account { return o.accounts[table] }
+
+// send sends somebody to go on with what the journal says.
+func (o *operator) send(delay int64) {
+	o.crews++
+	o.w.after(delay, o.run)
+}
+
+// run is one step of somebody at work.
+func (o *operator) run() {
+	w := o.w
+	if o.deaths > 0 && w.chance(5) {
+		o.deaths--
+		o.crews--
+		if w.chance(30) {
+			w.tracef("operator dies, and nobody comes")
+			return
+		}
+		w.tracef("operator dies")
+		o.send(w.between(200, 9_000))
+		return
+	}
+	next := 200 + w.latency()
+	if w.chance(3) {
+		next = w.between(2_000, 12_000) // he sleeps
+	}
+	if w.now >= w.serverUp && !o.act() {
+		o.crews--
+		return
+	}
+	w.after(next, o.run)
+}
+
+// act takes the next step, if it can be taken. It is false if there is none.
+func (o *operator) act() bool {
+	j := o.job()
+	if j == nil {
+		if len(o.jobs) >= o.acts {
 			return false
 		}
-		for n := range w.broker.Partitions() {
-			w.unexpect(n)
-			if w.tip(n, w.epoch) >= 0 && !w.pendingRecreation() && w.opt.mode == delivery.ExactlyOnce {
-				w.expect("group_missing", n)
-			}
-		}
+		o.begin()
 		return true
 	}
-	n := f.Partition
-	tip := w.tip(n, w.epoch)
-	at := w.broker.FetchOffsets(n)[0].Offset
-	if tip < 0 || at < 0 || w.pendingRecreation() || w.opt.mode == delivery.AtLeastOnce {
-		return false
-	}
-	if f.Kind == AdminSet {
-		at = min(max(0, at+f.By), w.broker.LogEnd(n))
-	}
-	if w.broker.AdminSetOffset(n, at, "") != groupmodel.OK {
-		return false
-	}
-	w.unexpect(n)
-	switch {
-	case at > tip:
-		w.expect("position_moved_forward", n)
-	case at < tip:
-		w.expect("position_moved_back", n)
-	default:
-		w.expect("metadata_wiped", n)
+	for _, step := range o.steps() {
+		if !*step.done(j) {
+			o.w.tracef("operator: job %d: %s", j.number, step.name)
+			*step.done(j) = step.do(j)
+			return true
+		}
 	}
 	return true
 }
 
-func (w *world) pendingRecreation() bool { return int(w.epoch) < len(w.truth.logs) }
-
-// expect notes that a finding has to come; n is -1 if it is about no partition in particular.
-func (w *world) expect(kind string, n int32) {
-	w.expected = append(w.expected, expectation{kind, n, w.now})
+type step struct {
+	name string
+	done func(*backfill) *bool
+	do   func(*backfill) bool // false: again
 }
 
-// unexpect drops what was expected of a partition's next start and has not come: the state that it was
-// about is overwritten.
-func (w *world) unexpect(n int32) {
-	w.expected = slices.DeleteFunc(w.expected, func(e expectation) bool { return e.partition == n && !w.came(e) })
+func (o *operator) steps() []step {
+	table := step{"table", func(j *backfill) *bool { return &j.tabled }, o.makeTable}
+	generation := step{"generation", func(j *backfill) *bool { return &j.known }, o.putGeneration}
+	man := step{"workers", func(j *backfill) *bool { return &j.manned }, o.man}
+	follow := step{"follow", func(j *backfill) *bool { return &j.followed }, o.follow}
+	drain := step{"hold and drain", func(j *backfill) *bool { return &j.drained }, o.drain}
+	clean := step{"clean", func(j *backfill) *bool { return &j.cleaned }, o.clean}
+	dismiss := step{"dismiss", func(j *backfill) *bool { return &j.closed }, o.dismiss}
+	end := step{"end the old table", func(j *backfill) *bool { return &j.ended }, o.end}
+	swap := step{"exchange", func(j *backfill) *bool { return &j.swapped }, o.swap}
+	release := step{"release", func(j *backfill) *bool { return &j.done }, o.release}
+	switch o.w.mutant {
+	case MutantLateGeneration:
+		return []step{table, man, follow, drain, clean, dismiss, end, swap, generation, release}
+	case MutantLateV:
+		return []step{table, generation, man, follow, clean, swap, drain, dismiss, release}
+	}
+	return []step{table, generation, man, follow, drain, clean, dismiss, end, swap, release}
 }
 
-func (w *world) came(e expectation) bool {
-	return slices.ContainsFunc(w.findings, func(f foundAt) bool {
-		return f.Kind == e.kind && f.at >= e.since && (e.partition < 0 || f.Partition == e.partition)
+// begin draws an epoch that nobody has used.
+func (o *operator) begin() {
+	w := o.w
+	j := &backfill{number: len(o.jobs) + 1, live: w.ch.UUID(tableTarget), group: w.broker.Beside(), until: map[int32]int64{}, epoch: w.epoch}
+	for _, epochs := range o.generations {
+		j.epoch = max(j.epoch, slices.Max(epochs))
+	}
+	for _, other := range o.jobs {
+		j.epoch = max(j.epoch, other.epoch)
+	}
+	j.epoch++
+	if s := o.standby; s != nil {
+		j.table, j.floor, j.own = s.uuid, s.floor, max(w.epoch, o.highest(s.uuid))
+		maps.Copy(j.until, s.floor)
+		if w.mutant == MutantEpochReused {
+			j.epoch = j.own
+		}
+	}
+	o.jobs = append(o.jobs, j)
+	w.tracef("operator: job %d: epoch %d, standby %v", j.number, j.epoch, j.floor != nil)
+}
+
+func (o *operator) makeTable(j *backfill) bool {
+	ch := o.w.ch
+	if j.floor == nil && !ch.Exists(j.name()) {
+		ch.AddTable(j.name(), chmodel.TableOptions{Kind: o.w.opt.kind, Window: 100_000, PoisonRefused: true})
+		j.table = ch.UUID(j.name())
+	}
+	if j.floor != nil && !ch.Exists(j.name()) {
+		ch.Rename(nameStandby, j.name())
+	}
+	options := ch.Options(j.name())
+	if options.Fence, options.FenceEnd = uint32(j.epoch), 0; o.w.mutant == MutantNoFence {
+		options.Fence = 0
+	}
+	ch.SetOptions(j.name(), options)
+	j.fencedAt = o.w.now
+	return true
+}
+
+// putGeneration: before the table can come under the live name.
+func (o *operator) putGeneration(j *backfill) bool {
+	if !slices.Contains(o.generations[j.table], j.epoch) {
+		o.generations[j.table] = append(o.generations[j.table], j.epoch)
+	}
+	return true
+}
+
+func (o *operator) man(j *backfill) bool {
+	for i := range 1 + j.number%2 {
+		o.w.launchShadow(o.w.opt.workers + i)
+	}
+	return true
+}
+
+// follow has the backfill go as far as the live group has come.
+func (o *operator) follow(j *backfill) bool {
+	near := true
+	for n := range o.w.broker.Partitions() {
+		j.until[n] = max(j.until[n], o.position(j, n))
+		near = near && j.group.FetchOffsets(n)[0].Offset >= j.until[n]-8
+	}
+	return near || o.w.chance(10)
+}
+
+// position is how far the live table's account has come: where the group stands, if that is of the table's epoch. A string of an older epoch
+// says nothing of this table; its account ends then where it was promoted.
+func (o *operator) position(j *backfill, n int32) int64 {
+	w := o.w
+	epoch := max(w.epoch, o.highest(j.live))
+	c := w.broker.FetchOffsets(n)[0]
+	if meta, err := delivery.ParseMetadata(c.Metadata); c.Offset >= 0 && (err != nil || meta.Epoch != epoch) && w.mutant != MutantForeignV {
+		return w.tip(n, epoch)
+	}
+	return c.Offset
+}
+
+// drain holds the pipeline, reads V when the group is empty, and has the backfill go up to it.
+func (o *operator) drain(j *backfill) bool {
+	w := o.w
+	if !o.held() && o.hold.job == j.number {
+		o.lapses++
+	}
+	o.hold.job, o.hold.until = j.number, w.now+o.holdFor
+	if j.v == nil {
+		if state, _ := w.broker.GroupState(); state != groupmodel.Empty && w.mutant != MutantEarlyV {
+			return false
+		}
+		v := map[int32]int64{}
+		for n := range w.broker.Partitions() {
+			v[n] = o.position(j, n)
+		}
+		if slices.Contains(slices.Collect(maps.Values(v)), -1) { // the pipeline has not begun yet
+			o.hold.until = 0
+			return false
+		}
+		j.v, j.joins, j.lapses = v, o.joins, o.lapses
+		j.until = v
+		w.tracef("operator: job %d: V is %v", j.number, v)
+	}
+	for n, offset := range j.v {
+		c := j.group.FetchOffsets(n)[0]
+		meta, err := delivery.ParseMetadata(c.Metadata)
+		if err != nil || c.Offset != offset || len(meta.Intents) > 0 || offset > w.broker.LogStart(n) && w.tip(n, j.epoch) != offset {
+			return false
+		}
+	}
+	return true
+}
+
+// clean removes from a standby what is no part of its account: what came at or behind the offsets at which it was left, and what came of epochs
+// that it was never written under. Whoever began to insert before there was a fence is done by then.
+func (o *operator) clean(j *backfill) bool {
+	if j.floor == nil || o.w.mutant == MutantKeepBehindV {
+		return true
+	}
+	if o.w.now <= j.fencedAt+executionLimit {
+		return false
+	}
+	o.w.ch.Delete(j.name(), func(r chmodel.Row) bool {
+		e := waybill.Epoch(r.Epoch)
+		return e != j.epoch && (r.Offset >= j.floor[r.Partition] || e > j.own)
 	})
+	return true
+}
+
+// dismiss sends the backfill's workers home. Now and then one does not hear of it.
+func (o *operator) dismiss(j *backfill) bool {
+	for _, p := range o.w.procs {
+		if p.shadow == j && !p.dead && !o.w.chance(20) {
+			p.retire()
+		}
+	}
+	return true
+}
+
+func (o *operator) end(j *backfill) bool {
+	if o.w.mutant == MutantNoFenceEnd || o.w.ch.UUID(tableTarget) != j.live {
+		return true
+	}
+	options := o.w.ch.Options(tableTarget)
+	options.FenceEnd = uint32(j.epoch)
+	o.w.ch.SetOptions(tableTarget, options)
+	return true
+}
+
+// swap exchanges the tables and sees that it is so. The request may come late, when it has been given up and sent again. So that none can take
+// effect once all is well, the name that it is about is given up then.
+func (o *operator) swap(j *backfill) bool {
+	w := o.w
+	if o.hold.job == j.number && o.held() {
+		o.hold.until = w.now + o.holdFor
+	}
+	live := w.ch.UUID(tableTarget) == j.table
+	switch {
+	case live && w.ch.Exists(j.name()) && w.mutant == MutantLateV:
+		return true
+	case live && w.ch.Exists(j.name()):
+		w.ch.Rename(j.name(), nameStandby)
+		return false
+	case live:
+		return true
+	case !w.ch.Exists(j.name()): // it was exchanged once more before the name was given up
+		w.ch.Rename(nameStandby, j.name())
+		return false
+	}
+	delay := w.latency()
+	if w.chance(15) {
+		delay += w.between(300, 3_000)
+	}
+	w.after(delay, func() { o.exchange(j) })
+	return false
+}
+
+func (o *operator) exchange(j *backfill) {
+	w := o.w
+	if w.now < w.serverUp || !w.ch.Exists(j.name()) {
+		return
+	}
+	if !o.counted[j.number] && w.mutant != MutantLateV {
+		o.inspect(j)
+	}
+	w.ch.Exchange(tableTarget, j.name())
+	if o.counted[j.number] {
+		return
+	}
+	of := account{}
+	for n := range w.broker.Partitions() {
+		of[n] = append(slices.Clone(o.accounts[j.table][n]), segment{j.epoch, j.floor[n]})
+	}
+	o.accounts[j.table], o.counted[j.number] = of, true
+}
+
+// inspect judges what is about to become live: it holds what comes before V, once. And if the hold was kept, nothing that is settled is taken back.
+func (o *operator) inspect(j *backfill) {
+	w := o.w
+	rows := map[rowKey]int{}
+	for _, r := range w.ch.Rows(j.name()) {
+		rows[rowKey{r.Partition, r.Offset}]++
+		if r.Offset >= j.v[r.Partition] {
+			w.fail("job %d: partition %d offset %d is in the table that is to be live, and V is %d", j.number, r.Partition, r.Offset, j.v[r.Partition])
+		}
+	}
+	for n, v := range j.v {
+		for offset, f := range w.truth.log(n)[:v] {
+			if got := rows[rowKey{n, int64(offset)}]; got > 1 || (got == 1) != (f.kind == kindRow) {
+				w.fail("job %d: partition %d offset %d (%s) is %d times in the table that is to be live", j.number, n, offset, f.kind, got)
+			}
+		}
+		if at := o.position(j, n); at > v && !j.swapped && o.held() && o.lapses == j.lapses && o.joins == j.joins {
+			w.fail("job %d: the swap takes back partition %d from %d, though it is settled up to %d and the hold was kept", j.number, n, v, at)
+		}
+	}
+}
+
+func (o *operator) release(j *backfill) bool {
+	if o.hold.job == j.number {
+		o.hold.until = 0
+	}
+	o.standby = &standby{uuid: j.live, floor: j.v}
+	return true
 }

@@ -19,6 +19,13 @@ type place struct {
 
 // judge compares what the tables hold with what was produced, and fails the run for every difference.
 func (w *world) judge() {
+	if w.operator.on {
+		w.promoted()
+		o := oracle{w: w}
+		o.committed()
+		o.findings()
+		return
+	}
 	o := oracle{w: w, target: w.count(w.targets...), viewed: w.count(tableTarget), dead: w.count(tableDead), ledger: w.count(tableLedger), lost: map[place]bool{}}
 	if w.opt.views {
 		o.view = w.count(tableView)

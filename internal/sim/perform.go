@@ -57,8 +57,14 @@ func (p *proc) perform(e delivery.Effect) {
 		delete(p.data, e.Work)
 	case delivery.Settled, delivery.Accounted:
 	case delivery.Report:
-		w.found(p.name, e.Finding)
+		if p.shadow == nil || !p.shadow.closed { // of one that has not heard that its job is over: the epoch is another group's by then
+			w.found(p.name, e.Finding)
+		}
 	case delivery.Leave:
+		if e.Anew {
+			p.anew(e.Reason)
+			return
+		}
 		p.leave()
 	case delivery.Stop:
 		p.halt(e.Err)
@@ -72,9 +78,9 @@ func (p *proc) leave() {
 	clear(p.parts)
 	p.member = false
 	if p.w.chance(20) {
-		p.w.broker.Crash(p.name)
+		p.broker.Crash(p.name)
 	} else {
-		p.w.broker.Leave(p.name, p.w.now)
+		p.broker.Leave(p.name, p.w.now)
 	}
 	p.after(100+p.w.latency(), p.join)
 }
@@ -92,11 +98,11 @@ func (p *proc) fetchOffsets(e delivery.FetchOffsets) {
 	var positions []delivery.Position
 	for _, h := range e.Parts {
 		a := p.holds(h)
-		if a == nil || h.Partition >= w.broker.Partitions() {
+		if a == nil || h.Partition >= p.broker.Partitions() {
 			continue
 		}
-		a.topicID = w.broker.TopicID()
-		c := w.broker.FetchOffsets(h.Partition)[0]
+		a.topicID = p.broker.TopicID()
+		c := p.broker.FetchOffsets(h.Partition)[0]
 		positions = append(positions, delivery.Position{Held: h, Committed: c.Offset, Metadata: c.Metadata, TopicID: topicID(a.topicID)})
 	}
 	p.after(w.latency(), func() {
@@ -111,6 +117,7 @@ func (p *proc) fetchOffsets(e delivery.FetchOffsets) {
 			pos.OldTip = -1
 			if meta, err := delivery.ParseMetadata(pos.Metadata); err == nil && meta.Epoch != p.epoch {
 				pos.OldTip = w.tip(pos.Partition, meta.Epoch)
+				pos.Succeeded = meta.Epoch > p.epoch && w.operator.begun(meta.Epoch)
 			}
 		}
 		p.answer("fetched", delivery.OffsetsFetched{Op: e.Op, Positions: positions})
@@ -156,8 +163,8 @@ func (w *world) ledgerRows(n int32, epoch waybill.Epoch) []delivery.LedgerRow {
 
 func (p *proc) resolveStart(e delivery.ResolveStart) {
 	ev := delivery.StartResolved{Op: e.Op}
-	if e.Part.Partition < p.w.broker.Partitions() {
-		ev.Offset = p.w.broker.LogStart(e.Part.Partition)
+	if e.Part.Partition < p.broker.Partitions() {
+		ev.Offset = p.broker.LogStart(e.Part.Partition)
 	}
 	p.answer("resolved", ev)
 }
@@ -165,7 +172,7 @@ func (p *proc) resolveStart(e delivery.ResolveStart) {
 // commit: built, sent, applied and answered at four moments.
 func (p *proc) commit(e delivery.Commit) {
 	w := p.w
-	id, generation, ok := w.broker.Membership(p.name)
+	id, generation, ok := p.broker.Membership(p.name)
 	entries := p.m.BuildCommit(e.Op)
 	if !ok || len(entries) == 0 {
 		p.answer("commit-answered", delivery.CommitAnswered{Op: e.Op, NotSent: !ok})
@@ -199,7 +206,7 @@ func (p *proc) sendCommit(e delivery.Commit, req groupmodel.CommitRequest) {
 	}
 	w.after(delay, func() {
 		p.failCommit(req)
-		res := w.broker.Commit(req, w.now)
+		res := p.broker.Commit(req, w.now)
 		if p.strikes(DropCommitReply, "", nil) {
 			return
 		}
@@ -250,12 +257,12 @@ func (p *proc) rebuild(e delivery.Rebuild) {
 }
 
 func (p *proc) reread(s waybill.BatchSpan, data map[rowKey]uint64) (t delivery.Tally, sum uint64) {
-	start := p.w.broker.LogStart(s.Partition)
+	start := p.broker.LogStart(s.Partition)
 	if s.Count == 0 && s.First < start {
 		t.Lost = min(start, s.Next) - s.First
 	}
-	for _, r := range p.w.broker.Fetch(s.Partition, max(s.First, start), 0).Records {
-		if r.Offset < s.Next {
+	for _, r := range p.broker.Fetch(s.Partition, max(s.First, start), 0).Records {
+		if r.Offset < s.Next && p.inScope(s.Partition, r.Offset) {
 			sum += take(&t, s.Partition, r, data)
 		}
 	}
@@ -265,12 +272,16 @@ func (p *proc) reread(s waybill.BatchSpan, data map[rowKey]uint64) (t delivery.T
 func (p *proc) readBack(e delivery.ReadBack) {
 	w := p.w
 	ev := delivery.ReadBackDone{Op: e.Op, Present: delivery.RowSet{}}
-	if w.now < w.serverUp || p.strikes(DropReadReply, e.Store, e.Batch) {
+	if e.Store == waybill.StoreTarget && p.exchanged() {
+		p.anew("what is read is another table")
+		return
+	}
+	if w.now < w.serverUp || !p.tabled() || p.strikes(DropReadReply, e.Store, e.Batch) {
 		p.answer("read-back", delivery.ReadBackDone{Op: e.Op, Err: errInjected})
 		return
 	}
 	for tp, s := range e.Spans {
-		found := p.present(w.tablesOf(e.Store), tp.Partition, e.Batch.Epoch, s.First, s.Next)
+		found := p.present(p.tablesOf(e.Store), tp.Partition, e.Batch.Epoch, s.First, s.Next)
 		if !found.Empty() {
 			ev.Present[tp] = found
 		}
@@ -291,12 +302,12 @@ func (p *proc) present(tables []string, n int32, epoch waybill.Epoch, first, nex
 }
 
 func (p *proc) checkTail(e delivery.CheckTail) {
-	if p.w.now < p.w.serverUp || p.w.now-p.lease >= sessionTimeout || p.strikes(DropReadReply, "", nil) {
+	if p.w.now < p.w.serverUp || !p.tabled() || p.w.now-p.lease >= sessionTimeout || p.strikes(DropReadReply, "", nil) {
 		p.answer("checked", delivery.TailChecked{Op: e.Op, Err: errInjected})
 		return
 	}
 	n := e.Part.Partition
-	set := p.present(append([]string{tableDead}, p.w.targets...), n, p.epoch, e.From, math.MaxInt64)
+	set := p.present(append([]string{tableDead}, p.targets...), n, p.epoch, e.From, math.MaxInt64)
 	p.answer("checked", delivery.TailChecked{Op: e.Op, Present: set})
 }
 
@@ -385,5 +396,5 @@ func (w *world) options() chmodel.InsertOptions {
 	if w.mutant == MutantNoLease {
 		return chmodel.InsertOptions{}
 	}
-	return chmodel.InsertOptions{Deadline: w.now + sendDeadline}
+	return chmodel.InsertOptions{Deadline: w.now + sendDeadline, FailIfExchanged: w.operator.on && w.chance(50)}
 }

@@ -22,13 +22,16 @@ type proc struct {
 	pausedUntil int64
 	m           *delivery.Machine
 	epoch       waybill.Epoch
+	broker      *groupmodel.Broker // of its group
+	targets     []string           // by the names that it sends to
 	member      bool
+	handing     int // batches that are closed but not handed in
+	handover
 	// lease is when the last answered heartbeat was sent.
 	lease        int64
 	parts        map[int32]*assignment
 	lastInstance delivery.Instance
 	data         map[delivery.WorkID]map[rowKey]uint64 // records at hand
-	handing      int                                   // batches that are closed but not handed in
 }
 
 type rowKey struct {
@@ -55,16 +58,26 @@ func topicID(id uint64) (out [8]byte) {
 
 // launch starts a new life of a worker.
 func (w *world) launch(i int) {
+	if i >= w.opt.workers {
+		w.launchShadow(i)
+		return
+	}
+	epoch, h := w.standing()
+	w.begin(i, w.broker, w.targets, epoch, h)
+}
+
+// begin starts a life under an epoch in a group.
+func (w *world) begin(i int, broker *groupmodel.Broker, targets []string, epoch waybill.Epoch, h handover) {
 	w.lives++
 	name := fmt.Sprintf("w%d", i+1)
 	mutant := w.mutant
 	if slices.Contains(performerMutants, mutant) {
 		mutant = delivery.MutantNone
 	}
-	p := &proc{w: w, index: i, name: name, life: w.lives, epoch: w.epoch, parts: map[int32]*assignment{},
+	p := &proc{w: w, index: i, name: name, life: w.lives, epoch: epoch, broker: broker, targets: targets, handover: h, parts: map[int32]*assignment{},
 		data: map[delivery.WorkID]map[rowKey]uint64{}, lastInstance: delivery.Instance(w.lives) << 20}
 	p.m = delivery.New(delivery.Config{
-		Pipeline: pipelineName, ClusterID: clusterName, Epoch: w.epoch, Table: targetTableID, Tables: tableOf,
+		Pipeline: pipelineName, ClusterID: clusterName, Epoch: p.epoch, Superseded: h.superseded, Table: targetTableID, Tables: tableOf,
 		Mode: w.opt.mode, Views: w.opt.views, MaxMetadata: w.opt.maxMetadata, MaxInFlight: w.opt.inFlight,
 		Mutant: mutant, Worker: fmt.Sprintf("%s.%d", name, w.lives),
 	})
@@ -73,6 +86,10 @@ func (w *world) launch(i int) {
 	p.after(w.latency(), p.join)
 	p.after(w.between(100, 500), p.pollLoop)
 	p.after(w.between(100, 500), p.gatherLoop)
+	if w.operator.on {
+		p.after(w.between(100, 2_000), p.heedLoop)
+		p.after(w.between(500, 5_000), p.watchLoop)
+	}
 }
 
 // after schedules a step of this process: it does not happen if the process is dead by then, and
@@ -107,11 +124,18 @@ func (p *proc) step(ev delivery.Event) {
 func (p *proc) crash() {
 	p.w.tracef("%s crashes", p.name)
 	p.dead = true
-	p.w.broker.Crash(p.name)
+	p.broker.Crash(p.name)
 }
 
 func (p *proc) join() {
-	p.w.broker.Join(p.name, p.w.now)
+	if p.held() {
+		p.standBy()
+		return
+	}
+	if p.shadow == nil {
+		p.w.operator.joins++
+	}
+	p.broker.Join(p.name, p.w.now)
 	p.member = true
 	p.lease = p.w.now
 }
@@ -126,7 +150,7 @@ func (p *proc) poll() {
 	if !p.member {
 		return
 	}
-	ev := p.w.broker.Poll(p.name, p.w.now)
+	ev := p.broker.Poll(p.name, p.w.now)
 	if ev.Kicked {
 		p.revoke(ev.Lost)
 		p.member = false
@@ -137,7 +161,7 @@ func (p *proc) poll() {
 	p.lease = p.w.now
 	if len(ev.Revoked) > 0 {
 		p.revoke(ev.Revoked)
-		p.after(p.w.latency(), func() { p.w.broker.AckRevoked(p.name, p.w.now) })
+		p.after(p.w.latency(), func() { p.broker.AckRevoked(p.name, p.w.now) })
 		p.point("revoked")
 	}
 	if len(ev.Assigned) > 0 && !p.dead && p.stopped == nil {
@@ -164,7 +188,7 @@ func (p *proc) assign(partitions []int32) {
 	var held []delivery.Held
 	for _, n := range partitions {
 		p.lastInstance++
-		p.parts[n] = &assignment{instance: p.lastInstance, topicID: p.w.broker.TopicID()}
+		p.parts[n] = &assignment{instance: p.lastInstance, topicID: p.broker.TopicID()}
 		held = append(held, delivery.Held{TopicPartition: partitionOf(n), Instance: p.lastInstance})
 	}
 	p.step(delivery.Assigned{Parts: held})
@@ -182,7 +206,7 @@ var errTopicRecreated = errors.New("topic was deleted and created again")
 
 // sameTopic stops the machine if the topic is not the one that was assigned: fetches name the topic's id.
 func (p *proc) sameTopic(a *assignment) bool {
-	if a.topicID == p.w.broker.TopicID() {
+	if a.topicID == p.broker.TopicID() {
 		return true
 	}
 	p.w.found(p.name, waybill.Finding{Kind: "topic_recreated", Severity: waybill.SeverityError})
@@ -198,7 +222,7 @@ func (p *proc) halt(err error) {
 	}
 	p.stopped = err
 	p.w.tracef("%s stops: %v", p.name, err)
-	p.w.broker.Leave(p.name, p.w.now)
+	p.broker.Leave(p.name, p.w.now)
 	if waybill.ClassOf(err) == waybill.ClassBug {
 		p.w.fail("%s: %v", p.name, err)
 	}
@@ -211,16 +235,16 @@ func (p *proc) gatherLoop() {
 
 // gather closes a batch of random size over some of the partitions.
 func (p *proc) gather() {
-	if !p.m.Ready() {
+	if !p.m.Ready() || p.holding {
 		return
 	}
 	w := p.w
-	b := &waybill.Batch{Epoch: p.epoch, Plan: 11, Decoder: 1, Table: targetTableID, Time: w.now}
+	b := &waybill.Batch{Epoch: p.epoch, Plan: planOf(p.epoch), Decoder: 1, Table: targetTableID, Time: w.now}
 	binary.LittleEndian.PutUint64(b.ID[:8], w.rng.Uint64())
 	binary.LittleEndian.PutUint64(b.ID[8:], w.rng.Uint64())
 	ev := delivery.Gathered{Batch: b}
 	data := map[rowKey]uint64{}
-	for n := range w.broker.Partitions() {
+	for n := range p.broker.Partitions() {
 		a := p.parts[n]
 		if a == nil || !a.gathering || w.chance(30) {
 			continue
@@ -256,18 +280,30 @@ func (p *proc) gather() {
 func (p *proc) read(n int32, from int64, limit int, data map[rowKey]uint64) (waybill.BatchSpan, delivery.Tally, bool) {
 	s := waybill.BatchSpan{TopicPartition: partitionOf(n), Span: waybill.Span{First: from, Next: from}}
 	var t delivery.Tally
-	if start := p.w.broker.LogStart(n); from < start {
+	if start := p.broker.LogStart(n); from < start {
 		s.Next = start
 		t.Lost = start - from
 		p.w.found(p.name, waybill.Finding{Kind: "records_lost", Severity: waybill.SeverityError, TopicPartition: s.TopicPartition, Span: s.Span})
 		return s, t, true
 	}
-	res := p.w.broker.Fetch(n, from, limit)
+	res := p.broker.Fetch(n, from, limit)
 	if res.Code != groupmodel.OK || res.Next == from {
 		return s, t, false
 	}
 	s.Next = res.Next
+	if p.shadow != nil {
+		if s.Next = min(s.Next, p.shadow.until[n]); s.Next <= from {
+			return s, t, false
+		}
+		if floor := p.shadow.floor[n]; from < floor { // out of scope: covered, and not delivered
+			s.Next = min(floor, p.shadow.until[n])
+			return s, t, true
+		}
+	}
 	for _, r := range res.Records {
+		if r.Offset >= s.Next {
+			break
+		}
 		s.Checksum += take(&t, n, r, data)
 	}
 	s.Count = t.Read

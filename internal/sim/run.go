@@ -21,6 +21,8 @@ type Options struct {
 	AtLeastOnce bool
 	// Routed gives the pipeline two or three tables.
 	Routed bool
+	// Handover has an operator promote backfills, and take them back, while all else happens. Its mix is HandoverMix.
+	Handover bool
 	// Transcript keeps a line for everything that happens.
 	Transcript bool
 }
@@ -36,6 +38,7 @@ type Result struct {
 	Transcript []string // if asked for
 	Hash       uint64   // of the transcript, 0 without one
 	Virtual    int64    // ms
+	Promoted   int      // tables that have taken the place of another
 }
 
 // Failed reports whether some law was broken.
@@ -45,6 +48,9 @@ func (r Result) Failed() bool { return len(r.Problems) > 0 }
 func Run(seed uint64, o Options) Result {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	l := drawLayout(rng)
+	if o.Handover {
+		o.Mix = HandoverMix()
+	}
 	switch {
 	case o.AtLeastOnce:
 		l.mode = delivery.AtLeastOnce
@@ -68,7 +74,7 @@ func Run(seed uint64, o Options) Result {
 	}
 	w.start()
 	w.live(faults)
-	res := Result{Seed: seed, Faults: faults, Problems: w.problems, Matrix: w.matrix, Transcript: w.lines, Virtual: w.now}
+	res := Result{Seed: seed, Faults: faults, Problems: w.problems, Matrix: w.matrix, Transcript: w.lines, Virtual: w.now, Promoted: len(w.operator.counted)}
 	for _, f := range w.findings {
 		res.Findings = append(res.Findings, f.Finding)
 	}
@@ -176,7 +182,7 @@ var points = []string{"gathered", "commit-built", "commit-sent", "commit-answere
 // drawFault draws one fault; eviction needs an outage that is long enough for tokens to age.
 func drawFault(rng *rand.Rand, l layout, m Mix) []Fault {
 	f := Fault{At: int64(200 + rng.IntN(int(l.producing))), Kind: m.Kinds[rng.IntN(len(m.Kinds))], Partition: -1}
-	worker := func() int { return 1 + rng.IntN(l.workers) }
+	worker := func() int { return 1 + rng.IntN(l.workers+l.shadows()) }
 	partition := func() int32 { return int32(rng.IntN(l.partitions)) }
 	store := func() waybill.Store { return stores[rng.IntN(len(stores))] }
 	after := func() {

@@ -74,6 +74,25 @@ func TestSeeds_RoutedToSeveralTables(t *testing.T) {
 	}
 }
 
+// An operator puts backfills in the place of the table, and takes them back, dies at any step, sleeps, or has a double; workers never hear of it, or
+// too late. The table that is live at the end holds each record once.
+func TestSeeds_Handover(t *testing.T) {
+	t.Parallel()
+	promoted := 0
+	for seed := range seeds(120, 600) {
+		r := sim.Run(seed, sim.Options{Handover: true})
+		if r.Failed() {
+			t.Error("with -handover:")
+			report(t, r)
+			return
+		}
+		promoted += r.Promoted
+	}
+	if promoted == 0 {
+		t.Error("no table has taken another's place: the run proves nothing")
+	}
+}
+
 // A seed replays exactly, faults and transcript.
 func TestRun_ReplaysExactly(t *testing.T) {
 	t.Parallel()

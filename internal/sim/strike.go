@@ -333,6 +333,6 @@ func (w *world) remove(f *armed) {
 func (p *proc) failCommit(req groupmodel.CommitRequest) {
 	if p.strikes(FailCommit, "", nil) {
 		e := req.Entries[p.w.rng.IntN(len(req.Entries))]
-		p.w.broker.FailNextCommit(e.Partition, groupmodel.UnknownTopicPartition)
+		p.broker.FailNextCommit(e.Partition, groupmodel.UnknownTopicPartition)
 	}
 }

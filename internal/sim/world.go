@@ -58,7 +58,8 @@ type layout struct {
 	mode            delivery.Mode
 	producing       int64 // ms: until then records are produced
 	kind            chmodel.Kind
-	tables          int // that records are routed to; 0 is one
+	tables          int  // that records are routed to; 0 is one
+	handover        bool // an operator puts tables in the place of the target
 }
 
 // world is one run.
@@ -76,7 +77,7 @@ type world struct {
 	// targets are the tables that records are routed to. The view is on the first.
 	targets []string
 
-	procs  []*proc // by worker; the current life of each
+	procs  []*proc // by worker; the current life of each. Those past the layout's are the backfill's
 	lives  int
 	epoch  waybill.Epoch
 	script []*armed
@@ -95,6 +96,8 @@ type world struct {
 	problems  []string
 	matrix    Matrix
 	reads     []uint64 // commit index of the server at each tick, for lagging reads
+
+	operator operator
 
 	verbose bool
 	lines   []string
@@ -129,6 +132,7 @@ func newWorld(seed uint64, opt layout, mutant delivery.Mutant, verbose bool) *wo
 		ledger: map[uint64]delivery.LedgerRow{}, batches: map[string]*waybill.Batch{}, matrix: Matrix{},
 		verbose: verbose, hash: fnv.New64a(),
 	}
+	w.operator = operator{w: w, on: opt.handover}
 	w.truth.logs = []map[int32][]fact{{}}
 	w.truth.epoch = []waybill.Epoch{1}
 	for i := range max(1, opt.tables) {
@@ -163,9 +167,9 @@ func (w *world) tableFor(f *armed) string {
 }
 
 // tablesOf are the tables that make up a store.
-func (w *world) tablesOf(s waybill.Store) []string {
+func (p *proc) tablesOf(s waybill.Store) []string {
 	if s == waybill.StoreTarget {
-		return w.targets
+		return p.targets
 	}
 	return []string{tableOf[s]}
 }
@@ -211,7 +215,8 @@ func (w *world) start() {
 	}
 	w.tick()
 	w.producer()
-	w.operator()
+	w.person()
+	w.operator.start()
 	for _, f := range w.script {
 		w.after(f.At, func() { w.due(f) })
 	}
@@ -220,6 +225,7 @@ func (w *world) start() {
 // tick is the coordinator's clock.
 func (w *world) tick() {
 	w.broker.Tick(w.now)
+	w.operator.tick()
 	w.after(500, w.tick)
 }
 
@@ -246,7 +252,7 @@ func (w *world) forgotten(c groupmodel.Committed) bool {
 
 // quiet reports whether there is nothing left to do: all is settled up to the end of the log.
 func (w *world) quiet() bool {
-	if w.outage || len(w.inserts) > 0 || w.now <= w.opt.producing {
+	if w.outage || len(w.inserts) > 0 || w.now <= w.opt.producing || !w.operator.over() {
 		return false
 	}
 	for _, f := range w.script {
@@ -261,7 +267,10 @@ func (w *world) quiet() bool {
 	}
 	held := 0
 	for _, p := range w.procs {
-		if p.dead || p.pausedUntil > w.now || !p.m.Quiet() || p.handing > 0 {
+		if p.shadow != nil {
+			continue // whatever is left of a backfill
+		}
+		if p.dead || p.pausedUntil > w.now || !p.m.Quiet() || p.handing > 0 || p.exchanged() {
 			return false
 		}
 		held += len(p.parts)

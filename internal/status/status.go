@@ -26,6 +26,7 @@ const (
 	Starting PipelineState = "starting" // preflight, joining the group, first assignment
 	Running  PipelineState = "running"  // reads and inserts as records come
 	Stalled  PipelineState = "stalled"  // waits for an outside system to heal, and retries; Reason has its words
+	Held     PipelineState = "held"     // a job holds it: nothing is in flight, and it is in no group; Reason says which and until when
 	Draining PipelineState = "draining" // carries out what is in flight and reads nothing more
 	Stopped  PipelineState = "stopped"  // does nothing until a person acts; Reason says why
 )
@@ -34,7 +35,7 @@ const (
 type Pipeline struct {
 	Name   string        `json:"name"`
 	State  PipelineState `json:"state"`
-	Reason string        `json:"reason,omitempty"` // why it is stalled or stopped, empty otherwise
+	Reason string        `json:"reason,omitempty"` // why it is stalled, held or stopped, empty otherwise
 	// Assigned says that the group has given this worker its partitions, which may be none.
 	Assigned     bool        `json:"assigned"`
 	Delivery     string      `json:"delivery"`
@@ -47,7 +48,8 @@ type Pipeline struct {
 	Rates        Rates       `json:"rates"`
 	LastError    *Failure    `json:"last_error,omitempty"`
 	StalledSince *time.Time  `json:"stalled_since,omitempty"`
-	Findings     []Finding   `json:"findings"` // all of the pipeline that are open, and the latest others that this worker knows of; oldest first
+	Backfill     *Backfill   `json:"backfill,omitempty"` // of a backfill
+	Findings     []Finding   `json:"findings"`           // all of the pipeline that are open, and the latest others that this worker knows of; oldest first
 }
 
 // PartitionState says how far a partition is on its way into the pipeline.
@@ -71,6 +73,32 @@ type Partition struct {
 	Settled   int64          `json:"settled"`  // the committed offset
 	End       int64          `json:"end"`      // the partition's end in Kafka, when last heard of
 	Lag       int64          `json:"lag"`      // End - Settled; -1 if either is not known
+}
+
+// Backfill is how far a worker of a backfill is with its partitions. Offsets are counted, also those that hold no record.
+type Backfill struct {
+	Job      string `json:"job"`
+	Final    bool   `json:"final"`    // the scope does not grow any more
+	Complete bool   `json:"complete"` // all of it is on the account, whichever worker has put it there
+	// RecordsPerSecond and BytesPerSecond bound what this worker reads; 0: any.
+	RecordsPerSecond int64               `json:"records_per_second,omitempty"`
+	BytesPerSecond   int64               `json:"bytes_per_second,omitempty"`
+	Left             int64               `json:"left"`        // of the scope, not settled yet
+	Rate             float64             `json:"rate"`        // offsets of the scope that were settled in a second, in the last while
+	ETASeconds       float64             `json:"eta_seconds"` // of the slowest partition; -1: not known
+	Partitions       []BackfillPartition `json:"partitions"`  // that this worker has
+}
+
+// BackfillPartition is how far a backfill is with a partition.
+type BackfillPartition struct {
+	Topic      string  `json:"topic"`
+	Partition  int32   `json:"partition"`
+	Position   int64   `json:"position"` // the next offset to gather
+	Settled    int64   `json:"settled"`  // up to where the account is settled; -1: not known yet
+	Until      int64   `json:"until"`    // up to where it is to go
+	Left       int64   `json:"left"`
+	Rate       float64 `json:"rate"`
+	ETASeconds float64 `json:"eta_seconds"`
 }
 
 // Batch is a batch that has been gathered and is not settled yet.
@@ -185,6 +213,8 @@ func (p Pipeline) notReady() []string {
 		return []string{fmt.Sprintf("%s is stopped: %s", p.Name, p.Reason)}
 	case p.State == Stopped || p.State == Draining || p.State == Starting:
 		return []string{fmt.Sprintf("%s is %s", p.Name, p.State)}
+	case p.State == Held:
+		return nil // a restart would not help
 	case !p.Assigned:
 		return []string{p.Name + " waits for the group to assign partitions"}
 	}

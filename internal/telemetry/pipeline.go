@@ -68,7 +68,7 @@ type PipelineMetrics struct {
 
 	settled, ledgerRows, serverRestarts, rebalances prometheus.Counter
 	upcast, assumed, late                           prometheus.Counter
-	stalledSeconds, oldestUnsettled                 prometheus.Gauge
+	stalledSeconds, oldestUnsettled, held           prometheus.Gauge
 	commits                                         [commitOutcomes]prometheus.Counter
 	stores                                          map[waybill.Store]*storeMetrics // not written after ForPipeline
 	deadLetters, discarded, defaulted, rounded      *bounded
@@ -98,6 +98,7 @@ func (m *Metrics) ForPipeline(name string) *PipelineMetrics {
 		late:            m.late.WithLabelValues(name),
 		stalledSeconds:  m.stalledSeconds.WithLabelValues(name),
 		oldestUnsettled: m.oldestUnsettled.WithLabelValues(name),
+		held:            m.held.WithLabelValues(name),
 		auditSeconds:    m.auditSeconds.WithLabelValues(name),
 		auditVerified:   m.auditVerified.WithLabelValues(name),
 		auditWaiting:    m.auditWaiting.WithLabelValues(name),
@@ -259,6 +260,15 @@ func (p *PipelineMetrics) SetStalled(c waybill.Class, since time.Duration) {
 func (p *PipelineMetrics) ClearStalled() {
 	p.setStall("")
 	p.stalledSeconds.Set(0)
+}
+
+// SetHeld says whether a job holds the pipeline.
+func (p *PipelineMetrics) SetHeld(held bool) {
+	n := 0.0
+	if held {
+		n = 1
+	}
+	p.held.Set(n)
 }
 
 func (p *PipelineMetrics) setStall(class string) {

@@ -45,6 +45,7 @@ type kept struct {
 	record waybill.Record // key and headers redacted
 	text   []byte         // the event, once it is redacted; nil before
 	upcast bool
+	known  bool // the event's version is the current one by now
 }
 
 // redactRecord redacts what is not the event, which comes first: it cannot fail, whatever the value is.
@@ -69,7 +70,7 @@ func (t *Transformer) redactEvent(out *Result) {
 	text, changed := t.redact.Event(out.Text)
 	out.Text = text
 	out.Redacted += changed
-	t.kept.text, t.kept.upcast = text, out.Upcast
+	t.kept.text, t.kept.upcast, t.kept.known = text, out.Upcast, t.upcast != nil && !out.Assumed
 }
 
 // Keep is what may be stored of the record that was applied last, if it becomes a dead letter. Without redaction that is
@@ -84,6 +85,9 @@ func (t *Transformer) Keep(r *waybill.Record) waybill.Record {
 	switch {
 	case t.kept.text != nil:
 		out.Value = t.kept.text
+		if t.kept.known {
+			out.Version = t.current
+		}
 		if t.kept.upcast && t.header != "" {
 			out.Headers = withHeader(out.Headers, t.header, t.current)
 		}

@@ -116,6 +116,7 @@ const (
 	ExpressionError Code = "expression_error" // an expression failed on this record
 	UnknownVersion  Code = "unknown_version"  // no upcaster for the event's version
 	UpcastConflict  Code = "upcast_conflict"  // a step would overwrite a value, or cannot take what is there
+	NotKept         Code = "not_kept"         // what there is of the record is what redaction left of a value that it could not read
 	NoRoute         Code = "no_route"         // no route takes the event
 )
 
@@ -151,6 +152,11 @@ func (t *Transformer) Apply(r *waybill.Record) Result {
 	out := Result{Record: r, Text: r.Value}
 	t.redactRecord(r, &out)
 	if r.Value == nil || !t.record.Set(r, out.Text) {
+		return out
+	}
+	if r.NotKept {
+		t.kept.text = r.Value // there is no more to be taken away
+		out.Reject = &Reject{NotKept, "redact", "", "of the value only size and hash are left: it could not be redacted when the record was archived"}
 		return out
 	}
 	if t.upcast != nil && !t.toCurrent(r, &out) {

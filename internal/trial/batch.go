@@ -51,7 +51,7 @@ func Batch(cfg *config.Pipeline, records []waybill.Record, lineage bool) (lines 
 func planOf(cfg *config.Pipeline, tables []Target) (*contract.Plan, error) {
 	var routes []contract.Route
 	for i, of := range cfg.Tables() {
-		p, err := contract.Compile(of.Contract, tables[i].Schema, of.Sink.ClickHouse.Lineage, decode.Version)
+		p, err := of.Compile(tables[i].Schema, of.Sink.ClickHouse.Lineage, decode.Version)
 		if err != nil {
 			return nil, err
 		}

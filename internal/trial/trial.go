@@ -40,6 +40,14 @@ func New(plan *contract.Plan, secret []byte, epoch waybill.Epoch) (*Trial, error
 // Take says what would become of a record that is no control record.
 func (t *Trial) Take(r *waybill.Record) engine.Processed {
 	t.blocks.Reset()
+	return t.Add(r)
+}
+
+// Blocks are the rows that Add has made since somebody has reset them, in the order of the plan's routes.
+func (t *Trial) Blocks() engine.Blocks { return t.blocks }
+
+// Add is Take, but that the rows of the records before stay in Blocks.
+func (t *Trial) Add(r *waybill.Record) engine.Processed {
 	out := t.proc.Process(r, t.epoch, t.blocks)
 	s := &t.sum
 	s.Records++

@@ -82,6 +82,7 @@ type Presence struct {
 	states  states
 	touched map[faultKey]bool // judged since Say
 	restart map[Bucket]bool   // to be compared after a restart of the server; nil: there was none
+	vague   map[waybill.TopicPartition][]Vague
 
 	verified, given int64 // offsets that were compared for the first time; that are no longer watched
 }
@@ -108,7 +109,7 @@ type bucket struct {
 // NewPresence watches nothing yet.
 func NewPresence(cfg PresenceConfig) *Presence {
 	return &Presence{cfg: cfg.withDefaults(), buckets: map[Bucket]*bucket{}, newest: map[waybill.TopicPartition]int64{}, through: map[waybill.TopicPartition]int64{},
-		faults: map[faultKey]map[int64]waybill.OffsetSet{}, states: states{}, touched: map[faultKey]bool{}}
+		faults: map[faultKey]map[int64]waybill.OffsetSet{}, states: states{}, touched: map[faultKey]bool{}, vague: map[waybill.TopicPartition][]Vague{}}
 }
 
 // Hold begins to watch a partition, whose accounts before position come by Adopt.
@@ -136,6 +137,7 @@ func (p *Presence) Partitions() []waybill.TopicPartition { return sortedKeys(p.t
 func (p *Presence) Release(tp waybill.TopicPartition) {
 	delete(p.through, tp)
 	delete(p.newest, tp)
+	delete(p.vague, tp)
 	p.states.forget(tp)
 	for b := range p.buckets {
 		if b.TopicPartition == tp {
@@ -172,10 +174,28 @@ type Adopted struct {
 	Written, Dead int64
 }
 
+// Vague is a row of the ledger of which it cannot be told which offsets should have rows: their number is not what it should be, and they
+// are not all of one kind.
+type Vague struct {
+	Adopted
+	Have int64 // rows that are there
+}
+
+// Kind is what the numbers say.
+func (v Vague) Kind() string {
+	if v.Have > v.Written {
+		return KindRowsUnexpected
+	}
+	return KindRowsMissing
+}
+
+// maxVague is how many of a partition are looked at again; the finding about those beyond stays open.
+const maxVague = 1000
+
 // Adopt takes in rows of the ledger of a partition, with the offsets that have a row in the table and those that are dead letters, over the rows'
-// extent. vague are rows of which it cannot be told which offsets should be there, because neither the numbers agree nor the offsets are all of
-// one kind.
-func (p *Presence) Adopt(now time.Time, tp waybill.TopicPartition, rows []Adopted, present, dead waybill.OffsetSet) (vague []Adopted) {
+// extent. It returns those of which it cannot be told what is wrong. They are to be asked about again, and handed to Readopt: until then no finding
+// about their partition closes.
+func (p *Presence) Adopt(now time.Time, tp waybill.TopicPartition, rows []Adopted, present, dead waybill.OffsetSet) (vague []Vague) {
 	if !p.Held(tp) {
 		return nil
 	}
@@ -183,7 +203,9 @@ func (p *Presence) Adopt(now time.Time, tp waybill.TopicPartition, rows []Adopte
 		has, gone := present.Within(r.Span), dead.Within(r.Span)
 		want, known := r.want(has, gone)
 		if !known {
-			vague = append(vague, r)
+			if v := (Vague{r, has.Len()}); v.Kind() != KindRowsMissing || p.cfg.Forgets == "" {
+				vague = append(vague, v)
+			}
 			want = has
 		}
 		p.put(now, Account{tp, r.Span, want, gone}, func(b *bucket, part waybill.Span) {
@@ -194,7 +216,32 @@ func (p *Presence) Adopt(now time.Time, tp waybill.TopicPartition, rows []Adopte
 			}
 		})
 	}
+	p.vague[tp] = append(p.vague[tp], vague...)
 	return vague
+}
+
+// Vague are the rows of the ledger that are to be asked about again.
+func (p *Presence) Vague(tp waybill.TopicPartition) []Adopted {
+	var out []Adopted
+	for _, v := range p.vague[tp][:min(len(p.vague[tp]), maxVague)] {
+		out = append(out, v.Adopted)
+	}
+	return out
+}
+
+// Readopt looks again at what Vague has returned.
+func (p *Presence) Readopt(now time.Time, tp waybill.TopicPartition, present, dead waybill.OffsetSet) (vague []Vague) {
+	again := p.Vague(tp)
+	p.vague[tp] = slices.Delete(p.vague[tp], 0, len(again))
+	for _, kind := range p.kinds() {
+		p.touched[faultKey{kind, tp}] = true // what is over has to be said
+	}
+	return p.Adopt(now, tp, again, present, dead)
+}
+
+// isVague reports whether rows are missing, or too many, that have no names.
+func (p *Presence) isVague(k faultKey) bool {
+	return slices.ContainsFunc(p.vague[k.tp], func(v Vague) bool { return v.Kind() == k.kind })
 }
 
 // want is which offsets of a ledger row's span should have rows.
@@ -483,7 +530,7 @@ func (p *Presence) Say() (out Said) {
 			all = all.Union(p.faults[k][n])
 		}
 		if all.Empty() {
-			if p.settled(k.tp) {
+			if p.settled(k.tp) && !p.isVague(k) {
 				p.states.clear(&out, waybill.FindingKey{Kind: k.kind, TopicPartition: k.tp}, "the tables hold again what the ledger says")
 				delete(p.touched, k)
 			}

@@ -272,7 +272,7 @@ func TestPresence_AdoptsTheLedger(t *testing.T) {
 	w.tb.rows[350], w.tb.rows[351] = 0, 0
 	all := w.tb.seen(span(0, 1000))
 	vague := w.p.Adopt(w.now, tp0, []Adopted{{span(0, 100), 100, 0}, {span(100, 200), 98, 0}, {span(200, 300), 100, 0}, {span(300, 400), 99, 0}, {span(400, 1000), 600, 0}}, all.Present, all.Dead)
-	if len(vague) != 1 || vague[0].Span != span(300, 400) {
+	if len(vague) != 1 || vague[0].Span != span(300, 400) || vague[0].Have != 98 {
 		t.Errorf("vague %v, want [300,400): one of its two offsets without a row is missing, and nobody knows which", vague)
 	}
 	w.pass(time.Minute)
@@ -283,6 +283,45 @@ func TestPresence_AdoptsTheLedger(t *testing.T) {
 	w.pass(time.Minute)
 	missing.Add(160)
 	w.one(KindRowsMissing, missing)
+}
+
+// A finding about rows without names stays open until their number is right, though everything that is watched is as it should be.
+func TestPresence_VagueOnesStayOpen(t *testing.T) {
+	w := watch(t, PresenceConfig{})
+	for o := range int64(400) {
+		w.tb.rows[o] = 1
+	}
+	w.tb.rows[350], w.tb.rows[351] = 0, 0 // one of them is missing, the other was filtered
+	w.tb.rows[5] = 0
+	all := w.tb.seen(span(0, 400))
+	w.p.Adopt(w.now, tp0, []Adopted{{span(0, 300), 300, 0}, {span(300, 400), 99, 0}}, all.Present, all.Dead)
+	w.pass(time.Minute)
+	w.one(KindRowsMissing, waybill.OffsetsIn(span(5, 6)))
+	closed := func() bool {
+		return slices.ContainsFunc(w.mended, func(m Mended) bool { return m.Key.Kind == KindRowsMissing })
+	}
+	w.mended = nil
+	w.tb.rows[5] = 1
+	w.pass(time.Minute)
+	if closed() {
+		t.Fatal("closed, and a row of [300,400) is still missing")
+	}
+	if again := w.p.Vague(tp0); len(again) != 1 || again[0].Span != span(300, 400) {
+		t.Fatalf("to be asked about again: %v", again)
+	}
+	all = w.tb.seen(span(0, 400))
+	if vague := w.p.Readopt(w.now, tp0, all.Present, all.Dead); len(vague) != 1 {
+		t.Fatalf("vague %v, nothing has changed", vague)
+	}
+	w.tb.rows[350] = 1
+	all = w.tb.seen(span(0, 400))
+	if vague := w.p.Readopt(w.now, tp0, all.Present, all.Dead); len(vague) != 0 {
+		t.Fatalf("vague %v, the row is there", vague)
+	}
+	w.pass(time.Minute)
+	if !closed() {
+		t.Error("still open, and all rows are there")
+	}
 }
 
 func TestPresence_IsBounded(t *testing.T) {

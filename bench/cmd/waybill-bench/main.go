@@ -35,7 +35,7 @@ func main() {
 type paths struct{ out, doc string }
 
 // mode is what the command is to do.
-type mode struct{ quick, costs, report, check bool }
+type mode struct{ quick, costs, audit, report, check bool }
 
 func run(ctx context.Context) error {
 	o, p, m, err := parse()
@@ -50,6 +50,11 @@ func run(ctx context.Context) error {
 		return quick(ctx, o)
 	case m.costs:
 		return measureCosts(ctx, o, p)
+	case m.audit:
+		return within(func(dir string) error {
+			o.Dir = dir
+			return lab.LongAudit(ctx, o, os.Stdout)
+		})
 	default:
 		return measure(ctx, o, p)
 	}

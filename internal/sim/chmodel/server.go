@@ -59,6 +59,8 @@ type TableOptions struct {
 	WindowSeconds int
 	// PoisonRefused makes the table refuse blocks with poison rows.
 	PoisonRefused bool
+	// Fence is CONSTRAINT CHECK _epoch >= Fence, FenceEnd is CHECK _epoch < FenceEnd; 0: there is none. An insert goes by what they were when it began.
+	Fence, FenceEnd uint32
 }
 
 // ViewOptions describe a materialized view.
@@ -156,6 +158,12 @@ func (s *Server) SetOptions(name string, o TableOptions) {
 	t.evict()
 	s.trace("alter %s window=%d/%ds poison=%v", name, o.Window, o.WindowSeconds, o.PoisonRefused)
 }
+
+// UUID is what a table is beside its name, which can come to mean another one.
+func (s *Server) UUID(name string) int { return s.must(name).uuid }
+
+// Exists reports whether there is a table of that name.
+func (s *Server) Exists(name string) bool { return s.tables[name] != nil }
 
 // Options of a table.
 func (s *Server) Options(name string) TableOptions { return s.must(name).options }

@@ -66,6 +66,17 @@ func (s *Server) Exchange(a, b string) {
 	s.trace("exchange %s %s", a, b)
 }
 
+// Rename gives a table another name, which is free.
+func (s *Server) Rename(from, to string) {
+	if s.tables[to] != nil {
+		panic("chmodel: table exists: " + to)
+	}
+	s.tables[to] = s.must(from)
+	delete(s.tables, from)
+	s.commits++
+	s.trace("rename %s to %s", from, to)
+}
+
 // AttachPartitionFrom copies the parts of a table partition of src into dst. Ids do not come along.
 // It is not atomic under a crash: killAfter is the number of parts after which the server dies, -1
 // for none. Repeating it doubles the rows on MergeTree; Replicated drops parts that it attached before.

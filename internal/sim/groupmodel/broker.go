@@ -102,6 +102,11 @@ func (b *Broker) trace(format string, args ...any) {
 	}
 }
 
+// Beside is a broker for another group on the same topic: what is produced to b is there, too. b may not grow or be recreated.
+func (b *Broker) Beside() *Broker {
+	return &Broker{Trace: b.Trace, cfg: b.cfg, topicID: b.topicID, logs: b.logs, group: newGroup(), clients: map[string]*client{}}
+}
+
 // Clone is a broker that shares nothing with b that either may change.
 func (b *Broker) Clone() *Broker {
 	c := *b

@@ -4,6 +4,7 @@ package upcast
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -124,14 +125,14 @@ func (u *Upcaster) version(seen *expr.Record, r *waybill.Record) (version string
 	if u.path == nil {
 		i := slices.IndexFunc(r.Headers, func(h waybill.Header) bool { return h.Key == u.versions.Header })
 		if i < 0 || r.Headers[i].Value == nil {
-			return u.versions.Missing, nil
+			return cmp.Or(r.Version, u.versions.Missing), nil
 		}
 		return string(r.Headers[i].Value), nil
 	}
 	raw = seen.Find(u.path)
 	switch {
 	case raw == nil, string(raw) == "null":
-		return u.versions.Missing, nil
+		return cmp.Or(r.Version, u.versions.Missing), nil
 	case raw[0] == '"':
 		text, _ := jsontext.AppendUnquote(nil, raw)
 		return string(text), raw

@@ -33,6 +33,7 @@ type flags struct {
 	script      string
 	alo         bool
 	routed      bool
+	handover    bool
 }
 
 func main() {
@@ -47,6 +48,7 @@ func main() {
 	flag.StringVar(&f.script, "script", "", "faults in place of those that the seed draws; \"none\" is none")
 	flag.BoolVar(&f.alo, "at-least-once", false, "run all seeds in at-least-once mode")
 	flag.BoolVar(&f.routed, "routed", false, "run all seeds with two or three tables")
+	flag.BoolVar(&f.handover, "handover", false, "run all seeds with an operator who puts tables in the place of tables")
 	out := flag.String("o", "text", "output: text or json")
 	flag.Parse()
 	f.json = *out == "json"
@@ -69,7 +71,7 @@ func run(f flags) int {
 }
 
 func (f flags) options() (sim.Options, error) {
-	o := sim.Options{AtLeastOnce: f.alo, Routed: f.routed}
+	o := sim.Options{AtLeastOnce: f.alo, Routed: f.routed, Handover: f.handover}
 	if f.mutant != "" {
 		c, ok := sim.ControlOf(delivery.Mutant(f.mutant))
 		if !ok {

@@ -1,0 +1,259 @@
+package backfill
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/waybill-data/waybill"
+)
+
+// State of a job.
+type State string
+
+// States.
+const (
+	Planned     State = "planned"      // what it is about is on record; nothing has been made
+	Running     State = "running"      // the shadow is being filled
+	CaughtUp    State = "caught-up"    // it was at the live position; it falls behind from now on
+	Verifying   State = "verifying"    // live and shadow are being compared
+	Ready       State = "ready"        // the comparison allows a promotion
+	Promoting   State = "promoting"    // the shadow, or what was rolled back, takes the place of the live table: see Step
+	Promoted    State = "promoted"     // it has
+	RollingBack State = "rolling-back" // the table that was replaced takes its place back: see Step
+	RolledBack  State = "rolled-back"  // it has
+	Failed      State = "failed"       // the shadow could not be filled; run goes on with it
+	Canceled    State = "canceled"     // given up; the live table is as it was
+)
+
+// States are all of them.
+func States() []State {
+	return []State{Planned, Running, CaughtUp, Verifying, Ready, Promoting, Promoted, RollingBack, RolledBack, Failed, Canceled}
+}
+
+// Swapping: one table is about to take another's place.
+func (s State) Swapping() bool { return s == Promoting || s == RollingBack }
+
+// Over: nothing goes on by itself, and another job may begin.
+func (s State) Over() bool { return s == Promoted || s == RolledBack || s == Canceled }
+
+// Step of a swap. They are taken in this order.
+type Step string
+
+// Steps.
+const (
+	NoStep   Step = ""
+	Prepare  Step = "prepare"  // the table that comes in gets its epoch, its fence and its name
+	Follow   Step = "follow"   // it catches up while live goes on
+	Keep     Step = "keep"     // rows that stay get in, as far as live has settled
+	Hold     Step = "hold"     // live is asked to stop
+	Position Step = "position" // where live has stopped is read: V
+	Reach    Step = "reach"    // the table reaches V
+	Rest     Step = "rest"     // rows that stay get in up to V; rows of older epochs at V or behind it go
+	Check    Step = "check"    // the account reaches V everywhere, and the table holds what it must
+	Exchange Step = "exchange" // the two tables change places
+	Tell     Step = "tell"     // live is let go, and downstream is told
+)
+
+// Steps are all of them, in order.
+func Steps() []Step {
+	return []Step{Prepare, Follow, Keep, Hold, Position, Reach, Rest, Check, Exchange, Tell}
+}
+
+func (s Step) next() Step {
+	all := Steps()
+	if i := slices.Index(all, s); i+1 < len(all) {
+		return all[i+1]
+	}
+	return NoStep
+}
+
+// Revocable: the swap can still be given up after the step was begun. An exchange that was begun may be carried out at any time.
+func (s Step) Revocable() bool { return slices.Index(Steps(), s) < slices.Index(Steps(), Exchange) }
+
+// Held: live is asked to stand still during the step.
+func (s Step) Held() bool {
+	i := slices.Index(Steps(), s)
+	return i >= slices.Index(Steps(), Hold) && i < slices.Index(Steps(), Tell)
+}
+
+// Positions are offsets by partition.
+type Positions map[int32]int64
+
+// Reached reports whether all partitions of to are at least there. A partition that p does not have has reached nothing but 0.
+func (p Positions) Reached(to Positions) bool {
+	for part, at := range to {
+		if p[part] < at {
+			return false
+		}
+	}
+	return true
+}
+
+// Grown is the later of both in each partition.
+func (p Positions) Grown(to Positions) Positions {
+	out := Positions{}
+	maps.Copy(out, p)
+	for part, at := range to {
+		out[part] = max(out[part], at)
+	}
+	return out
+}
+
+// Knows reports whether it has all partitions of to.
+func (p Positions) Knows(to Positions) bool {
+	for part := range to {
+		if _, ok := p[part]; !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// Partitions are those that it has, in order.
+func (p Positions) Partitions() []int32 { return slices.Sorted(maps.Keys(p)) }
+
+// Leg is one way of a job: a table that becomes the live one. The first is the shadow's; a rollback, and a promotion again, are the others.
+type Leg struct {
+	Number int           `json:"number"`
+	Epoch  waybill.Epoch `json:"epoch"`
+	// In is the table that comes in, Out the one that it replaces, by UUID.
+	In  string `json:"in,omitempty"`
+	Out string `json:"out,omitempty"`
+	// From is where its account begins: at what its table was left at. nil: at the beginning of the topic.
+	From Positions `json:"from,omitempty"`
+	// Kept is up to where the rows that stay are in the table. nil: nothing is.
+	Kept Positions `json:"kept,omitempty"`
+	// Round is what is being brought in; nil: nothing is.
+	Round *Round `json:"round,omitempty"`
+	// V is where live stood when it had stopped; nil: not known yet. It is what the next leg begins at.
+	V Positions `json:"v,omitempty"`
+
+	Held      time.Time `json:"held,omitzero"`
+	Exchanged time.Time `json:"exchanged,omitzero"`
+	Released  time.Time `json:"released,omitzero"`
+}
+
+// Round brings rows that stay, which lie between two positions, into a table.
+type Round struct {
+	From Positions `json:"from,omitempty"` // nil: from the beginning
+	To   Positions `json:"to"`
+	// Listed: Pieces are all there are. Before that the third table is being filled, and nothing is attached.
+	Listed bool    `json:"listed,omitempty"`
+	Third  string  `json:"third,omitempty"` // name of the third table, empty until it is made
+	Rows   int64   `json:"rows,omitempty"`  // that stay, between the positions
+	Pieces []Piece `json:"pieces,omitempty"`
+	// Done is how many of the pieces are attached. The one after them may have been begun.
+	Done int `json:"done,omitempty"`
+}
+
+// Piece is a table partition that is attached.
+type Piece struct {
+	ID    string `json:"id"`              // of the table partition
+	Third bool   `json:"third,omitempty"` // from the third table, else from the live one
+}
+
+// Views says what becomes of materialized views that the live table feeds.
+type Views string
+
+// What may become of them.
+const (
+	ViewsRefuse Views = "refuse" // there must be none
+	ViewsLeave  Views = "leave"  // they keep what they have made of the old rows, and go on with new ones
+)
+
+// Job is a backfill of a pipeline, as its last row in the journal has it. It is a value: Apply makes another.
+type Job struct {
+	ID       string `json:"id"`
+	Pipeline string `json:"pipeline"`
+	Sequence uint64 `json:"sequence"` // of the row; counts all rows of the pipeline's jobs
+	State    State  `json:"state"`
+	Step     Step   `json:"step,omitempty"`
+
+	Database string `json:"database"`
+	Table    string `json:"table"` // the live one's name
+	Topic    string `json:"topic"`
+	Group    string `json:"group"` // live's
+	Scope    string `json:"scope"` // as it was written
+	// Offsets and Spans are how many offsets, in how many spans, the scope is up to Ends; the rest of it, if it is open, is all that comes.
+	Spans int       `json:"spans"`
+	Open  bool      `json:"open"`
+	Begin Positions `json:"begin"` // where the topic began, when it was planned
+	Ends  Positions `json:"ends"`  // where it ended
+	Plan  string    `json:"plan"`  // that the scope goes through
+	// Contract is a hash of the pipeline file's, so that nobody goes on with another one.
+	Contract string `json:"contract"`
+	Views    Views  `json:"views,omitempty"`
+	Keeps    bool   `json:"keeps_unreachable,omitempty"`
+
+	FileEpoch waybill.Epoch `json:"file_epoch"`
+	BaseEpoch waybill.Epoch `json:"base_epoch"` // that live had when it was planned
+	Leg       Leg           `json:"leg"`
+	// Before is the leg that was done last; the next one begins where it ended.
+	Before *Leg `json:"before,omitempty"`
+
+	Owner   string    `json:"owner,omitempty"` // of the session; empty: nobody
+	Who     string    `json:"who,omitempty"`   // in words
+	Lease   time.Time `json:"lease,omitzero"`  // until when the owner is left alone, by the server's clock
+	Planned time.Time `json:"planned"`
+	At      time.Time `json:"at"` // of the row
+	Note    string    `json:"note,omitempty"`
+	Verdict []string  `json:"verdict,omitempty"` // why the comparison does not allow a promotion
+	// Forced: it was promoted without a comparison that allows it.
+	Forced  bool      `json:"forced,omitempty"`
+	Cleaned time.Time `json:"cleaned,omitzero"` // when what was left of it was dropped
+}
+
+// Clone shares nothing with j.
+func (j Job) Clone() Job {
+	out := j
+	out.Begin, out.Ends, out.Verdict = maps.Clone(j.Begin), maps.Clone(j.Ends), slices.Clone(j.Verdict)
+	out.Leg = j.Leg.clone()
+	if j.Before != nil {
+		before := j.Before.clone()
+		out.Before = &before
+	}
+	return out
+}
+
+func (l Leg) clone() Leg {
+	out := l
+	out.From, out.Kept, out.V = maps.Clone(l.From), maps.Clone(l.Kept), maps.Clone(l.V)
+	if l.Round != nil {
+		r := *l.Round
+		r.From, r.To, r.Pieces = maps.Clone(r.From), maps.Clone(r.To), slices.Clone(r.Pieces)
+		out.Round = &r
+	}
+	return out
+}
+
+// WorkName is the name of the table that comes in, while whoever wants to may fill it.
+func (j *Job) WorkName() string { return fmt.Sprintf("%s_backfill_%d", j.Table, j.Leg.Epoch) }
+
+// SessionName is its name in the session that begins with a sequence: nobody else's statements name it.
+func (j *Job) SessionName(sequence uint64) string {
+	return fmt.Sprintf("%s_%d", j.WorkName(), sequence)
+}
+
+// ReplacedName is the name of the table that was replaced by the leg.
+func (j *Job) ReplacedName() string { return fmt.Sprintf("%s_before_%d", j.Table, j.Leg.Epoch) }
+
+// ThirdName is the name of the table that rows that stay are copied into.
+func (j *Job) ThirdName(sequence uint64) string {
+	return fmt.Sprintf("%s_keep_%d_%d", j.Table, j.Leg.Epoch, sequence)
+}
+
+// WorkGroup is the consumer group that reads for the leg.
+func (j *Job) WorkGroup() string { return fmt.Sprintf("%s-backfill-%d", j.Group, j.Leg.Epoch) }
+
+// Standby is the UUID of the table that is kept so that the last swap can be taken back, or that was given up; empty: there is none.
+func (j *Job) Standby() string {
+	switch {
+	case !j.Cleaned.IsZero():
+		return ""
+	case j.State == Promoted || j.State == RolledBack:
+		return j.Leg.Out
+	}
+	return j.Leg.In
+}
