@@ -82,7 +82,7 @@ func runErase(ctx context.Context, s Streams, o output, d *desk, opts erase.Opti
 		return err
 	}
 	log := telemetry.NewLogger(s.Err, s.ErrTTY, slog.LevelWarn, false)
-	e, err := engine.OpenReplayer(ctx, d.cfg, engine.Deps{Log: log, Metrics: telemetry.NewMetrics(version), Budget: engine.NewBudget(replay.MaxBytes, nil)})
+	e, err := engine.OpenReplayer(ctx, d.file, engine.Deps{Log: log, Metrics: telemetry.NewMetrics(version), Budget: engine.NewBudget(replay.MaxBytes, nil)})
 	if err != nil {
 		return unreached(err)
 	}
@@ -138,6 +138,9 @@ func printErase(w io.Writer, r *eraseReport) error {
 		}
 	}
 	wrap(&b, "  ", fmt.Sprintf("%s dead letters", count(f.Letters)))
+	if f.Archived > 0 {
+		wrap(&b, "  ", fmt.Sprintf("%s records in the archive", count(f.Archived)))
+	}
 	if f.Drift > 0 {
 		wrap(&b, "  ", fmt.Sprintf("%s sample values of fields that the contract does not know", count(f.Drift)))
 	}
@@ -171,7 +174,7 @@ func printCheck(b *strings.Builder, c *erase.Check) {
 		what string
 	}{
 		{c.Rows, "rows meet the condition"}, {c.Masked, "deleted rows meet it, and are still in parts"}, {c.Foreign, "rows meet it that did not come from the topic"},
-		{c.Letters, "dead letters hold it"}, {c.Drift, "sample values hold it"}, {c.Findings, "findings hold it in their words"}, {c.Unsettled, "records have not settled"},
+		{c.Letters, "dead letters hold it"}, {c.Archived, "records in the archive hold it"}, {c.Drift, "sample values hold it"}, {c.Findings, "findings hold it in their words"}, {c.Unsettled, "records have not settled"},
 		{c.Coordinates, "rows or dead letters are there of offsets that were erased"}, {c.Beyond.Mutations, "mutations of the tables are not done"},
 	} {
 		if x.n > 0 {

@@ -162,7 +162,7 @@ func withRepair(ctx context.Context, s Streams, d *desk, records int, run func(*
 		return err
 	}
 	log := telemetry.NewLogger(s.Err, s.ErrTTY, slog.LevelWarn, false)
-	e, err := engine.OpenReplayer(ctx, d.cfg, engine.Deps{Log: log, Metrics: telemetry.NewMetrics(version), Budget: engine.NewBudget(replay.MaxBytes, nil)})
+	e, err := engine.OpenReplayer(ctx, d.file, engine.Deps{Log: log, Metrics: telemetry.NewMetrics(version), Budget: engine.NewBudget(replay.MaxBytes, nil)})
 	if err != nil {
 		return unreached(err)
 	}
@@ -174,7 +174,7 @@ func withRepair(ctx context.Context, s Streams, d *desk, records int, run func(*
 	defer source.Close()
 	next := time.Now().Add(progressEvery)
 	return run(repair.New(repair.Deps{Engine: e, Source: source, Who: thisProcess(), Records: records, Progress: func(r repair.Result) {
-		if now := time.Now(); now.After(next) {
+		if now := time.Now(); now.After(next) && r.Begun >= replay.MaxRecords {
 			next = now.Add(progressEvery)
 			tell(s.Err, "waybill: %s so far: %s\n", count(r.Begun), repaired(&r))
 		}
@@ -253,13 +253,16 @@ func printRepairPlan(w io.Writer, p *repair.Plan) error {
 	}
 	for i := range p.Steps {
 		x := &p.Steps[i]
-		did := "made again"
+		deleted := ""
 		if x.Kind == "rewrite" {
-			did = fmt.Sprintf("%s deleted, and made again", count(x.Delete))
+			deleted = fmt.Sprintf("the rows of %s deleted, and ", count(x.Delete))
 		}
-		wrap(&b, "", fmt.Sprintf("partition %d, %s: %s records would be read, the rows of %s under plan %s", x.Partition, x.Why, count(x.Read), did, x.Plan))
+		wrap(&b, "", fmt.Sprintf("partition %d, %s: %s records would be read, %stheir rows made again under plan %s", x.Partition, x.Why, count(x.Read), deleted, x.Plan))
 		wrap(&b, "  ", "offsets "+listedRanges(x.Offsets))
 		wrap(&b, "  ", fmt.Sprintf("%s rows, %s filtered, %s dead letters, %s tombstones", count(x.Write), count(x.Filtered), count(x.Dead), count(x.Tombstone)))
+	}
+	if len(p.Steps) > 0 && len(p.Views) > 0 {
+		wrap(&b, "", "materialized views are fed by what is made again, and lose nothing by what is deleted: "+strings.Join(p.Views, ", "))
 	}
 	printLeft(&b, &p.Left)
 	_, err := io.WriteString(w, b.String())

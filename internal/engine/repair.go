@@ -185,6 +185,16 @@ func (r *Replayer) Rewrites() error {
 	return r.Mends()
 }
 
+// Views are the materialized views that inserts into the tables feed: a deletion takes nothing out of them.
+func (r *Replayer) Views() (names []string) {
+	for _, s := range r.p.target.now().tables {
+		for _, v := range s.info.Views {
+			names = append(names, v.Database+"."+v.View)
+		}
+	}
+	return names
+}
+
 // Clear deletes the rows of some offsets from all of the pipeline's tables, and comes back when none is there. The server asks guard, an
 // SQL condition, when it carries the deletion out, and not only when it is told to: so a deletion that comes late deletes nothing. over says that
 // the guard no longer holds. mark is a text in guard that nobody else has.

@@ -97,6 +97,7 @@ type Check struct {
 	Masked      int64            `json:"masked"`      // that meet it, were deleted, and are still in parts
 	Foreign     int64            `json:"foreign"`     // that meet it, and did not come from the topic
 	Letters     int64            `json:"letters"`     // dead letters
+	Archived    int64            `json:"archived"`    // records in the archive
 	Drift       int64            `json:"drift"`       // sample values
 	Findings    int64            `json:"findings"`    // whose words hold one of the texts: they are not changed
 	Unsettled   int64            `json:"unsettled"`   // records that were left because their batch has not settled
@@ -107,7 +108,7 @@ type Check struct {
 
 // Clean reports whether nothing is left that is in reach.
 func (c *Check) Clean() bool {
-	n := c.Rows + c.Masked + c.Foreign + c.Letters + c.Drift + c.Findings + c.Unsettled + c.Coordinates + c.Beyond.Mutations
+	n := c.Rows + c.Masked + c.Foreign + c.Letters + c.Archived + c.Drift + c.Findings + c.Unsettled + c.Coordinates + c.Beyond.Mutations
 	for _, some := range c.Projections {
 		n += some
 	}
@@ -120,7 +121,7 @@ func (j *Job) Check(ctx context.Context, o Options) (*Check, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Check{Letters: f.Letters, Drift: f.Drift, Findings: f.Findings, Unsettled: f.Unsettled, Beyond: f.Beyond, Projections: map[string]int64{}}
+	c := &Check{Letters: f.Letters, Archived: f.Archived, Drift: f.Drift, Findings: f.Findings, Unsettled: f.Unsettled, Beyond: f.Beyond, Projections: map[string]int64{}}
 	for i := range f.Tables {
 		c.Rows += f.Tables[i].Rows
 		c.Masked += f.Tables[i].Masked

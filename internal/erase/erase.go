@@ -75,6 +75,9 @@ func (j *Job) Run(ctx context.Context, f *Found, o Options) (Result, error) {
 	if o.Keep {
 		e.Condition = o.text()
 	}
+	if err := j.alone(ctx); err != nil {
+		return j.result, err
+	}
 	before, err := j.finishLast(ctx)
 	if err != nil {
 		return j.result, err
@@ -113,6 +116,18 @@ func (j *Job) Run(ctx context.Context, f *Found, o Options) (Result, error) {
 		}
 	}
 	return j.result, j.unmask(ctx, o)
+}
+
+// alone refuses while a backfill is under way: it may be about to write rows of what is erased.
+func (j *Job) alone(ctx context.Context) error {
+	jobs, err := j.store.Jobs(ctx, j.cfg.Name)
+	for i := range jobs {
+		if !jobs[i].State.Over() {
+			return &waybill.Error{Op: "erase", Pipeline: j.cfg.Name, Class: waybill.ClassConfig, Err: fmt.Errorf("backfill %s is %s, and may be about to write records that are to be erased", jobs[i].ID, jobs[i].State),
+				Hint: "promote or cancel it first; what comes after knows of the erasure"}
+		}
+	}
+	return err
 }
 
 // finishLast finishes what others have begun, and then waits until nothing of a replay can arrive any more that the server has refused: it would
@@ -249,6 +264,13 @@ func (j *Job) remove(ctx context.Context, e *ledger.Erasure) error {
 	rows := delivery.RowSet{}
 	for p, set := range e.Offsets {
 		rows[j.in(p)] = set
+	}
+	if a := engine.OpenArchive(j.client, j.store, j.cfg); a != nil {
+		for tp, set := range rows {
+			if err := a.Erase(ctx, tp, set, e.Note, j.client.ServerNow(time.Now())); err != nil {
+				return err
+			}
+		}
 	}
 	for attempt := 0; ; attempt++ {
 		left := int64(0)

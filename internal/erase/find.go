@@ -1,6 +1,7 @@
 package erase
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/clickhouse"
+	"github.com/waybill-data/waybill/internal/config"
 	"github.com/waybill-data/waybill/internal/contract"
 	"github.com/waybill-data/waybill/internal/delivery"
 	"github.com/waybill-data/waybill/internal/ledger"
@@ -59,6 +61,7 @@ type Found struct {
 	Topic     string    `json:"topic"`
 	Tables    []InTable `json:"tables"`
 	Letters   int64     `json:"dead_letters"`
+	Archived  int64     `json:"archived"`      // records in the pipeline's archive that hold one of the texts, or have the key
 	Drift     int64     `json:"drift_samples"` // sample values of unknown fields that hold one of the texts
 	Findings  int64     `json:"findings"`      // whose words hold one of them
 	Records   int64     `json:"records"`       // offsets, of all of the above
@@ -80,30 +83,68 @@ func (p *place) name() string { return p.database + "." + p.table }
 
 func (p *place) sql() string { return clickhouse.Table(p.database, p.table) }
 
-// places are the pipeline's tables.
+// places are the pipeline's tables, and those that were or will be in their place: a backfill keeps what it has replaced for a while.
 func (j *Job) places(ctx context.Context) ([]*place, error) {
 	var out []*place
+	known := map[string]bool{}
 	for _, of := range j.cfg.Tables() {
 		c := of.Sink.ClickHouse
-		schema, info, err := j.client.Describe(ctx, c.Database, c.Table, c.Lineage)
+		p, err := j.place(ctx, &of, c.Database, c.Table)
 		if err != nil {
 			return nil, err
 		}
-		p := &place{database: c.Database, table: c.Table, lineage: c.Lineage.In(schema), info: info}
-		if p.lineage.Topic == "" || p.lineage.Partition == "" || p.lineage.Offset == "" {
-			return nil, &waybill.Error{Op: "erase", Pipeline: j.cfg.Name, Class: waybill.ClassConfig, Err: fmt.Errorf("table %s has no columns that say which record a row came from", p.name()),
-				Hint: "delete its rows by hand: what else holds their records cannot be told"}
+		known[p.info.UUID] = true
+		out = append(out, p)
+	}
+	generations, err := j.store.Generations(ctx, j.cfg.Name)
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for i := range generations {
+		if id := generations[i].Table; !known[id] {
+			known[id] = true
+			ids = append(ids, clickhouse.Literal(id))
 		}
-		name := of.Contract.RescueColumn
-		if name == "" {
-			name = contract.DefaultRescueColumn
-		}
-		if slices.ContainsFunc(schema.Columns, func(c contract.TableColumn) bool { return c.Name == name }) {
-			p.rescue = name
+	}
+	if len(ids) == 0 {
+		return out, nil
+	}
+	var names [][2]string
+	err = j.client.Texts(ctx, "SELECT database AS waybill_d, name AS waybill_t FROM system.tables WHERE toString(uuid) IN ("+strings.Join(ids, ", ")+") ORDER BY 1, 2", []string{"waybill_d", "waybill_t"}, func(row []string) error {
+		names = append(names, [2]string{row[0], row[1]})
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	first := j.cfg.Tables()[0]
+	for _, name := range names {
+		p, err := j.place(ctx, &first, name[0], name[1])
+		if err != nil {
+			return nil, err
 		}
 		out = append(out, p)
 	}
 	return out, nil
+}
+
+// place is a table, as the pipeline's file describes such.
+func (j *Job) place(ctx context.Context, of *config.Table, database, table string) (*place, error) {
+	schema, info, err := j.client.Describe(ctx, database, table, of.Sink.ClickHouse.Lineage)
+	if err != nil {
+		return nil, err
+	}
+	p := &place{database: database, table: table, lineage: of.Sink.ClickHouse.Lineage.In(schema), info: info}
+	if p.lineage.Topic == "" || p.lineage.Partition == "" || p.lineage.Offset == "" {
+		return nil, &waybill.Error{Op: "erase", Pipeline: j.cfg.Name, Class: waybill.ClassConfig, Err: fmt.Errorf("table %s has no columns that say which record a row came from", p.name()),
+			Hint: "delete its rows by hand: what else holds their records cannot be told"}
+	}
+	name := cmp.Or(of.Contract.RescueColumn, contract.DefaultRescueColumn)
+	if slices.ContainsFunc(schema.Columns, func(c contract.TableColumn) bool { return c.Name == name }) {
+		p.rescue = name
+	}
+	return p, nil
 }
 
 // quietly keeps the condition out of the server's log of queries: it may name the subject.
@@ -264,7 +305,7 @@ func (j *Job) number(ctx context.Context, sql string) (n int64, err error) {
 	if settings != "" {
 		settings = " SETTINGS " + settings
 	}
-	err = j.client.Texts(ctx, "SELECT toString(("+inner+")) AS waybill_n"+settings, []string{"waybill_n"}, func(row []string) error {
+	err = j.client.Texts(ctx, "SELECT toString(assumeNotNull(("+inner+"))) AS waybill_n"+settings, []string{"waybill_n"}, func(row []string) error {
 		n, err = strconv.ParseInt(row[0], 10, 64)
 		return err
 	})
@@ -307,11 +348,43 @@ func (j *Job) inOwn(ctx context.Context, f *Found, o *Options) (err error) {
 		f.Letters += rows.Len()
 		f.offsets[epoch] = f.offsets[epoch].Union(rows)
 	}
+	if err := j.inArchive(ctx, f, o); err != nil {
+		return err
+	}
 	if f.Drift, err = j.number(ctx, "SELECT count() FROM "+j.own(ledger.TableDrift)+" WHERE "+j.drift(o)+quietly); err != nil {
 		return err
 	}
 	f.Findings, err = j.number(ctx, "SELECT count() FROM "+j.own(ledger.TableFindings)+" WHERE "+j.findings(o)+quietly)
 	return err
+}
+
+// inArchive finds the subject's records in the pipeline's archive.
+func (j *Job) inArchive(ctx context.Context, f *Found, o *Options) error {
+	table, where, ok := j.archived(o)
+	if !ok {
+		return nil
+	}
+	l := j.cfg.Archiver().Sink.ClickHouse.Lineage
+	found, err := j.positions(ctx, fmt.Sprintf("SELECT DISTINCT '' AS waybill_e, toString(%s) AS waybill_p, toString(%s) AS waybill_o FROM %s WHERE %s%s", clickhouse.Ident(l.Partition), clickhouse.Ident(l.Offset), table, where, quietly))
+	for epoch, rows := range found {
+		f.Archived += rows.Len()
+		f.offsets[epoch] = f.offsets[epoch].Union(rows)
+	}
+	return err
+}
+
+// archived is where records of the subject are in the archive; ok is false if there is none.
+func (j *Job) archived(o *Options) (table, where string, ok bool) {
+	of := j.cfg.Archiver()
+	if of == nil || len(o.Match) == 0 && o.Key == "" {
+		return "", "", false
+	}
+	c := of.Sink.ClickHouse
+	match := holding(o.Match, "ifNull(value, '')", "ifNull(key, '')", "arrayStringConcat(arrayMap(v -> ifNull(v, ''), header_values), '\\n')")
+	if o.Key != "" {
+		match = "(" + match + " OR ifNull(key, '') = " + clickhouse.Literal(o.Key) + ")"
+	}
+	return clickhouse.Table(c.Database, c.Table), fmt.Sprintf("%s = %s AND %s", clickhouse.Ident(c.Lineage.Topic), clickhouse.Literal(j.cfg.Source.Kafka.Topic), match), true
 }
 
 func (j *Job) drift(o *Options) string {

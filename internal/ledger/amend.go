@@ -201,7 +201,7 @@ func (a *Amended) Frame(p int32, before *Amended, present, dead waybill.OffsetSe
 	}
 	moved := a.Moved(p, before)
 	rows = present.Minus(moved).Union(a.Was(p, FateWritten).Intersect(moved))
-	letters = dead.Minus(moved).Union(a.Was(p, FateDead).Intersect(moved))
+	letters = dead.Minus(a.Offsets(p)).Union(a.Was(p, FateDead)) // one that is a row again, by a replay, is history
 	return rows, letters
 }
 

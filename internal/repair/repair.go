@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/archive"
 	"github.com/waybill-data/waybill/internal/audit"
 	"github.com/waybill-data/waybill/internal/clickhouse"
 	"github.com/waybill-data/waybill/internal/config"
@@ -290,12 +291,48 @@ func (j *Job) read(ctx context.Context, offsets delivery.RowSet) (records []wayb
 			if err != nil {
 				return nil, nil, err
 			}
-			if before := set.Within(waybill.Span{First: span.First, Next: min(span.Next, res.LogStart)}); !before.Empty() {
+			before := set.Within(waybill.Span{First: span.First, Next: min(span.Next, res.LogStart)})
+			kept, err := j.unarchive(ctx, tp, before)
+			if err != nil {
+				return nil, nil, err
+			}
+			records = append(records, kept...)
+			for i := range kept {
+				before = before.Minus(waybill.OffsetsOf(kept[i].Offset))
+			}
+			if !before.Empty() {
 				gone[tp] = gone[tp].Union(before)
 			}
 		}
 	}
 	return records, gone, nil
+}
+
+// unarchive reads records that the topic no longer has from the pipeline's archive, if it keeps one.
+func (j *Job) unarchive(ctx context.Context, tp waybill.TopicPartition, offsets waybill.OffsetSet) (records []waybill.Record, err error) {
+	a := engine.OpenArchive(j.client, j.store, j.cfg)
+	if a == nil {
+		return nil, nil
+	}
+	for _, span := range offsets.Spans() {
+		for span.First < span.Next {
+			next, err := a.Read(ctx, tp, span, func(rec *waybill.Record) error {
+				records = append(records, *own(rec))
+				return nil
+			})
+			var gap *archive.Gap
+			switch {
+			case errors.As(err, &gap):
+				next = gap.Next
+			case err != nil:
+				return nil, err
+			case next <= span.First:
+				next = span.Next
+			}
+			span.First = next
+		}
+	}
+	return records, nil
 }
 
 // joined are the set's spans, those together that lie near one another.

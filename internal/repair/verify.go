@@ -51,12 +51,13 @@ type Plan struct {
 	Topic    string        `json:"topic"`
 	Steps    []Step        `json:"steps"`
 	Left     Left          `json:"left"`
+	Views    []string      `json:"views"`           // that rows which are made again feed, a second time if they were rewritten
 	Verdict  audit.Verdict `json:"audit,omitempty"` // of the audit that was asked
 }
 
 // Plan says what Run would do. It changes nothing.
 func (j *Job) Plan(ctx context.Context, s *Survey) (*Plan, error) {
-	out := &Plan{Pipeline: j.cfg.Name, Epoch: uint32(j.cfg.Epoch), Topic: j.cfg.Source.Kafka.Topic, Steps: []Step{}, Left: Left{Untold: s.Untold}, Verdict: s.Verdict}
+	out := &Plan{Pipeline: j.cfg.Name, Epoch: uint32(j.cfg.Epoch), Topic: j.cfg.Source.Kafka.Topic, Steps: []Step{}, Left: Left{Untold: s.Untold}, Verdict: s.Verdict, Views: append([]string{}, j.Engine.Views()...)}
 	for _, w := range s.wants {
 		under, err := j.Engine.FateUnder(ctx, w.plan)
 		if err != nil {
