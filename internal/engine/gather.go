@@ -364,13 +364,13 @@ func (g *gatherer) takeWhole(f *kafka.PartitionRecords, part *gathering) (read, 
 	if err := g.ensureOpen(); err != nil {
 		return 0, 0, err
 	}
-	s := g.span(f.TopicPartition, part)
 	before := g.open.bytes
 	for i := range f.Records {
 		r := &f.Records[i]
 		if r.Offset < part.next {
 			continue
 		}
+		s := g.span(f.TopicPartition, part) // not before there is a record for it: an account of nothing would stand for the next one of that offset
 		g.open.add(g.proc, g.l.p.target.epoch, s, r)
 		part.next = r.Offset + 1
 		read++

@@ -171,6 +171,9 @@ func (g *gatherer) lookForHole(tp waybill.TopicPartition, part *gathering) {
 		return
 	}
 	l, span := g.l, waybill.Span{First: part.position(part.next), Next: part.runs[0].Next}
+	if span.Len() <= 0 { // the scope has been read to its end: more of it may come
+		return
+	}
 	l.mu.Lock()
 	end, known := l.ends[tp]
 	l.mu.Unlock()
