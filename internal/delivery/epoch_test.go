@@ -98,7 +98,7 @@ func TestResume_LaterEpoch(t *testing.T) {
 
 // Rows that the table's epoch keeps out are no bad rows.
 func TestSend_FencedEndsTheLife(t *testing.T) {
-	w := place(t, Config{}, RowSet{{Topic: "t"}: waybill.OffsetsOf(1, 2, 3)}, false)
+	w := place(t, Config{Epoch: 3}, RowSet{{Topic: "t"}: waybill.OffsetsOf(1, 2, 3)}, false)
 	back := want[ReadBack](w)
 	w.effects = w.m.Step(ReadBackDone{Op: back.Op, Present: RowSet{}})
 	send := want[Send](w)

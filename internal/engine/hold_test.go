@@ -150,9 +150,9 @@ type promotion struct {
 	epoch waybill.Epoch
 }
 
-func (w *world) promotion(epoch waybill.Epoch) *promotion {
+func (w *world) promotion() *promotion {
 	store, _ := w.store()
-	return &promotion{w, store, fmt.Sprintf("shadow%d", epoch), epoch}
+	return &promotion{w, store, "shadow1", 1}
 }
 
 // make the shadow: rows and ledger rows of the epoch before, up to where these are.
@@ -211,7 +211,7 @@ func TestPromotion_HeldWorkerGoesOnUnderTheEpochOfTheTable(t *testing.T) {
 	w := newWorld(t, 3)
 	cfg := w.file(spec{rows: 100})
 	a := w.start(cfg)
-	p := w.promotion(1)
+	p := w.promotion()
 	w.produce(2000)
 	w.quiet(2000)
 	w.must(p.store.Hold(t.Context(), w.name, "j1", time.Now().Add(time.Hour)))
@@ -255,7 +255,7 @@ func TestFence_WorkerThatWasNotToldIsKeptOut(t *testing.T) {
 			a := w.start(w.file(s))
 			w.produce(400)
 			w.quiet(400)
-			p := w.promotion(1)
+			p := w.promotion()
 			p.make(0)
 			p.exchange()
 			for range 4 { // it meets the fence, or sees that the table is another
@@ -279,7 +279,7 @@ func TestPromotion_WhatIsPendingBehindVIsNobodys(t *testing.T) {
 		"SYSTEM STOP MERGES "+w.db+".calls")
 	w.produce(500)
 	a.await("stalled", func(s status.Pipeline) bool { return s.State == status.Stalled })
-	p := w.promotion(1)
+	p := w.promotion()
 	w.must(p.store.Hold(t.Context(), w.name, "j1", time.Now().Add(time.Hour)))
 	a.await("it has left, though it could not settle", held)
 	testenv.Eventually(t, soon, "the group is empty", func() bool { return w.members(cfg) == 0 })
@@ -379,7 +379,7 @@ func TestEpoch_TablesOfRoutesMustAgree(t *testing.T) {
 func TestReplay_OfATableThatHasBeenReplaced(t *testing.T) {
 	w := newWorld(t, 1)
 	w.rejected(30)
-	p := w.promotion(1)
+	p := w.promotion()
 	store, client := w.store()
 	begun := &ledger.Replay{Pipeline: w.name, Sequence: 1, Kind: ledger.KindReplay, Batch: waybill.BatchID{7}, At: client.ServerNow(time.Now()).Add(-time.Minute), Topic: topic,
 		Offsets: map[int32]waybill.OffsetSet{0: waybill.OffsetsOf(3, 13)}, By: "somebody who died"}
