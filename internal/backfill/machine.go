@@ -346,7 +346,7 @@ func (j *Job) done(was *Job, e Done) error {
 
 // round goes on with what is being brought in.
 func (j *Job) round(was *Job, e Event) error {
-	if was.Step != Keep && was.Step != Rest {
+	if was.Step != Keep && was.Step != Rest || was.Leg.Number > 0 {
 		return was.illegal(e, "rows are not brought in now")
 	}
 	r := j.Leg.Round

@@ -82,7 +82,7 @@ func (d *desk) bench(ctx context.Context, s Streams, o fillFlags, progress func(
 	if err != nil {
 		host = "unknown"
 	}
-	b, err := operator.Open(ctx, operator.Setup{Cfg: d.cfg, Client: d.client, Ledger: d.ledger, Log: log, Who: fmt.Sprintf("%s, process %d", host, os.Getpid()), Progress: progress,
+	b, err := operator.Open(ctx, operator.Setup{Cfg: d.file, Client: d.client, Ledger: d.ledger, Log: log, Who: fmt.Sprintf("%s, process %d", host, os.Getpid()), Progress: progress,
 		Engine:           engine.Deps{Log: log, Metrics: telemetry.NewMetrics(version), Budget: engine.NewBudget(memory, nil)},
 		RecordsPerSecond: o.rate, BytesPerSecond: perSecond, Notify: engine.TellOfPromotion(d.cfg, d.client, d.ledger, log),
 		Passed: func(point string) { failpoint.HitStep(failpoint.BackfillStep, point) }})
@@ -254,13 +254,20 @@ After a rollback it promotes the same table again.`,
 					return err
 				}
 			}
-			if err := b.Operator().Promote(ctx, j.ID, unverified); err != nil {
+			o := b.Operator()
+			if err := o.Promote(ctx, j.ID, unverified); err != nil {
 				return err
 			}
+			tellPause(s, o)
 			return showJob(ctx, s, *out, d, b)
 		})
 	})
 	return cmd
+}
+
+// tellPause says for how long workers stood still.
+func tellPause(s Streams, o *operator.Operator) {
+	tell(s.Err, "waybill: workers stood still for %.1f s\n", operator.Paused(&o.Job().Leg).Seconds())
 }
 
 func newBackfillRollback(s Streams) *cobra.Command {
@@ -281,9 +288,11 @@ is run again. It is refused if the topic no longer has what the table lacks.`,
 	out := outputFlag(cmd)
 	cmd.RunE = withDesk(func(ctx context.Context, d *desk, _ []string) error {
 		return d.withBench(ctx, s, o, func(b *operator.Bench, j backfill.Job) error {
-			if err := b.Operator().Rollback(ctx, j.ID); err != nil {
+			o := b.Operator()
+			if err := o.Rollback(ctx, j.ID); err != nil {
 				return err
 			}
+			tellPause(s, o)
 			return showJob(ctx, s, *out, d, b)
 		})
 	})

@@ -124,9 +124,6 @@ func (r *jobReport) print(w io.Writer) error {
 		}
 		wrap(&b, "  ", fmt.Sprintf("%s %s, with %s rows", what, r.OtherTable, count(r.OtherRows)))
 	}
-	if r.Pause > 0 && r.State.Over() {
-		wrap(&b, "  ", fmt.Sprintf("workers stood still for %.1f s", r.Pause))
-	}
 	if r.Busy {
 		wrap(&b, "  ", r.Who+" is at it")
 	}
@@ -134,7 +131,9 @@ func (r *jobReport) print(w io.Writer) error {
 		wrap(&b, "  ", r.Note)
 	}
 	for _, why := range r.Verdict {
-		wrap(&b, "  ", "not to be promoted: "+why)
+		if !r.State.Over() {
+			wrap(&b, "  ", "not to be promoted: "+why)
+		}
 	}
 	if next := r.next(); next != "" {
 		wrap(&b, "  ", "next: "+next)

@@ -212,7 +212,7 @@ func (p *process) interrupt() {
 // unhurried leaves out what commands say while something takes long: how often they do depends on the machine.
 type unhurried struct{ to io.Writer }
 
-var progress = regexp.MustCompile(`^waybill: (the laws on the shadow|figures of |checksums of |rows side by side|partition \d+: |read [0-9,]+ of about|[0-9,]+ records left)`)
+var progress = regexp.MustCompile(`^waybill: (the laws on the shadow|figures of |checksums of |rows side by side|partition \d+: |read [0-9,]+ of about|[0-9,]+ records left|workers stood still)`)
 
 func (u unhurried) Write(p []byte) (int, error) {
 	if progress.Match(p) {

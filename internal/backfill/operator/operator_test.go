@@ -195,3 +195,39 @@ func TestBackfill_KilledAtEachStep(t *testing.T) {
 		}
 	}
 }
+
+func TestRollback_RefusedWhereTheTopicHasNoMore(t *testing.T) {
+	w := newWorld(t, 1)
+	w.produce(200)
+	w.live(w.file(1))
+	w.wantRows(func(int, int64, int64) int { return 1 })
+	b := w.bench(w.file(2), nil)
+	id := w.plan(b, "all")
+	ctx := context.Background()
+	if err := b.Operator().Run(ctx, id); err != nil {
+		t.Fatal(err)
+	}
+	// Only what was compared is promoted, unless it is said that it need not be.
+	illegal := (*backfill.Illegal)(nil)
+	if err := b.Operator().Promote(ctx, id, false); !errors.As(err, &illegal) {
+		t.Fatalf("promoted without a comparison: %v", err)
+	}
+	if err := b.Operator().Promote(ctx, id, true); err != nil {
+		t.Fatal(err)
+	}
+	w.produce(100)
+	w.wantRows(func(_ int, _, offset int64) int {
+		if offset < 200 {
+			return 2
+		}
+		return 1
+	})
+	w.deleteBefore(0, 250)
+	o := b.Operator()
+	if err := o.Rollback(ctx, id); err == nil || !strings.Contains(err.Error(), "up to offset 200 of partition 0, and the topic begins at 250") {
+		t.Fatalf("rolled back: %v", err)
+	}
+	if j, err := o.Load(ctx, id); err != nil || j.State != backfill.Promoted || j.Owner != "" {
+		t.Errorf("it is %s, of %q, %v", j.State, j.Owner, err)
+	}
+}

@@ -390,7 +390,7 @@ func Record(ctx context.Context, o *Operator, store *ledger.Store, j backfill.Jo
 	if len(all) > 0 {
 		j.Sequence = all[0].Sequence + 1
 	}
-	j.ID, j.State, j.At = strconv.FormatUint(j.Sequence, 10), backfill.Planned, o.Now()
+	j.ID, j.State, j.At = strconv.Itoa(len(all)+1), backfill.Planned, o.Now()
 	j.Planned = j.At
 	won, err := o.Journal.Add(ctx, &j)
 	switch {
