@@ -166,7 +166,7 @@ func printToRead(b *strings.Builder, r *operator.Report) {
 		touched = "none"
 	}
 	wrap(b, "  ", fmt.Sprintf("to replace: %s of %s rows; table partitions touched: %s; %d others are taken over as they are", count(r.Rows), count(r.AllRows), touched, r.Untouched))
-	wrap(b, "  ", fmt.Sprintf("disk: about %s while both tables are there, %s are free", size(r.Disk), size(r.Free)))
+	wrap(b, "  ", fmt.Sprintf("disk: %s more while both tables are there", roughly(r.Disk)))
 	for _, sql := range r.Statements {
 		tell(b, "  %s\n", sql)
 	}
@@ -178,4 +178,12 @@ func took(d time.Duration) string {
 		return "less than a second"
 	}
 	return d.Round(time.Second).String()
+}
+
+// roughly is a size that is estimated.
+func roughly(n int64) string {
+	if n < 1<<20 {
+		return "less than 1 MiB"
+	}
+	return "about " + size(n)
 }
