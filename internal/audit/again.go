@@ -27,7 +27,7 @@ type again struct {
 	records int64
 	sum     uint64
 	left    uint64 // likewise, of what redaction leaves of them: a backfill that may read an archive goes by that
-	err     error // not all of them could be read
+	err     error  // not all of them could be read
 }
 
 // Rows of the ledger that follow one another are read at once, within bounds: a broker is asked three things before the first record comes.
