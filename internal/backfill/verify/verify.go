@@ -84,7 +84,7 @@ func Run(ctx context.Context, deps Deps, b Backfill, opts Options) (*Result, err
 	topic := b.Shadow.Source.Kafka.Topic
 	r := &Result{Pipeline: b.Live.Name, Job: b.Job, Epoch: b.Shadow.Epoch, At: deps.Now().UTC(), Refusals: []string{}, Thresholds: opts.Thresholds, Content: opts.Content, Tables: []Table{}}
 	// The accounts first: what they say is in the tables.
-	live, err := deps.reached(ctx, b.Live)
+	live, err := deps.liveReached(ctx, b.Live)
 	if err != nil {
 		return nil, err
 	}
@@ -142,6 +142,28 @@ func (d Deps) reached(ctx context.Context, cfg *config.Pipeline) (map[int32]int6
 	out := map[int32]int64{}
 	for p, tip := range tips {
 		out[p] = tip.Next
+	}
+	return out, nil
+}
+
+// epochsBack is how many epochs are looked through for a partition that the present one has not written yet.
+const epochsBack = 64
+
+// liveReached is reached of the live table. A partition of which its epoch has nothing yet stands where an older one has left it: a new epoch goes on there.
+func (d Deps) liveReached(ctx context.Context, cfg *config.Pipeline) (map[int32]int64, error) {
+	out := map[int32]int64{}
+	of := *cfg
+	for back := waybill.Epoch(0); back < epochsBack && back <= cfg.Epoch; back++ {
+		of.Epoch = cfg.Epoch - back
+		reached, err := d.reached(ctx, &of)
+		if err != nil {
+			return nil, err
+		}
+		for p, next := range reached {
+			if _, known := out[p]; !known {
+				out[p] = next
+			}
+		}
 	}
 	return out, nil
 }

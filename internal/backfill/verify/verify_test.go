@@ -277,3 +277,15 @@ func TestChecksums_AreReproducible(t *testing.T) {
 		t.Errorf("%q", d)
 	}
 }
+
+// An epoch that a person has raised goes on where the one before it was: what that one wrote is compared, too.
+func TestRun_LiveUnderARaisedEpoch(t *testing.T) {
+	w := newWorld(t, 100)
+	b := w.backfill(w.cfg, 2, nil)
+	raised := *w.cfg
+	raised.Epoch = 1
+	b.Live = &raised
+	if r := w.verify(b); !r.OK || r.Tables[0].Diff.Rows.Same != r.Tables[0].Checksums.Rows || len(r.Tables[0].Diff.Ahead) > 0 {
+		t.Errorf("%q: %+v", r.Refusals, r.Tables[0].Diff.Rows)
+	}
+}
