@@ -124,7 +124,19 @@ func (a *auditor) readScope(ctx context.Context, tp waybill.TopicPartition, scop
 func (a *auditor) record(ctx context.Context, got *again, r *ledger.Account, rec *waybill.Record) error {
 	got.records++
 	got.sum += waybill.RecordChecksum(rec)
-	m, err := a.maker(ctx, r.PlanAt(rec.Offset))
+	was, is, _, amended := a.amended.At(rec.Partition, rec.Offset)
+	if amended && was == ledger.FateWritten {
+		got.made.Add(rec.Offset) // as the ledger counts it
+	}
+	if amended && (is != ledger.FateWritten || a.contents == nil) {
+		if m, err := a.maker(ctx, a.planOf(r, rec.Offset)); err == nil {
+			m.blocks.Reset()
+			m.proc.Process(rec, a.cfg.Epoch, m.blocks)
+			got.left += m.left(rec)
+		}
+		return nil // what its plan would make of it is no longer of interest
+	}
+	m, err := a.maker(ctx, a.planOf(r, rec.Offset))
 	if errors.Is(err, errUntold) {
 		got.err = err
 		return nil
@@ -133,16 +145,28 @@ func (a *auditor) record(ctx context.Context, got *again, r *ledger.Account, rec
 		return err
 	}
 	row, err := a.process(ctx, m, rec)
-	left := rec
-	if m.proc.Plan().Redacts() {
-		of := m.proc.Left(rec)
-		left = &of
-	}
-	got.left += waybill.RecordChecksum(left)
-	if row {
+	got.left += m.left(rec)
+	if row && !amended {
 		got.made.Add(rec.Offset)
 	}
 	return err
+}
+
+// planOf is the plan that an offset's row was made under: that of the latest repair, or the one that the ledger names.
+func (a *auditor) planOf(r *ledger.Account, offset int64) waybill.PlanID {
+	if _, is, plan, ok := a.amended.At(r.Partition, offset); ok && is == ledger.FateWritten && plan != 0 {
+		return plan
+	}
+	return r.PlanAt(offset)
+}
+
+// left is the checksum of what redaction leaves of the record that was processed last.
+func (m *maker) left(rec *waybill.Record) uint64 {
+	if !m.proc.Plan().Redacts() {
+		return waybill.RecordChecksum(rec)
+	}
+	left := m.proc.Left(rec)
+	return waybill.RecordChecksum(&left)
 }
 
 // process says whether a record becomes a row, and hands it to contents if they are compared.
