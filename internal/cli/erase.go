@@ -35,16 +35,16 @@ records that have it.
 
 The offsets are on record as erased, in waybill.erasures: by whom, when and why.
 The condition itself may name the subject: a salted hash of it is kept, and with
---keep-condition its words. The audit does not miss these records, and no repair,
-replay or backfill brings them back.
+--keep-condition its words. The audit does not miss these records, and no
+repair, replay or backfill brings them back.
 
-Without --yes it says what there is, and changes nothing. It may be killed at any
-moment and run again. In the end it looks whether anything is left, and says what
-it cannot reach: the topic, backups, what views have made of the rows.
+Without --yes it says what there is, and changes nothing. It may be killed at
+any moment and run again. In the end it looks whether anything is left, and says
+what it cannot reach: the topic, backups, what views have made of the rows.
 
 It ends with 0 if nothing is left that is in reach, else with 1.`,
 		Example: `  waybill erase llm-calls.yaml --where "user_id = 'u-17'" --match u-17
-  waybill erase llm-calls.yaml --where "user_id = 'u-17'" --why "ticket 4711" --yes`,
+  waybill erase llm-calls.yaml --where "user_id = 'u-17'" --why "no 4711" --yes`,
 		Args: args(cobra.ExactArgs(1)),
 	}
 	f := cmd.Flags()
@@ -180,6 +180,9 @@ func printCheck(b *strings.Builder, c *erase.Check) {
 		if x.n > 0 {
 			wrap(b, "", fmt.Sprintf("LEFT: %s %s", count(x.n), x.what))
 		}
+	}
+	for _, name := range c.Unread {
+		wrap(b, "", fmt.Sprintf("not told: projection %s has no columns to tell by; the server has made it anew with the rows", name))
 	}
 	for name, n := range c.Projections {
 		if n > 0 {

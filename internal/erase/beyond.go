@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/clickhouse"
 	"github.com/waybill-data/waybill/internal/contract"
 	"github.com/waybill-data/waybill/internal/delivery"
@@ -103,6 +104,7 @@ type Check struct {
 	Unsettled   int64            `json:"unsettled"`   // records that were left because their batch has not settled
 	Coordinates int64            `json:"coordinates"` // of erased offsets, by coordinate, wherever they are
 	Projections map[string]int64 `json:"projections"` // rows of erased offsets in projections, by name
+	Unread      []string         `json:"unread"`      // projections without the columns to tell by; the server makes them anew with the rows
 	Beyond      Beyond           `json:"beyond"`
 }
 
@@ -121,7 +123,7 @@ func (j *Job) Check(ctx context.Context, o Options) (*Check, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Check{Letters: f.Letters, Archived: f.Archived, Drift: f.Drift, Findings: f.Findings, Unsettled: f.Unsettled, Beyond: f.Beyond, Projections: map[string]int64{}}
+	c := &Check{Letters: f.Letters, Archived: f.Archived, Drift: f.Drift, Findings: f.Findings, Unsettled: f.Unsettled, Beyond: f.Beyond, Projections: map[string]int64{}, Unread: []string{}}
 	for i := range f.Tables {
 		c.Rows += f.Tables[i].Rows
 		c.Masked += f.Tables[i].Masked
@@ -166,8 +168,11 @@ func (j *Job) projections(ctx context.Context, p *place, key, erased string, c *
 	}
 	for _, name := range normal {
 		n, err := j.number(ctx, fmt.Sprintf("SELECT count() FROM mergeTreeProjection(%s, %s, %s) WHERE %s IN %s", clickhouse.Literal(p.database), clickhouse.Literal(p.table), clickhouse.Literal(name), key, erased))
+		if err != nil && (waybill.ClassOf(err).Heals() || ctx.Err() != nil) {
+			return err
+		}
 		if err != nil {
-			n = -1 // it does not have these columns, or cannot be read so
+			c.Unread = append(c.Unread, p.name()+" "+name)
 			continue
 		}
 		c.Projections[p.name()+" "+name] = n
