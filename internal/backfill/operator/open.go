@@ -40,6 +40,7 @@ type Setup struct {
 	Progress func(status.Pipeline)
 	Notify   func(context.Context, *ledger.Promotion) error
 	Passed   func(point string)
+	Lease    time.Duration // see Deps
 }
 
 // Bench is an operator with all that it works with.
@@ -82,7 +83,7 @@ func (b *Bench) Close() { b.kafka.Close() }
 func (b *Bench) Operator() *Operator {
 	deadline := b.Cfg.Sink.ClickHouse.InsertDeadline
 	return New(Deps{Journal: b.Pipeline, Tables: b.Server, Live: b.Pipeline, Run: b.run, Log: b.Log, Now: func() time.Time { return b.Client.ServerNow(time.Now()) },
-		Pause: pauseFor, Every: every, Passed: b.Passed, Owner: uuid.NewString(), Who: b.Who, Grace: 3*deadline + b.Client.ClockMargin(), DrainTime: engine.DefaultDrain + 2*b.Cfg.Source.Kafka.SessionTimeout})
+		Pause: pauseFor, Every: every, Passed: b.Passed, Lease: b.Lease, Owner: uuid.NewString(), Who: b.Who, Grace: 3*deadline + b.Client.ClockMargin(), DrainTime: engine.DefaultDrain + 2*b.Cfg.Source.Kafka.SessionTimeout})
 }
 
 // Planner makes a planner. The plan may be nil, if the file and the table make none.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -257,7 +258,7 @@ func (p *Planner) read(ctx context.Context, r *Report, left map[int32]waybill.Of
 	work := clickhouse.Table(c.Database, j.WorkName())
 	r.Statements = []string{
 		fmt.Sprintf("CREATE TABLE %s AS %s", work, clickhouse.Table(c.Database, t)),
-		fmt.Sprintf("ALTER TABLE %s ADD CONSTRAINT %s CHECK %s", work, FenceName, p.Server.check(epoch)),
+		fmt.Sprintf("ALTER TABLE %s ADD %s", work, clickhouse.FenceConstraintOn(c.Lineage.Epoch, epoch)),
 		fmt.Sprintf("EXCHANGE TABLES %s AND %s", clickhouse.Table(c.Database, t), work),
 	}
 	return p.bytes(ctx, r, left)
@@ -333,7 +334,7 @@ func (p *Planner) bytes(ctx context.Context, r *Report, left map[int32]waybill.O
 // dependents says what becomes of what depends on the table.
 func (p *Planner) dependents(ctx context.Context, r *Report) error {
 	c := p.Cfg.Sink.ClickHouse
-	word := regexpWord(c.Table)
+	word := wholeName(c.Database, c.Table)
 	return p.Client.Texts(ctx, fmt.Sprintf(`
 SELECT concat(t.database, '.', t.name) AS name, t.engine AS engine, toString(position(t.create_table_query, ' REFRESH ') > 0) AS refreshed
 FROM system.tables AS t
@@ -360,8 +361,9 @@ ORDER BY name`, clickhouse.Literal(word), clickhouse.Literal(c.Database), clickh
 	})
 }
 
-func regexpWord(name string) string {
-	return `(^|[^A-Za-z0-9_])` + name + `($|[^A-Za-z0-9_])`
+// wholeName is a pattern of the table's name as the server writes it into statements: with its database.
+func wholeName(database, table string) string {
+	return "(^|[^A-Za-z0-9_`])`?" + regexp.QuoteMeta(database) + "`?\\.`?" + regexp.QuoteMeta(table) + "`?($|[^A-Za-z0-9_`])"
 }
 
 // Record puts a plan on record, as the pipeline's next job. One that was planned before, and never run, is given up.
