@@ -111,7 +111,6 @@ func TestArchive_KilledAtEveryFailpoint(t *testing.T) {
 
 // The oracle sees a record that is missing, one that is there twice, and one that is another.
 func TestArchive_OracleSeesEachKindOfDamage(t *testing.T) {
-	t.Parallel()
 	w := archiving(t)
 	w.produce(200, usual)
 	w.settleBoth()

@@ -128,19 +128,15 @@ func (a *auditor) record(ctx context.Context, got *again, r *ledger.Account, rec
 	if amended && was == ledger.FateWritten {
 		got.made.Add(rec.Offset) // as the ledger counts it
 	}
-	m, err := a.maker(ctx, a.planOf(r, rec.Offset))
 	if amended && (is != ledger.FateWritten || a.contents == nil) {
-		// What its plan would make of it is no longer of interest.
-		if err == nil {
-			m.proc.Pass(rec)
-			left := m.proc.Left(rec)
-			got.left += waybill.RecordChecksum(&left)
+		if m, err := a.maker(ctx, a.planOf(r, rec.Offset)); err == nil {
+			m.blocks.Reset()
+			m.proc.Process(rec, a.cfg.Epoch, m.blocks)
+			got.left += m.left(rec)
 		}
-		if errors.Is(err, errUntold) {
-			err = nil
-		}
-		return err
+		return nil // what its plan would make of it is no longer of interest
 	}
+	m, err := a.maker(ctx, a.planOf(r, rec.Offset))
 	if errors.Is(err, errUntold) {
 		got.err = err
 		return nil
@@ -149,12 +145,7 @@ func (a *auditor) record(ctx context.Context, got *again, r *ledger.Account, rec
 		return err
 	}
 	row, err := a.process(ctx, m, rec)
-	left := rec
-	if m.proc.Plan().Redacts() {
-		of := m.proc.Left(rec)
-		left = &of
-	}
-	got.left += waybill.RecordChecksum(left)
+	got.left += m.left(rec)
 	if row && !amended {
 		got.made.Add(rec.Offset)
 	}
@@ -167,6 +158,15 @@ func (a *auditor) planOf(r *ledger.Account, offset int64) waybill.PlanID {
 		return plan
 	}
 	return r.PlanAt(offset)
+}
+
+// left is the checksum of what redaction leaves of the record that was processed last.
+func (m *maker) left(rec *waybill.Record) uint64 {
+	if !m.proc.Plan().Redacts() {
+		return waybill.RecordChecksum(rec)
+	}
+	left := m.proc.Left(rec)
+	return waybill.RecordChecksum(&left)
 }
 
 // process says whether a record becomes a row, and hands it to contents if they are compared.

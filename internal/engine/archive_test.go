@@ -333,6 +333,19 @@ func TestArchive_Erase(t *testing.T) {
 	if gaps, err := r.Gaps(t.Context(), topic); err != nil || len(gaps) != 0 {
 		t.Errorf("gaps %v, %v: what was erased is none", gaps, err)
 	}
+	// The audit of the archive's account knows.
+	client, err := clickhouse.Open(t.Context(), engine.Server(file.Sink.ClickHouse), clickhouse.Deps{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	amended, err := ledger.New(client, "").Amended(t.Context(), w.name, 0, topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if was, is, _, ok := amended.At(0, 100); !ok || was != ledger.FateWritten || is != ledger.FateErased {
+		t.Errorf("offset 100 was %s and is %s", was, is)
+	}
 	if err := r.Erase(t.Context(), tp, waybill.OffsetsOf(299, 300), "too early", time.Now()); err == nil {
 		t.Error("an offset that is still to come was erased")
 	}

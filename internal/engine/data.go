@@ -163,8 +163,8 @@ func (d *data) add(proc *Processor, epoch waybill.Epoch, s *spanData, r *waybill
 	}
 	s.bytes += n
 	d.bytes += n
-	out, sum := s.process(proc, epoch, r, d.blocks)
-	s.Checksum += sum
+	out := s.process(proc, epoch, r, d.blocks)
+	s.Checksum += proc.checksum(r)
 	s.byRecordTime += b2i(!out.Timed)
 	s.noteTime(r, out.Time, proc.eventTimes)
 	d.late += b2i(out.Time < d.complete)
@@ -197,13 +197,14 @@ func (d *data) add(proc *Processor, epoch waybill.Epoch, s *spanData, r *waybill
 }
 
 // process makes a row of a record, unless it was erased.
-func (s *spanData) process(proc *Processor, epoch waybill.Epoch, r *waybill.Record, blocks Blocks) (out Processed, checksum uint64) {
+func (s *spanData) process(proc *Processor, epoch waybill.Epoch, r *waybill.Record, blocks Blocks) Processed {
 	if !s.erased.Empty() && s.erased.Contains(r.Offset) {
-		proc.Pass(r)
-		return Processed{Fate: FateFiltered, Byte: -1, Time: r.Time}, proc.checksum(r)
+		if proc.sumLeft {
+			proc.tr.Apply(r) // for its checksum
+		}
+		return Processed{Fate: FateFiltered, Byte: -1, Time: r.Time}
 	}
-	out = proc.Process(r, epoch, blocks)
-	return out, proc.checksum(r)
+	return proc.Process(r, epoch, blocks)
 }
 
 func b2i(b bool) int64 {

@@ -249,6 +249,14 @@ func (s *Store) amendedBy(ctx context.Context, pipeline string, epoch waybill.Ep
 			}
 		}
 	}
+	// Of an archive: what was erased there was written, as every record is, and is not missing.
+	erased, err := s.ArchiveErased(ctx, pipeline, topic)
+	if err != nil {
+		return nil, err
+	}
+	for p, set := range erased {
+		out.put(p, piece{OffsetSet: set, was: FateWritten, is: FateErased})
+	}
 	if out.Empty() {
 		return out, nil
 	}
