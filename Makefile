@@ -64,6 +64,7 @@ fmt: ## Format all Go files
 sim: ## Run the seeded simulator and its negative controls (SEEDS=10000)
 	$(GO) run ./internal/sim/cmd/waybill-sim -seeds $(SEEDS) -matrix $(SIM_FLAGS)
 	$(GO) run ./internal/sim/cmd/waybill-sim -seeds $(SEEDS) -routed $(SIM_FLAGS)
+	$(GO) run ./internal/sim/cmd/waybill-sim -seeds $(SEEDS) -handover $(SIM_FLAGS)
 	$(GO) run ./internal/sim/cmd/waybill-sim -mutants
 
 .PHONY: e2e

@@ -87,6 +87,19 @@ func (r *Reader) Extent(ctx context.Context, topic string) (map[int32]waybill.Sp
 	return out, nil
 }
 
+// Holds are the offsets of which the archive has the record, or knows that there is none to be had, for each partition.
+func (r *Reader) Holds(ctx context.Context, topic string) (map[int32]waybill.OffsetSet, error) {
+	h, err := r.holding(ctx, topic, 0)
+	if err != nil {
+		return nil, err
+	}
+	out := map[int32]waybill.OffsetSet{}
+	for p, part := range h.parts {
+		out[p] = part.held
+	}
+	return out, nil
+}
+
 // Gaps are the offsets within the extent that the archive does not hold.
 func (r *Reader) Gaps(ctx context.Context, topic string) (map[int32]waybill.OffsetSet, error) {
 	h, err := r.holding(ctx, topic, 0)

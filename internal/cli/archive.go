@@ -178,6 +178,9 @@ func extentsOf(ctx context.Context, cfg *config.Pipeline) (map[int32]kafka.Parti
 	return out, err
 }
 
+// tellingRows are needed for their size to say anything: that of a few is mostly that of the files around them.
+const tellingRows = 10_000
+
 func (rep *archiveReport) print(w io.Writer) error {
 	var b strings.Builder
 	keep := "for ever"
@@ -190,8 +193,12 @@ func (rep *archiveReport) print(w io.Writer) error {
 		_, err := io.WriteString(w, b.String())
 		return err
 	}
-	fmt.Fprintf(&b, "%s records, %s on disk (%.0f bytes a record, %.1f times less than raw), since %s\n\n", count(rep.Size.Rows), size(rep.Size.OnDisk),
-		float64(rep.Size.OnDisk)/float64(rep.Size.Rows), float64(rep.Size.Uncompressed)/float64(max(rep.Size.OnDisk, 1)), moment(rep.Size.Oldest))
+	fmt.Fprintf(&b, "%s records", count(rep.Size.Rows))
+	if rep.Size.Rows >= tellingRows {
+		fmt.Fprintf(&b, ", %s on disk (%.0f bytes a record, %.1f times less than raw)", size(rep.Size.OnDisk),
+			float64(rep.Size.OnDisk)/float64(rep.Size.Rows), float64(rep.Size.Uncompressed)/float64(max(rep.Size.OnDisk, 1)))
+	}
+	fmt.Fprintf(&b, ", since %s\n\n", moment(rep.Size.Oldest))
 	rows := [][]string{{"PARTITION", "FIRST", "NEXT", "RECORDS", "GAPS", "ERASED", "TOPIC FROM", "TOPIC TO", "ONLY HERE"}}
 	for _, p := range rep.Partitions {
 		gaps := waybill.OffsetsIn(p.Gaps...)

@@ -173,6 +173,12 @@ func (p *Plan) Transform() *Transform {
 	return p.text.Transform
 }
 
+// Redacts reports whether something is taken out of records before they are stored.
+func (p *Plan) Redacts() bool {
+	t := p.Transform()
+	return t != nil && t.Redact != nil
+}
+
 // RescueColumn is the column for values that fit no other; ok is false if there is none.
 func (p *Plan) RescueColumn() (c PlanColumn, ok bool) {
 	i := slices.IndexFunc(p.text.Columns, func(c PlanColumn) bool { return c.Source == SourceRescued })

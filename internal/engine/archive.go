@@ -7,6 +7,7 @@ import (
 	"github.com/waybill-data/waybill/internal/archive"
 	"github.com/waybill-data/waybill/internal/clickhouse"
 	"github.com/waybill-data/waybill/internal/config"
+	"github.com/waybill-data/waybill/internal/contract"
 	"github.com/waybill-data/waybill/internal/ledger"
 )
 
@@ -18,6 +19,15 @@ func OpenArchive(client *clickhouse.Client, store *ledger.Store, cfg *config.Pip
 	}
 	c := of.Sink.ClickHouse
 	return archive.New(client, store, archive.Source{Pipeline: of.Name, Database: c.Database, Table: c.Table, Lineage: c.Lineage})
+}
+
+// processor makes rows under a plan, for a batch.
+func (l *life) processor(p *contract.Plan) (*Processor, error) {
+	proc, err := l.p.target.processor(p)
+	if err == nil && l.p.backfill != nil && l.p.backfill.Archive != nil {
+		proc.sumLeft = p.Redacts()
+	}
+	return proc, err
 }
 
 // keepFor gives the table of an archive the TTL that the file says.

@@ -23,7 +23,9 @@ import (
 	"github.com/waybill-data/waybill/internal/decode/json"
 	"github.com/waybill-data/waybill/internal/engine"
 	"github.com/waybill-data/waybill/internal/ledger"
+	"github.com/waybill-data/waybill/internal/status"
 	"github.com/waybill-data/waybill/internal/testenv"
+	"github.com/waybill-data/waybill/internal/testenv/faultproxy"
 )
 
 // archived is a world of which a pipeline keeps the records, and runs nothing else: w.name is the name of that pipeline.
@@ -393,5 +395,108 @@ func TestArchive_KeepsWhatRedactionLeavesAndItMakesTheSameRows(t *testing.T) {
 		if waybill.RecordChecksum(&wantKept) != waybill.RecordChecksum(&gotKept) || waybill.RecordChecksum(&gotKept) != waybill.RecordChecksum(&got[i]) {
 			t.Errorf("offset %d: what is left of it is %q from the archive, %q from the topic; archived is %q", i, gotKept.Value, wantKept.Value, got[i].Value)
 		}
+	}
+}
+
+// Of one topic and its archive the topic's beginning goes: a backfill from Kafka before, and one with the archive after.
+func TestArchive_ABackfillWithoutTheLogsBeginningMakesTheSameRows(t *testing.T) {
+	for name, top := range map[string]string{"raw": "", "redacted": redacting} {
+		t.Run(name, func(t *testing.T) {
+			s := spec{top: top + "\narchive: {table: kept}\n", rows: 200, modes: "new_fields: rescue\n  type_conflicts: rescue", columns: "\n    email: {type: String}\n    who: {type: Nullable(String), kafka: key}\n    h: {type: Nullable(String), kafka: header.h}"}
+			w := newWorld(t, 2)
+			w.exec("ALTER TABLE " + w.db + ".calls ADD COLUMN email String, ADD COLUMN who Nullable(String), ADD COLUMN h Nullable(String)")
+			file := w.file(s)
+			cl := w.client(kgo.RecordPartitioner(kgo.RoundRobinPartitioner()))
+			defer cl.Close()
+			for i := range 2000 {
+				r := kgo.StringRecord(fmt.Sprintf(`{"id":%d,"v":%d,"model":"m%d","mail":"a%d@x.y","email":"b@x.y","ssn":"s","extra":{"n":%d}}`, i, 2, i%3, i, i))
+				r.Key, r.Timestamp = fmt.Appendf(nil, "k%d", i%50), time.UnixMilli(1_700_000_000_000+int64(i))
+				switch i % 10 {
+				case 1:
+					r.Value = fmt.Appendf(nil, `{"id":%d,"mail":"old%d@x.y"}`, i, i) // of version 1, which it does not say
+				case 2:
+					r.Value = nil
+				case 3:
+					r.Value = []byte("no JSON")
+				case 4:
+					r.Headers = []kgo.RecordHeader{{Key: "h", Value: []byte{0, 255, '\n'}}, {Key: "auth", Value: []byte("x")}}
+				}
+				cl.Produce(t.Context(), r, nil)
+			}
+			if err := cl.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			live := w.name
+			w.name = file.Archiver().Name
+			keeper := w.start(file.Archiver())
+			w.quiet(2000)
+			keeper.stop()
+			w.name = live
+
+			all := whole(2, 1000)
+			before := w.job(file, 1, 2)
+			a := before.run(engine.Backfill{Scope: always(all)})
+			a.complete()
+			w.deleteBefore(0, 700)
+			w.deleteBefore(1, 1000) // nothing is left of it
+			after := w.job(file, 2, 2)
+			b := after.run(engine.Backfill{Scope: always(all), Archive: w.reader(file)})
+			b.complete()
+			if b.found("retention_loss") {
+				t.Errorf("findings %+v", b.p.Status().Findings)
+			}
+			counts := "SELECT concat(toString(sum(read)), ' ', toString(sum(written)), ' ', toString(sum(tombstones)), ' ', toString(sum(dead_lettered)), ' ', toString(sum(lost))) FROM waybill.ledger WHERE pipeline = '" + w.name + "' AND epoch = "
+			if one, two := w.query(counts+"1"), w.query(counts+"2"); one != two || one != "2000 1600 200 200 0" {
+				t.Errorf("read, written, tombstones, dead letters, lost: %s from Kafka, %s with the archive", one, two)
+			}
+			// By content: every column of every row, but for the epoch and the plan's name in the rescue column's text.
+			rows := func(epoch string) string {
+				return w.query("SELECT concat(toString(count()), ' ', toString(sum(cityHash64(id, model, tokens, email, ifNull(who, 'NULL'), ifNull(h, 'NULL'), _topic, _partition, _offset, _rescued)))) FROM " + w.db + ".calls_j" + epoch)
+			}
+			if one, two := rows("1"), rows("2"); one != two || !strings.HasPrefix(one, "1600 ") {
+				t.Errorf("rows: %s from Kafka, %s with the archive", one, two)
+			}
+		})
+	}
+}
+
+// A batch that was promised when the topic had its records is carried out from the archive when it has not, and its checksum is the same, redaction or not.
+func TestArchive_APromisedBatchIsCarriedOutFromWhereItsRecordsStillAre(t *testing.T) {
+	for name, top := range map[string]string{"raw": "", "redacted": redacting} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, 1)
+			w.exec("ALTER TABLE " + w.db + ".calls ADD COLUMN email String")
+			s := spec{top: top + "\narchive: {table: kept}\n", rows: 200, kafka: quickSession, columns: "\n    email: {type: String}"}
+			file := w.file(s)
+			w.produceAs(1000, func(i int) string {
+				return fmt.Sprintf(`{"id":%d,"v":2,"email":"b%d@x.y","ssn":"s"}`, i, i)
+			})
+			live := w.name
+			w.name = file.Archiver().Name
+			keeper := w.start(file.Archiver())
+			w.quiet(1000)
+			keeper.stop()
+			w.name = live
+
+			proxy := testenv.Proxy(t, w.ch.TCPAddr())
+			proxy.Set(faultproxy.Answer(252, "DB::Exception", "no ledger now").On(faultproxy.Insert("ledger")))
+			s.addr = proxy.Addr()
+			first := w.job(w.file(s), 1, 1)
+			a := first.run(engine.Backfill{Scope: always(whole(1, 1000)), Archive: w.reader(file)})
+			a.await("batches are promised", func(s status.Pipeline) bool { return stalled("no ledger now")(s) && len(s.InFlight) > 1 })
+			a.sockets.cutAll()
+			a.cancel()
+			<-a.done
+			w.deleteBefore(0, 150) // in the middle of the first batch, perhaps
+			second := &job{w, file.Shadow(config.Shadow{Job: "j1", Epoch: 1, Group: first.cfg.Source.Kafka.Group, Table: "calls_j1"}), 1}
+			b := second.run(engine.Backfill{Scope: always(whole(1, 1000)), Archive: w.reader(file)})
+			b.complete()
+			if b.found("records_gone") || b.found("records_changed") || b.found("retention_loss") {
+				t.Errorf("findings %+v", b.p.Status().Findings)
+			}
+			if got := w.query("SELECT concat(toString(count()), ' ', toString(uniqExact(_offset)), ' ', toString(uniqExact(email))) FROM " + w.db + ".calls_j1"); got != "1000 1000 1000" {
+				t.Errorf("rows, offsets, values: %s", got)
+			}
+		})
 	}
 }

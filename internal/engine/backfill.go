@@ -29,10 +29,10 @@ type Backfill struct {
 
 // ArchiveReader reads the records that a pipeline has kept.
 type ArchiveReader interface {
-	// Extent is what the archive may hold of a topic, by partition.
-	Extent(ctx context.Context, topic string) (map[int32]waybill.Span, error)
+	// Holds are the offsets of a topic, by partition, of which the archive has the record, or knows that there is none to be had.
+	Holds(ctx context.Context, topic string) (map[int32]waybill.OffsetSet, error)
 	// Read gives the records of a span to fn, in offset order, and says up to where it has read. A record is fn's only until fn returns; fn's error
-	// ends the reading and is returned.
+	// ends the reading and is returned. What it does not hold is an error, too.
 	Read(ctx context.Context, tp waybill.TopicPartition, span waybill.Span, fn func(*waybill.Record) error) (next int64, err error)
 }
 
@@ -125,7 +125,7 @@ func (l *life) settledOf() map[int32]int64 {
 // isComplete: nothing is to come any more, in whichever worker's partitions. A committed offset is past nothing that is not on the account.
 func (l *life) isComplete() (bool, error) {
 	scope := l.p.backfill.scope.Load()
-	if !scope.Final {
+	if !scope.Final || !l.p.assigned.Load() { // before somebody has joined it there is no group to be asked
 		return false, nil
 	}
 	for p, settled := range l.settledOf() {

@@ -156,7 +156,6 @@ func (d *data) add(proc *Processor, epoch waybill.Epoch, s *spanData, r *waybill
 		s.earliest, s.latest = r.Time, r.Time
 	}
 	s.earliest, s.latest = min(s.earliest, r.Time), max(s.latest, r.Time)
-	s.Checksum += waybill.RecordChecksum(r)
 	s.tally.Read++
 	n := int64(len(r.Key) + len(r.Value))
 	for i := range r.Headers {
@@ -165,6 +164,7 @@ func (d *data) add(proc *Processor, epoch waybill.Epoch, s *spanData, r *waybill
 	s.bytes += n
 	d.bytes += n
 	out := s.process(proc, epoch, r, d.blocks)
+	s.Checksum += proc.checksum(r)
 	s.byRecordTime += b2i(!out.Timed)
 	s.noteTime(r, out.Time, proc.eventTimes)
 	d.late += b2i(out.Time < d.complete)
@@ -199,6 +199,7 @@ func (d *data) add(proc *Processor, epoch waybill.Epoch, s *spanData, r *waybill
 // process makes a row of a record, unless it was erased.
 func (s *spanData) process(proc *Processor, epoch waybill.Epoch, r *waybill.Record, blocks Blocks) Processed {
 	if !s.erased.Empty() && s.erased.Contains(r.Offset) {
+		proc.PassOver(r)
 		return Processed{Fate: FateFiltered, Byte: -1, Time: r.Time}
 	}
 	return proc.Process(r, epoch, blocks)

@@ -88,7 +88,7 @@ func (g *gatherer) under(s *shape) error {
 	if s.plan.ID() == old.ID() {
 		return nil
 	}
-	proc, err := g.l.p.target.processor(s.plan)
+	proc, err := g.l.processor(s.plan)
 	if err != nil {
 		g.l.step(delivery.Failed{Err: err})
 		return err

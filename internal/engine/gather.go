@@ -55,7 +55,7 @@ type gathering struct {
 }
 
 func (l *life) gather() {
-	proc, err := l.p.target.processor(l.p.target.now().plan)
+	proc, err := l.processor(l.p.target.now().plan)
 	if err != nil {
 		l.step(delivery.Failed{Err: err})
 		return

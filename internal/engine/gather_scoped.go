@@ -232,19 +232,20 @@ func (g *gatherer) keptHere(tp waybill.TopicPartition, part *gathering, logStart
 	if b == nil || b.Archive == nil {
 		return false, logStart, nil
 	}
-	extents, err := b.Archive.Extent(g.l.ctx, tp.Topic)
+	holds, err := b.Archive.Holds(g.l.ctx, tp.Topic)
 	if err != nil {
 		return false, 0, err
 	}
-	at, extent := part.position(part.next), extents[tp.Partition]
-	switch {
-	case extent.Contains(at):
-		part.kept = waybill.Span{First: at, Next: min(extent.Next, logStart)}
-		return true, 0, nil
-	case at < extent.First:
-		return false, min(logStart, extent.First), nil
+	at := part.position(part.next)
+	held := holds[tp.Partition].Within(waybill.Span{First: at, Next: logStart})
+	switch run := held.Bounds(); {
+	case held.Empty():
+		return false, logStart, nil
+	case run.First > at:
+		return false, run.First, nil
 	}
-	return false, logStart, nil
+	part.kept = held.Spans()[0]
+	return true, 0, nil
 }
 
 // takeKept decodes records that the archive has and the topic no longer retains; some reports whether there were any partitions to be read there.
@@ -389,12 +390,12 @@ func (l *life) readArchive(ctx context.Context, tp waybill.TopicPartition, span 
 	if from == span.First {
 		return from, gone, nil
 	}
-	extents, err := l.p.backfill.Archive.Extent(ctx, tp.Topic)
+	holds, err := l.p.backfill.Archive.Holds(ctx, tp.Topic)
 	if err != nil {
 		return 0, gone, err
 	}
 	lost := waybill.OffsetsIn(waybill.Span{First: span.First, Next: from})
-	for _, kept := range lost.Within(extents[tp.Partition]).Spans() {
+	for _, kept := range lost.Intersect(holds[tp.Partition]).Spans() {
 		next, err := l.p.backfill.Archive.Read(ctx, tp, kept, fn)
 		if err != nil {
 			return 0, gone, err

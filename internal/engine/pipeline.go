@@ -76,9 +76,9 @@ type Pipeline struct {
 	complete atomic.Int64
 	auditor  *auditor
 	boots    watchdog.Boots // the watch's
+	backfill *backfill      // nil: it is none
 	// outlived is the job whose hold is over for this worker, though it lasts: the tables have changed since. It is that of whoever asks.
 	outlived outlived
-	backfill *backfill // nil: it is none
 }
 
 // New makes a pipeline that has not started.
@@ -308,13 +308,13 @@ type life struct {
 
 // live is one life. It returns nil or an error that can heal if another life should follow.
 func (p *Pipeline) live(ctx context.Context) error {
-	if h := p.heldBy(ctx); h != nil {
-		return h
-	}
 	if p.backfill != nil {
 		if _, err := p.backfill.refresh(); err != nil {
 			return &stopError{p.badScope(err)}
 		}
+	}
+	if h := p.heldBy(ctx); h != nil {
+		return h
 	}
 	l := &life{p: p, joined: make(chan struct{}), data: map[delivery.WorkID]*data{}, doubts: map[delivery.WorkID]func(delivery.RowSet){}, refusals: map[delivery.WorkID]*refusals{},
 		epochs: map[waybill.TopicPartition]map[int64]int32{}, starts: map[waybill.TopicPartition]delivery.Gather{}, retries: map[waybill.TopicPartition]*gathering{},

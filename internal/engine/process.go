@@ -51,6 +51,8 @@ type Processor struct {
 	decs   []*json.Decoder // one for each route
 	raw    *raw.Writer     // of a plan of records, which has no decoders; else nil
 	times  []int           // the column of event times of each route's block; -1: none
+	// sumLeft: checksums are over what redaction leaves of records, see checksum.
+	sumLeft bool
 	// eventTimes: there is one.
 	eventTimes bool
 }
@@ -192,12 +194,29 @@ func decoded(o json.Outcome) Processed {
 
 // Keep is what may be stored of the record that was processed last, as a dead letter: a copy.
 func (p *Processor) Keep(r *waybill.Record) waybill.Record {
-	kept := p.left(r)
+	kept := p.Left(r)
 	return own(&kept)
 }
 
-// left is what redaction leaves of the record that was processed last. It aliases it.
-func (p *Processor) left(r *waybill.Record) waybill.Record {
+// checksum is the share that the record that was processed last has in that of its span. A backfill that may read an archive takes it over what
+// redaction leaves, which is the same for the record and for what the archive has kept of it.
+func (p *Processor) checksum(r *waybill.Record) uint64 {
+	if !p.sumLeft {
+		return waybill.RecordChecksum(r)
+	}
+	left := p.Left(r)
+	return waybill.RecordChecksum(&left)
+}
+
+// PassOver takes in a record that is to become no row, whatever it says: for Left and Keep.
+func (p *Processor) PassOver(r *waybill.Record) {
+	if p.tr != nil {
+		p.tr.Apply(r)
+	}
+}
+
+// Left is what redaction leaves of the record that was processed last. It aliases the record and the processor's memory.
+func (p *Processor) Left(r *waybill.Record) waybill.Record {
 	if p.tr == nil {
 		return *r
 	}

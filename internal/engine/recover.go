@@ -199,7 +199,7 @@ func (l *life) rebuilt(e delivery.Rebuild) (delivery.Rebuilt, *data, error) {
 	if err != nil {
 		return delivery.Rebuilt{}, nil, err
 	}
-	proc, err := l.p.target.processor(plan)
+	proc, err := l.processor(plan)
 	if err != nil {
 		return delivery.Rebuilt{}, nil, err
 	}

@@ -34,8 +34,8 @@ const (
 	aboutBrokers    subject = "brokers" // as the watch sees them
 	aboutServer     subject = "server"  // ClickHouse, as the watch sees it
 	aboutTable      subject = "table"   // reading it anew, or changing it
-	aboutEpoch      subject = "epoch"   // the tables take no rows of it
 	aboutScope      subject = "scope"   // how far the whole of a backfill is
+	aboutEpoch      subject = "epoch"   // the tables take no rows of it
 )
 
 const (

@@ -215,16 +215,19 @@ type worker struct {
 
 func (w *world) start(cfg *config.Pipeline) *worker { w.Helper(); return w.startAs(cfg, engine.New) }
 
-// startWith starts a worker that has so long to settle what is in flight when it is to leave.
-func (w *world) startWith(cfg *config.Pipeline, drain time.Duration) *worker {
+// startAs starts what build makes.
+func (w *world) startAs(cfg *config.Pipeline, build func(*config.Pipeline, engine.Deps) *engine.Pipeline) *worker {
 	w.Helper()
-	return w.startAs(cfg, func(cfg *config.Pipeline, d engine.Deps) *engine.Pipeline {
-		d.Drain = drain
-		return engine.New(cfg, d)
-	})
+	return w.startDraining(cfg, build, 20*time.Second)
 }
 
-func (w *world) startAs(cfg *config.Pipeline, build func(*config.Pipeline, engine.Deps) *engine.Pipeline) *worker {
+// startWith starts a worker that has so long to settle what is in flight when it is to stop.
+func (w *world) startWith(cfg *config.Pipeline, drain time.Duration) *worker {
+	w.Helper()
+	return w.startDraining(cfg, engine.New, drain)
+}
+
+func (w *world) startDraining(cfg *config.Pipeline, build func(*config.Pipeline, engine.Deps) *engine.Pipeline, drain time.Duration) *worker {
 	w.Helper()
 	level := slog.LevelError
 	if testing.Verbose() {
@@ -236,7 +239,7 @@ func (w *world) startAs(cfg *config.Pipeline, build func(*config.Pipeline, engin
 		r.highest.Store(max(used, r.highest.Load()))
 	})
 	r.p = build(cfg, engine.Deps{Log: telemetry.NewLogger(w.Output(), false, level, false), Metrics: r.metrics, Budget: r.budget,
-		Drain: 20 * time.Second, Kafka: func(k *kafka.Config) {
+		Drain: drain, Kafka: func(k *kafka.Config) {
 			k.HeartbeatInterval, k.MetadataMaxAge = 100*time.Millisecond, time.Second
 			k.Dialer = r.sockets.dial
 		}})

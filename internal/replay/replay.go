@@ -293,7 +293,11 @@ func (j *Job) FinishLast(ctx context.Context) (uint64, error) {
 // takeOver carries out a batch that somebody else has begun.
 func (j *Job) takeOver(ctx context.Context, r *ledger.Replay) error {
 	if r.Kind == ledger.KindReplay && r.Epoch < j.Engine.Standing().Superseded {
-		return j.finish(ctx, r, superseded(r, j.cfg.Epoch))
+		err := j.finish(ctx, r, superseded(r, j.cfg.Epoch))
+		if err == nil {
+			j.result.Resumed += r.Len()
+		}
+		return err
 	}
 	writes := r.Kind != ledger.KindDiscard && r.Kind != ledger.KindErase
 	if writes && (r.Epoch != j.cfg.Epoch || r.Topic != j.cfg.Source.Kafka.Topic) {

@@ -241,7 +241,7 @@ func (p *Planner) read(ctx context.Context, r *Report, left map[int32]waybill.Of
 	work := clickhouse.Table(c.Database, j.WorkName())
 	r.Statements = []string{
 		fmt.Sprintf("CREATE TABLE %s AS %s", work, clickhouse.Table(c.Database, t)),
-		fmt.Sprintf("ALTER TABLE %s ADD CONSTRAINT %s CHECK %s", work, FenceName, p.Server.check(epoch)),
+		fmt.Sprintf("ALTER TABLE %s ADD %s", work, clickhouse.FenceConstraintOn(c.Lineage.Epoch, epoch)),
 		fmt.Sprintf("EXCHANGE TABLES %s AND %s", clickhouse.Table(c.Database, t), work),
 	}
 	return p.bytes(ctx, r, left)

@@ -74,9 +74,6 @@ func (s *Server) Make(ctx context.Context, name, like string) error {
 	return s.Client.Exec(ctx, fmt.Sprintf("CREATE TABLE IF NOT EXISTS %s AS %s", s.table(name), s.table(like)))
 }
 
-// FenceName is the constraint's.
-const FenceName = "waybill_epoch"
-
 // Fence puts the constraint on it. One of a lower epoch goes first: nobody writes into a table that does not have its fence yet.
 func (s *Server) Fence(ctx context.Context, name string, epoch waybill.Epoch) error {
 	there, err := s.fence(ctx, name)
@@ -86,17 +83,13 @@ func (s *Server) Fence(ctx context.Context, name string, epoch waybill.Epoch) er
 	if err := s.Unfence(ctx, name); err != nil {
 		return err
 	}
-	return s.Client.Exec(ctx, fmt.Sprintf("ALTER TABLE %s ADD CONSTRAINT IF NOT EXISTS %s CHECK %s", s.table(name), FenceName, s.check(epoch)))
-}
-
-func (s *Server) check(epoch waybill.Epoch) string {
-	return fmt.Sprintf("%s >= %d", clickhouse.Ident(s.Lineage.Epoch), epoch)
+	return s.Client.Exec(ctx, fmt.Sprintf("ALTER TABLE %s ADD %s", s.table(name), clickhouse.FenceConstraintOn(s.Lineage.Epoch, epoch)))
 }
 
 // fence is the epoch of the table's fence; empty: it has none.
 func (s *Server) fence(ctx context.Context, name string) (string, error) {
 	return s.text(ctx, fmt.Sprintf("SELECT extract(create_table_query, '%s CHECK [^ ]+ >= ([0-9]+)') AS v FROM system.tables WHERE database = %s AND name = %s",
-		FenceName, clickhouse.Literal(s.Database), clickhouse.Literal(name)))
+		clickhouse.FenceName, clickhouse.Literal(s.Database), clickhouse.Literal(name)))
 }
 
 // Unfence removes the fence, if there is one.
@@ -105,7 +98,7 @@ func (s *Server) Unfence(ctx context.Context, name string) error {
 	if err != nil || there == "" {
 		return err
 	}
-	return s.Client.Exec(ctx, fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT IF EXISTS %s", s.table(name), FenceName))
+	return s.Client.Exec(ctx, fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT IF EXISTS %s", s.table(name), clickhouse.FenceName))
 }
 
 // Rename gives a table another name.
