@@ -208,6 +208,13 @@ func (p *Processor) checksum(r *waybill.Record) uint64 {
 	return waybill.RecordChecksum(&left)
 }
 
+// PassOver takes in a record that is to become no row, whatever it says: for Left and Keep.
+func (p *Processor) PassOver(r *waybill.Record) {
+	if p.tr != nil {
+		p.tr.Apply(r)
+	}
+}
+
 // Left is what redaction leaves of the record that was processed last. It aliases the record and the processor's memory.
 func (p *Processor) Left(r *waybill.Record) waybill.Record {
 	if p.tr == nil {
