@@ -125,7 +125,7 @@ func (l *life) settledOf() map[int32]int64 {
 // isComplete: nothing is to come any more, in whichever worker's partitions. A committed offset is past nothing that is not on the account.
 func (l *life) isComplete() (bool, error) {
 	scope := l.p.backfill.scope.Load()
-	if !scope.Final {
+	if !scope.Final || !l.p.assigned.Load() { // before somebody has joined it there is no group to be asked
 		return false, nil
 	}
 	for p, settled := range l.settledOf() {

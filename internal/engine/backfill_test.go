@@ -388,15 +388,43 @@ func TestBackfill_AnotherWorkerCarriesOutWhatOneHasPromised(t *testing.T) {
 	}
 }
 
+// A worker has promised a batch up to where the scope has grown, and is gone; the next one has not heard of that yet. It must not take what it does not know to be in
+// scope for holes.
+func TestBackfill_WorkerThatKnowsOfAShorterScopeWaits(t *testing.T) {
+	w := newWorld(t, 1)
+	proxy := testenv.Proxy(t, w.ch.TCPAddr())
+	proxy.Set(faultproxy.Answer(252, "DB::Exception", "no ledger now").On(faultproxy.Insert("ledger")))
+	w.fill(1, 0, 300)
+	first := w.job(w.file(spec{addr: proxy.Addr(), kafka: quickSession}), 1, 1)
+	a := first.run(engine.Backfill{Scope: always(whole(1, 300))})
+	a.await("a batch is promised", stalled("no ledger now"))
+	a.sockets.cutAll()
+	a.cancel()
+	<-a.done
+	second := &job{w, w.file(spec{kafka: quickSession}).Shadow(config.Shadow{Job: "j1", Epoch: 1, Group: first.cfg.Source.Kafka.Group, Table: "calls_j1"}), 1}
+	var scope growing
+	s := whole(1, 100)
+	s.Final = false
+	scope.set(s)
+	b := second.run(engine.Backfill{Scope: scope.get})
+	b.await("it waits to hear of it", stalled("past the end of the scope as it is known here"))
+	scope.set(whole(1, 300))
+	b.complete()
+	second.check(whole(1, 300), nil)
+	if b.found("records_gone") || b.found("records_changed") {
+		t.Errorf("findings %+v", b.p.Status().Findings)
+	}
+}
+
 // Two workers share the partitions; one is cut off in the middle of its work and takes no leave.
 func TestBackfill_TwoWorkersOneStoppedHard(t *testing.T) {
 	w := newWorld(t, 4)
-	w.fill(4, 0, 3000)
-	s := whole(4, 3000)
-	s.Offsets[1] = waybill.OffsetsIn(span(500, 1000), span(1200, 2900))
+	w.fill(4, 0, 1200)
+	s := whole(4, 1200)
+	s.Offsets[1] = waybill.OffsetsIn(span(200, 400), span(500, 1150))
 	s.Offsets[3] = waybill.OffsetSet{}
 	j := w.job(w.file(spec{rows: 100, kafka: quickSession}), 1, 4)
-	b := engine.Backfill{Scope: always(s), RecordsPerSecond: 1500}
+	b := engine.Backfill{Scope: always(s), RecordsPerSecond: 800}
 	one := j.run(b)
 	one.await("one has begun", func(s status.Pipeline) bool { return s.Totals.Written > 0 })
 	two := j.run(b)
@@ -621,26 +649,34 @@ func TestBackfill_ReadsTheArchiveWhereTheTopicEnds(t *testing.T) {
 	}
 }
 
-// What a backfill finds is no finding of the pipeline's, and the other way round.
+// What a backfill finds is no finding of the pipeline's, and what is open of the pipeline's is not over because there is a backfill.
 func TestBackfill_FindingsAreItsOwn(t *testing.T) {
 	w := newWorld(t, 1)
+	w.exec("ALTER TABLE " + w.db + ".calls MODIFY SETTING non_replicated_deduplication_window = 500")
 	cfg := w.file(spec{})
 	w.fill(1, 0, 100)
 	live := w.start(cfg)
 	w.quiet(100)
+	w.wantFinding("small_window", 1)
 	w.deleteBefore(0, 50)
 	j := w.job(cfg, 1, 1)
-	a := j.run(engine.Backfill{Scope: always(whole(1, 100))})
-	a.complete()
-	w.wantFinding("retention_loss", 1)
-	if got := w.query("SELECT epoch FROM waybill.findings_now WHERE pipeline = '" + w.name + "' AND kind = 'retention_loss'"); got != "1" {
-		t.Errorf("the finding is of epoch %s", got)
+	w.exec("ALTER TABLE " + j.cfg.Sink.ClickHouse.Place() + " MODIFY SETTING non_replicated_deduplication_window = 10000")
+	j.run(engine.Backfill{Scope: always(whole(1, 100))}).complete()
+	findings := func() string {
+		return w.query("SELECT arrayStringConcat(arraySort(groupArray(concat(toString(epoch), ' ', kind, ' ', state))), ', ') FROM waybill.findings_now WHERE pipeline = '" + w.name + "' AND kind IN ('small_window', 'retention_loss')")
+	}
+	const want = "0 small_window open, 1 retention_loss open"
+	if got := findings(); got != want {
+		t.Errorf("findings %s, want %s", got, want)
 	}
 	live.stop()
 	again := w.start(cfg) // which reads what is open
-	again.await("it runs", owns(1))
+	again.await("it runs, and knows what was open", func(s status.Pipeline) bool { return owns(1)(s) && again.found("small_window") })
 	if again.found("retention_loss") {
 		t.Error("the live worker takes the backfill's finding for its own")
 	}
 	again.stop()
+	if got := findings(); got != want {
+		t.Errorf("findings in the end %s, want %s", got, want)
+	}
 }

@@ -113,8 +113,9 @@ func (p *Pipeline) knowFindings(ctx context.Context, t *target) error {
 	if err != nil {
 		return err
 	}
-	// A backfill's findings are its own, and the pipeline's are none of its business, though they go by one name.
-	rows = slices.DeleteFunc(rows, func(r finding.Row) bool { return r.Epoch > t.epoch || p.backfill != nil && r.Epoch < t.epoch })
+	if p.backfill != nil { // those of earlier epochs are not over: the pipeline runs under them
+		rows = slices.DeleteFunc(rows, func(r finding.Row) bool { return r.Epoch < t.epoch })
+	}
 	now := t.client.ServerNow(time.Now())
 	p.findings.mu.Lock()
 	defer p.findings.mu.Unlock()

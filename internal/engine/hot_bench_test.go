@@ -123,7 +123,7 @@ func BenchmarkAdd(b *testing.B) {
 // BenchmarkTake takes what polls bring: a pipeline's, and a backfill's of all and of half of it. An op is a poll of pollRecords records.
 func BenchmarkTake(b *testing.B) {
 	const end = 1 << 50
-	half := waybill.OffsetSet{}
+	half := waybill.OffsetsOf(clicksPerBatch + 1) // there is always more to come
 	for o := int64(0); o < clicksPerBatch; o += 200 {
 		half.AddSpan(waybill.Span{First: o, Next: o + 100})
 	}
@@ -170,9 +170,9 @@ func BenchmarkTake(b *testing.B) {
 	}
 }
 
-func benchGatherer(b *testing.B, scope *Scope) *gatherer {
+func benchGatherer(b testing.TB, scope *Scope) *gatherer {
 	l := bareLife()
-	l.ctx, l.p.budget, l.p.cfg.Batch.Bytes = b.Context(), NewBudget(1<<30, nil).account(weightLive), 1<<30
+	l.ctx, l.p.target, l.p.budget, l.p.cfg.Batch.Bytes = b.Context(), &target{}, NewBudget(1<<30, nil).account(weightLive), 1<<30
 	if scope != nil {
 		l.p.backfill = &backfill{}
 	}

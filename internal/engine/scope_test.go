@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/kafka"
 )
 
 func TestScope_MayOnlyGrowAtItsEnd(t *testing.T) {
@@ -85,6 +86,22 @@ func TestLimiter_KeepsToARate(t *testing.T) {
 	}
 	if l = newLimiter(0, 0); l.wait(now) != 0 {
 		t.Error("there is a limit where none was set")
+	}
+}
+
+// Offsets that are out of scope take no room in a batch: a batch is as large as its records are many.
+func TestGather_HolesDoNotFillABatch(t *testing.T) {
+	set := waybill.OffsetsIn(waybill.Span{First: 1000, Next: 1003}, waybill.Span{First: 9000, Next: 9002})
+	g := benchGatherer(t, &Scope{Until: map[int32]int64{0: 10_000}, Offsets: map[int32]waybill.OffsetSet{0: set}})
+	poll := kafka.PartitionRecords{TopicPartition: waybill.TopicPartition{Topic: "t"}, Instance: 1}
+	for o := int64(0); o < 9002; o++ {
+		poll.Records = append(poll.Records, waybill.Record{Topic: "t", Offset: o, Value: click(int(o))})
+	}
+	if n, _, err := g.take(&poll); n != 5 || err != nil {
+		t.Errorf("%d records were taken, %v", n, err)
+	}
+	if s := g.open.spans[0]; g.open.covered != 5 || s.Count != 5 || s.Span != (waybill.Span{First: 0, Next: 9002}) || g.open.count != 5 {
+		t.Errorf("the batch has %d rows, covers %d, its span is %+v", g.open.count, g.open.covered, s.BatchSpan)
 	}
 }
 

@@ -15,7 +15,6 @@ import (
 	"github.com/waybill-data/waybill/internal/clickhouse"
 	"github.com/waybill-data/waybill/internal/config"
 	"github.com/waybill-data/waybill/internal/contract"
-	"github.com/waybill-data/waybill/internal/kafka"
 	"github.com/waybill-data/waybill/internal/ledger"
 )
 
@@ -152,26 +151,7 @@ func (d Deps) audit(ctx context.Context, b Backfill, opts Options) (*audit.Repor
 	deps := audit.Deps{Client: d.Client, Ledger: d.Ledger, Source: d.Source, Unreached: d.Unreached, Progress: func(p audit.Progress) {
 		d.Progress(fmt.Sprintf("the laws on the shadow: partition %d, %d of %d offsets", p.Partition, p.Done, p.Of))
 	}}
-	if d.Source != nil && b.Scope != nil {
-		deps.Source = scoped{d.Source, b.Scope}
-	}
-	return audit.Run(ctx, deps, b.Shadow, audit.Options{Content: opts.Content})
-}
-
-// scoped is a topic of which there is only what is in scope: what the backfill has read.
-type scoped struct {
-	audit.Source
-	scope map[int32]waybill.OffsetSet
-}
-
-func (s scoped) ReadSpan(ctx context.Context, tp waybill.TopicPartition, span waybill.Span, fn func(*waybill.Record) error) (kafka.ReadResult, error) {
-	in := s.scope[tp.Partition]
-	return s.Source.ReadSpan(ctx, tp, span, func(r *waybill.Record) error {
-		if !in.Contains(r.Offset) {
-			return nil
-		}
-		return fn(r)
-	})
+	return audit.Run(ctx, deps, b.Shadow, audit.Options{Content: opts.Content, Scope: b.Scope})
 }
 
 // plan is the plan that the shadow was written under; nil: there were several, or none.
