@@ -19,8 +19,9 @@ SIM_FLAGS ?=
 # How long `make soak` goes on.
 SOAK ?= 30m
 
-# How many rows `make e2e-long` audits.
+# How many rows `make e2e-long` audits, and how many it compares with as many others.
 AUDIT_ROWS ?= 50000000
+DIFF_ROWS ?= 20000000
 
 # Flags of `make bench`.
 BENCH_FLAGS ?=
@@ -64,6 +65,7 @@ fmt: ## Format all Go files
 sim: ## Run the seeded simulator and its negative controls (SEEDS=10000)
 	$(GO) run ./internal/sim/cmd/waybill-sim -seeds $(SEEDS) -matrix $(SIM_FLAGS)
 	$(GO) run ./internal/sim/cmd/waybill-sim -seeds $(SEEDS) -routed $(SIM_FLAGS)
+	$(GO) run ./internal/sim/cmd/waybill-sim -seeds $(SEEDS) -handover $(SIM_FLAGS)
 	$(GO) run ./internal/sim/cmd/waybill-sim -mutants
 
 .PHONY: e2e
@@ -75,9 +77,10 @@ soak: engines ## 30 minutes of clean traffic with every detector armed: nothing 
 	WAYBILL_E2E_CLEAN=$(SOAK) $(GO) test ./e2e -run TestClean_ -count=1 -v -timeout 120m
 
 .PHONY: e2e-long
-e2e-long: engines ## Audit a table of 50 million rows and keep what it found and cost (AUDIT_ROWS=n; minutes, 10 GB of disk)
+e2e-long: engines ## Audit and compare large tables and keep what that found and cost (AUDIT_ROWS=n DIFF_ROWS=n; minutes, 10 GB of disk)
 	@test -z "$$(git status --porcelain)" || { echo "commit first: evidence names a commit"; exit 1; }
 	WAYBILL_AUDIT_ROWS=$(AUDIT_ROWS) WAYBILL_AUDIT_EVIDENCE=$(CURDIR)/docs/evidence/audit-50m.txt $(GO) test ./internal/audit -run '^TestScale$$' -count=1 -v -timeout 60m
+	WAYBILL_DIFF_ROWS=$(DIFF_ROWS) WAYBILL_DIFF_EVIDENCE=$(CURDIR)/docs/evidence/backfill-diff-20m.txt $(GO) test ./internal/backfill/diff -run '^TestScale$$' -count=1 -v -timeout 60m
 
 .PHONY: evidence
 evidence: engines ## Run sim and e2e in full and keep their outputs in docs/evidence

@@ -59,3 +59,16 @@ func (r *Reader) Size(ctx context.Context) (s Size, err error) {
 	})
 	return s, err
 }
+
+// OffsetsAt are, for each partition that has one, the first offset of a record that is not older than a time, in milliseconds since the Unix epoch.
+func (r *Reader) OffsetsAt(ctx context.Context, topic string, millis int64) (map[int32]int64, error) {
+	h, err := r.holding(ctx, topic, fresh)
+	if err != nil || len(h.epochs) == 0 {
+		return nil, err
+	}
+	out := map[int32]int64{}
+	l := r.src.Lineage
+	err = r.counts(ctx, fmt.Sprintf("SELECT toInt32(%s) AS p, toInt64(min(%s)) AS n FROM %s WHERE %s AND timestamp >= %d GROUP BY p",
+		clickhouse.Ident(l.Partition), clickhouse.Ident(l.Offset), r.table(), r.of(topic, h.epochs...), millis), out)
+	return out, err
+}

@@ -27,7 +27,7 @@ type again struct {
 	records int64
 	sum     uint64
 	left    uint64 // likewise, of what redaction leaves of them: a backfill that may read an archive goes by that
-	err     error // not all of them could be read
+	err     error  // not all of them could be read
 }
 
 // Rows of the ledger that follow one another are read at once, within bounds: a broker is asked three things before the first record comes.
@@ -124,7 +124,23 @@ func (a *auditor) readScope(ctx context.Context, tp waybill.TopicPartition, scop
 func (a *auditor) record(ctx context.Context, got *again, r *ledger.Account, rec *waybill.Record) error {
 	got.records++
 	got.sum += waybill.RecordChecksum(rec)
-	m, err := a.maker(ctx, r.PlanAt(rec.Offset))
+	was, is, _, amended := a.amended.At(rec.Partition, rec.Offset)
+	if amended && was == ledger.FateWritten {
+		got.made.Add(rec.Offset) // as the ledger counts it
+	}
+	m, err := a.maker(ctx, a.planOf(r, rec.Offset))
+	if amended && (is != ledger.FateWritten || a.contents == nil) {
+		// What its plan would make of it is no longer of interest.
+		if err == nil {
+			m.proc.Pass(rec)
+			left := m.proc.Left(rec)
+			got.left += waybill.RecordChecksum(&left)
+		}
+		if errors.Is(err, errUntold) {
+			err = nil
+		}
+		return err
+	}
 	if errors.Is(err, errUntold) {
 		got.err = err
 		return nil
@@ -139,10 +155,18 @@ func (a *auditor) record(ctx context.Context, got *again, r *ledger.Account, rec
 		left = &of
 	}
 	got.left += waybill.RecordChecksum(left)
-	if row {
+	if row && !amended {
 		got.made.Add(rec.Offset)
 	}
 	return err
+}
+
+// planOf is the plan that an offset's row was made under: that of the latest repair, or the one that the ledger names.
+func (a *auditor) planOf(r *ledger.Account, offset int64) waybill.PlanID {
+	if _, is, plan, ok := a.amended.At(r.Partition, offset); ok && is == ledger.FateWritten && plan != 0 {
+		return plan
+	}
+	return r.PlanAt(offset)
 }
 
 // process says whether a record becomes a row, and hands it to contents if they are compared.

@@ -65,6 +65,8 @@ type auditor struct {
 	tables []table
 	info   *kafka.TopicInfo // nil: Kafka could not be asked
 	makers map[waybill.PlanID]*maker
+	// amended is what repairs and erasures have made of offsets: as it was read after the tables, of the partition at hand.
+	amended *ledger.Amended
 	// contents is nil unless they are compared.
 	contents *contents
 }
@@ -86,7 +88,7 @@ type table struct {
 
 // Run audits a pipeline. The error says that it could not be done.
 func Run(ctx context.Context, deps Deps, cfg *config.Pipeline, opts Options) (*Report, error) {
-	a := &auditor{Deps: deps, cfg: cfg, opts: opts, makers: map[waybill.PlanID]*maker{},
+	a := &auditor{Deps: deps, cfg: cfg, opts: opts, makers: map[waybill.PlanID]*maker{}, amended: &ledger.Amended{},
 		report: &Report{Pipeline: cfg.Name, Epoch: uint32(cfg.Epoch), Topic: cfg.Source.Kafka.Topic, Partitions: []Partition{}, Violations: []Violation{}, Unknown: []Unknown{}}}
 	a.opts.Reread = opts.Reread || opts.Content
 	if a.Progress == nil {
@@ -195,6 +197,10 @@ func (a *auditor) askPartitions(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	amended, err := a.Ledger.Amended(ctx, a.cfg.Name, a.cfg.Epoch, a.report.Topic)
+	if err != nil {
+		return err
+	}
 	for i := range a.tables {
 		t := &a.tables[i]
 		if t.repeated, err = a.Client.Repeated(ctx, t.presence, a.report.Topic); err != nil {
@@ -217,7 +223,8 @@ func (a *auditor) askPartitions(ctx context.Context) error {
 		if whole.First >= whole.Next {
 			continue
 		}
-		if err := a.partition(ctx, p, whole, tips[p].Next, replayed[waybill.TopicPartition{Topic: a.report.Topic, Partition: p}]); err != nil {
+		before := before{replayed[waybill.TopicPartition{Topic: a.report.Topic, Partition: p}], amended}
+		if err := a.partition(ctx, p, whole, tips[p].Next, before); err != nil {
 			return err
 		}
 	}
@@ -243,8 +250,14 @@ func (a *auditor) uncovered(tips map[int32]ledger.Tip) {
 	}
 }
 
+// before is what was on record before the tables were looked at.
+type before struct {
+	replayed waybill.OffsetSet
+	amended  *ledger.Amended
+}
+
 // partition audits what the ledger accounts for of one partition.
-func (a *auditor) partition(ctx context.Context, number int32, whole waybill.Span, tip int64, replayed waybill.OffsetSet) error {
+func (a *auditor) partition(ctx context.Context, number int32, whole waybill.Span, tip int64, known before) error {
 	tp := waybill.TopicPartition{Topic: a.report.Topic, Partition: number}
 	h := holdings{Partition: Partition{Partition: number, First: whole.First, Next: whole.Next, LogStart: -1, End: -1}, tp: tp}
 	// The account first: what it says was written before it said so.
@@ -281,7 +294,10 @@ func (a *auditor) partition(ctx context.Context, number int32, whole waybill.Spa
 	}
 	h.dead = dead[tp]
 	h.Present, h.DeadPresent = h.all.Len(), h.dead.Len()
-	if err := a.replays(ctx, &h, replayed.Within(whole)); err != nil {
+	if err := a.replays(ctx, &h, known.replayed.Within(whole)); err != nil {
+		return err
+	}
+	if err := a.amendments(ctx, &h, whole, known.amended); err != nil {
 		return err
 	}
 	a.tip(&h, tip)
@@ -306,14 +322,22 @@ func (a *auditor) replays(ctx context.Context, h *holdings, must waybill.OffsetS
 	if missing.Empty() {
 		return nil
 	}
+	a.lack(h, missing, "are dead letters that were replayed, on record, and have no row")
+	return nil
+}
+
+// lack notes rows that are on record beside the ledger's account, and are not there.
+func (a *auditor) lack(h *holdings, missing waybill.OffsetSet, what string) {
+	if missing.Empty() {
+		return
+	}
 	for i := range a.tables {
 		if why := a.tables[i].forgets; why != "" {
-			a.unknown("L3", "", "%d rows of dead letters of %s that were replayed are not there, which may be right: table %s: %s", missing.Len(), h.tp, a.tables[i].name, why)
-			return nil
+			a.unknown("L3", "", "%d offsets of %s %s, which may be right: table %s: %s", missing.Len(), h.tp, what, a.tables[i].name, why)
+			return
 		}
 	}
-	a.broken("L3", KindMissing, h.tp, "", missing, "are dead letters that were replayed, on record, and have no row")
-	return nil
+	a.broken("L3", KindMissing, h.tp, "", missing, what)
 }
 
 // accounts compares each row of the ledger with what the tables hold.

@@ -115,7 +115,7 @@ func (w *wreck) remake(ctx context.Context, r *ledger.Account, span waybill.Span
 			return nil
 		}
 		w.a.report.Reread++
-		m, err := w.a.maker(ctx, r.PlanAt(rec.Offset))
+		m, err := w.a.maker(ctx, w.a.planOf(r, rec.Offset))
 		if err != nil {
 			return err
 		}

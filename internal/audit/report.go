@@ -121,6 +121,8 @@ type Partition struct {
 	DeadPresent int64 `json:"dead_present"` // offsets with a dead letter
 	Replayed    int64 `json:"replayed"`     // of those, the ones that were replayed, and so have a row
 	Repeated    int64 `json:"repeated"`     // offsets with several rows
+	Repaired    int64 `json:"repaired"`     // offsets that a repair has gone over since
+	Erased      int64 `json:"erased"`       // offsets that were erased since, on record
 	// LogStart and End are Kafka's; -1: it could not be asked. Lag is how many offsets the ledger does not account for yet.
 	LogStart int64 `json:"log_start"`
 	End      int64 `json:"end"`

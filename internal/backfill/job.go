@@ -1,6 +1,7 @@
 package backfill
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -200,6 +201,8 @@ type Job struct {
 	At      time.Time `json:"at"` // of the row
 	Note    string    `json:"note,omitempty"`
 	Verdict []string  `json:"verdict,omitempty"` // why the comparison does not allow a promotion
+	// Verified is what the last comparison was held to and has found, as package verify writes it; nil: there was none.
+	Verified json.RawMessage `json:"verified,omitempty"`
 	// Forced: it was promoted without a comparison that allows it.
 	Forced  bool      `json:"forced,omitempty"`
 	Cleaned time.Time `json:"cleaned,omitzero"` // when what was left of it was dropped

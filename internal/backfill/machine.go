@@ -1,6 +1,7 @@
 package backfill
 
 import (
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -30,8 +31,11 @@ type (
 	Caught struct{}
 	// Verify: live and shadow are to be compared.
 	Verify struct{}
-	// Verified: they have been. Refusals are why it must not be promoted.
-	Verified struct{ Refusals []string }
+	// Verified: they have been. Refusals are why it must not be promoted, Result is what was found.
+	Verified struct {
+		Refusals []string
+		Result   json.RawMessage
+	}
 	// Promote: it is to take the live table's place, or to take it again. Epoch is for a leg that is not the first. Force: whatever the comparison says.
 	Promote struct {
 		Epoch waybill.Epoch
@@ -198,7 +202,7 @@ func (j *Job) run(was *Job, e Run) error {
 		}
 		j.Leg = Leg{Epoch: e.Epoch}
 	}
-	j.Note, j.Verdict = "", nil
+	j.Note, j.Verdict, j.Verified = "", nil, nil
 	return nil
 }
 
@@ -217,7 +221,7 @@ func (j *Job) verified(was *Job, e Verified) error {
 	if was.State != Verifying {
 		return was.illegal(e, "nobody compares")
 	}
-	j.State, j.Verdict = Ready, nil
+	j.State, j.Verdict, j.Verified = Ready, nil, e.Result
 	if len(e.Refusals) > 0 {
 		j.State, j.Verdict = CaughtUp, e.Refusals
 	}

@@ -227,11 +227,19 @@ func printAudit(w io.Writer, r *audit.Report) error {
 		sum.Written += p.Written
 		sum.Present += p.Present
 		sum.Replayed += p.Replayed
+		sum.Repaired += p.Repaired
+		sum.Erased += p.Erased
 	}
 	table(&b, narrow(rows), 10)
 	wrap(&b, "", fmt.Sprintf("%s records read, %s rows written, %s there", count(sum.Read), count(sum.Written), count(sum.Present)))
 	if sum.Replayed > 0 {
 		wrap(&b, "", fmt.Sprintf("%s of those there are dead letters that were replayed", count(sum.Replayed)))
+	}
+	if sum.Repaired > 0 {
+		wrap(&b, "", fmt.Sprintf("%s offsets were repaired since, on record", count(sum.Repaired)))
+	}
+	if sum.Erased > 0 {
+		wrap(&b, "", fmt.Sprintf("%s offsets were erased since, on record", count(sum.Erased)))
 	}
 	if r.Reread > 0 {
 		wrap(&b, "", fmt.Sprintf("%s records were read again from Kafka", count(r.Reread)))

@@ -37,7 +37,7 @@ is run again, by whomever. A pipeline has one job at a time.`,
   waybill backfill rollback llm-calls.yaml
   waybill backfill cleanup llm-calls.yaml --yes`,
 	}
-	cmd.AddCommand(newBackfillPlan(s), newBackfillRun(s), newBackfillStatus(s), newBackfillPromote(s), newBackfillRollback(s), newBackfillCancel(s), newBackfillCleanup(s),
+	cmd.AddCommand(newBackfillPlan(s), newBackfillRun(s), newBackfillStatus(s), newBackfillVerify(s), newBackfillPromote(s), newBackfillRollback(s), newBackfillCancel(s), newBackfillCleanup(s),
 		newBackfillDiff(s), newBackfillTry(s))
 	return cmd
 }
@@ -248,6 +248,11 @@ After a rollback it promotes the same table again.`,
 		return d.withBench(ctx, s, o, func(b *operator.Bench, j backfill.Job) error {
 			if err := b.SameFile(&j); err != nil {
 				return err
+			}
+			if !unverified {
+				if err := stillVerified(ctx, d, b, &j); err != nil {
+					return err
+				}
 			}
 			if err := b.Operator().Promote(ctx, j.ID, unverified); err != nil {
 				return err

@@ -128,6 +128,9 @@ func printCompletenessNotes(b *strings.Builder, r *completeness.Report) {
 	if r.Why != "" {
 		wrap(b, "", "rows were looked for by offset, not by their time: "+r.Why)
 	}
+	if r.Amended > 0 {
+		wrap(b, "", fmt.Sprintf("%s of the visible rows are none any more: they were repaired or erased since, on record", count(r.Amended)))
+	}
 	if r.Undated > 0 {
 		wrap(b, "", fmt.Sprintf("%s records, of all times, are in no minute: lost, gone before their batch was carried out, or read by an older version", count(r.Undated)))
 	}

@@ -11,7 +11,7 @@ import (
 // newFailpoints lists the places at which a test can have this very binary die, so that the end-to-end
 // tests cover all of them, whatever list they were compiled with.
 func newFailpoints(s Streams) *cobra.Command {
-	replays := false
+	replays, repairs, erasures := false, false, false
 	cmd := &cobra.Command{
 		Use:    "failpoints",
 		Short:  "List the places at which a test can kill a worker",
@@ -19,8 +19,13 @@ func newFailpoints(s Streams) *cobra.Command {
 		Args:   args(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
 			names := failpoint.All()
-			if replays {
+			switch {
+			case replays:
 				names = failpoint.Replays()
+			case erasures:
+				names = failpoint.Erasures()
+			case repairs:
+				names = failpoint.Repairs()
 			}
 			for _, n := range names {
 				if _, err := fmt.Fprintln(s.Out, n); err != nil {
@@ -31,5 +36,7 @@ func newFailpoints(s Streams) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&replays, "replays", false, "those of a replay of dead letters")
+	cmd.Flags().BoolVar(&erasures, "erasures", false, "those of an erasure")
+	cmd.Flags().BoolVar(&repairs, "repairs", false, "those of a repair")
 	return cmd
 }

@@ -189,6 +189,9 @@ func printReceiptDetails(b *strings.Builder, r *receipt.Receipt) {
 	for _, k := range r.DeadLetters {
 		wrap(b, "", fmt.Sprintf("dead letters: %s %s of %s, %s", count(k.Count), k.State, k.Stage, k.Code))
 	}
+	for _, x := range r.Amended {
+		wrap(b, "", fmt.Sprintf("since: %s offsets that were %s are %s", count(x.Count), x.Was, x.Is))
+	}
 	for _, g := range r.Gaps {
 		wrap(b, "", fmt.Sprintf("on nobody's account: partition %d, offsets %d-%d", g.Partition, g.First, g.Next-1))
 	}

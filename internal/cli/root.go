@@ -74,7 +74,7 @@ func addCommands(root *cobra.Command, s Streams) {
 		newTest(s),
 		newPlan(s),
 		newStatus(s),
-		newSchema(s), newAudit(s), newFindings(s), newDLQ(s), newCompleteness(s), newWait(s), newReceipt(s), newBackfill(s),
+		newSchema(s), newAudit(s), newFindings(s), newDLQ(s), newRepair(s), newErase(s), newCompleteness(s), newWait(s), newReceipt(s), newBackfill(s),
 		newArchive(s),
 		newDemo(s),
 		newVersion(s),

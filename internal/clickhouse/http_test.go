@@ -289,6 +289,37 @@ func TestWire_RefusalsReadTheSame(t *testing.T) {
 	}
 }
 
+// A block of an epoch that the table does not take is told from one with a bad row, and from one that a view's table does not take.
+func TestInsert_FencedByTheTablesEpoch(t *testing.T) {
+	overBoth(t, func(t *testing.T, over wire) {
+		w := newWorld(t, over)
+		fence := strings.TrimPrefix(FenceConstraintOn("v", 20), "CONSTRAINT ")
+		w.table("t", ", CONSTRAINT "+fence+", CONSTRAINT c CHECK v != 70", window100)
+		for _, c := range []struct {
+			rows   proto.Input
+			fenced bool
+			class  waybill.Class
+		}{{rows(0, 1), true, waybill.ClassFenced}, {rows(0, 3, 1), true, waybill.ClassFenced}, {rows(0, 7), false, waybill.ClassPoison}} {
+			a := w.insert("t", "T0", c.rows)
+			if a.Outcome != Refused || a.Fenced != c.fenced || a.Err.Class != c.class {
+				t.Errorf("%+v, fenced %v; want %v, %s", a.Err, a.Fenced, c.fenced, c.class)
+			}
+		}
+		if a := w.insert("t", "T0", rows(0, 2, 3)); a.Err != nil || a.Fenced { // nothing has used the token
+			t.Errorf("%+v", a)
+		}
+		if n := testenv.QueryValue(t, w.srv.HTTPAddr(), "SELECT count() FROM "+w.db+".t"); n != "2" {
+			t.Errorf("%s rows, want 2", n)
+		}
+		w.table("source", "", window100)
+		w.table("fed", ", CONSTRAINT "+fence, window100)
+		w.exec("CREATE MATERIALIZED VIEW " + w.db + ".view TO " + w.db + ".fed AS SELECT * FROM " + w.db + ".source")
+		if a := w.insert("source", "T0", rows(0, 1)); a.Err == nil || a.Fenced || a.View() == "" {
+			t.Errorf("a view's table that does not take the row: %+v, fenced %v, view %q", a.Err, a.Fenced, a.View())
+		}
+	})
+}
+
 // words is an error without what is another one each time, and without the full stop that HTTP puts at the end.
 func words(e *waybill.Error) string {
 	text := regexp.MustCompile(`test_\d+|[0-9a-f]{8}-[0-9a-f-]{27}`).ReplaceAllString(e.Err.Error(), "X")

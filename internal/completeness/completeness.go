@@ -67,6 +67,9 @@ type Report struct {
 	// did not count by time. ByRecordTime are those that are in the minute of their record's time for want of the event's.
 	Undated      int64 `json:"undated"`
 	ByRecordTime int64 `json:"by_record_time"`
+	// Amended are rows that are taken for visible and are none any more: a repair or an erasure has made something else of them, on record. It is not
+	// known of which minutes they were.
+	Amended int64 `json:"amended"`
 }
 
 // Deps are whom it asks.
@@ -146,9 +149,16 @@ func (r *Report) visible(ctx context.Context, d Deps, cfg *config.Pipeline, buck
 		r.Method = ByOffsets
 		return out, nil
 	}
+	amended, err := d.Ledger.Amended(ctx, cfg.Name, cfg.Epoch, r.Topic)
+	if err != nil {
+		return nil, err
+	}
 	why, err := unlike(ctx, d, cfg)
 	if err != nil {
 		return nil, err
+	}
+	if why == "" && !amended.Empty() {
+		why = "rows were repaired or erased"
 	}
 	if why == "" {
 		r.Method = ByColumn
@@ -158,7 +168,7 @@ func (r *Report) visible(ctx context.Context, d Deps, cfg *config.Pipeline, buck
 	if cfg.Tables()[0].Contract.EventTime != "" {
 		r.Why = why
 	}
-	return out, byOffsets(ctx, d, cfg, r, buckets, out)
+	return out, byOffsets(ctx, d, cfg, r, buckets, amended, out)
 }
 
 // unlike says why the tables' columns do not tell the minutes that the ledger has: there are none, or other plans counted by another one.
@@ -223,7 +233,7 @@ func holding(buckets []minutes.Bucket, minute time.Time) int {
 }
 
 // byOffsets asks which offsets are there.
-func byOffsets(ctx context.Context, d Deps, cfg *config.Pipeline, r *Report, buckets []minutes.Bucket, out []int64) error {
+func byOffsets(ctx context.Context, d Deps, cfg *config.Pipeline, r *Report, buckets []minutes.Bucket, before *ledger.Amended, out []int64) error {
 	at := map[minutes.Key]int{}
 	for i := range buckets {
 		at[buckets[i].Key] = i
@@ -256,9 +266,23 @@ func byOffsets(ctx context.Context, d Deps, cfg *config.Pipeline, r *Report, buc
 			have[tp] = have[tp].Union(set)
 		}
 	}
+	amended, err := d.Ledger.Amended(ctx, cfg.Name, cfg.Epoch, r.Topic)
+	if err != nil {
+		return err
+	}
+	framed := map[waybill.TopicPartition]waybill.OffsetSet{}
+	for tp, set := range have {
+		framed[tp] = set.Minus(replayed[tp])
+	}
+	for _, p := range amended.Partitions() {
+		tp := waybill.TopicPartition{Topic: r.Topic, Partition: p}
+		framed[tp], _ = amended.Frame(p, before, framed[tp], waybill.OffsetSet{})
+	}
 	for i := range spans {
 		s := &spans[i]
-		lack := s.Written - have[s.TopicPartition].Within(s.Span).Minus(replayed[s.TopicPartition].Within(s.Span)).Len()
+		there := framed[s.TopicPartition].Within(s.Span)
+		lack := s.Written - there.Len()
+		r.Amended += there.Minus(have[s.TopicPartition]).Len()
 		for key, n := range s.ByMinute {
 			if i, asked := at[key]; asked && lack > 0 {
 				out[i] = max(0, out[i]-min(lack, n))

@@ -120,6 +120,8 @@ type ClickHouse interface {
 	Reattach(table string)
 	AddColumn(table string)
 	Exchange(a, b string)
+	// Fence adds CONSTRAINT CHECK content >= least; content stands for the epoch here.
+	Fence(table string, least uint64)
 	AttachPartitionFrom(dst, src string, p int)
 	ReplacePartition(dst, src string, p int)
 	MovePartition(src, dst string, p int)

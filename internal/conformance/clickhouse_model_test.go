@@ -165,9 +165,14 @@ func (m model) Merge(string)     {}
 func (m model) Reattach(string)  {}
 func (m model) AddColumn(string) {}
 
-func (m model) DropPartition(table string, p int)          { m.s.DropTablePartition(table, p) }
-func (m model) DetachPartition(table string, p int)        { m.s.DropTablePartition(table, p) }
-func (m model) Truncate(table string)                      { m.s.Truncate(table) }
+func (m model) DropPartition(table string, p int)   { m.s.DropTablePartition(table, p) }
+func (m model) DetachPartition(table string, p int) { m.s.DropTablePartition(table, p) }
+func (m model) Truncate(table string)               { m.s.Truncate(table) }
+func (m model) Fence(table string, least uint64) {
+	o := m.s.Options(table)
+	o.Fence = uint32(least)
+	m.s.SetOptions(table, o)
+}
 func (m model) Exchange(a, b string)                       { m.s.Exchange(a, b) }
 func (m model) AttachPartitionFrom(dst, src string, p int) { m.s.AttachPartitionFrom(dst, src, p, -1) }
 func (m model) ReplacePartition(dst, src string, p int)    { m.s.ReplacePartition(dst, src, p, -1) }
@@ -183,7 +188,7 @@ func (m model) Cleanup(table string)                        { m.s.Cleanup(table)
 func toModel(rows []conformance.Row) []chmodel.Row {
 	out := make([]chmodel.Row, len(rows))
 	for i, r := range rows {
-		out[i] = chmodel.Row{Topic: "t", Offset: r.Offset, TablePartition: r.TablePartition, Content: r.Content, Poison: r.Poison}
+		out[i] = chmodel.Row{Topic: "t", Offset: r.Offset, TablePartition: r.TablePartition, Content: r.Content, Epoch: uint32(r.Content), Poison: r.Poison}
 	}
 	return out
 }

@@ -133,6 +133,9 @@ func (r real) Reattach(table string) {
 func (r real) AddColumn(table string) {
 	r.exec("ALTER TABLE DB.%s ADD COLUMN extra String DEFAULT 'x'", table)
 }
+func (r real) Fence(table string, least uint64) {
+	r.exec("ALTER TABLE DB.%s ADD CONSTRAINT waybill_epoch CHECK content >= %d", table, least)
+}
 func (r real) Exchange(a, b string) { r.exec("EXCHANGE TABLES DB.%s AND DB.%s", a, b) }
 func (r real) AttachPartitionFrom(dst, src string, p int) {
 	r.exec("ALTER TABLE DB.%s ATTACH PARTITION %d FROM DB.%s", dst, p, src)

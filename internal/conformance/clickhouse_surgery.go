@@ -28,6 +28,29 @@ var surgeryCases = []Case[ClickHouse]{
 		holds(t, c, "v", rows(1, 3))
 		holds(t, c, "view_shadow", rows(1, 1))
 	}},
+	{Name: "fence/goes_with_the_table", Fact: "a constraint on the epoch keeps older rows out of a physical table, whatever name it has; rows that are there already, and those that are attached, do not count", Run: func(t *testing.T, c ClickHouse) {
+		table(c, "a", 100)
+		table(c, "b", 100)
+		land(t, c, one("a", "T", rows(1, 2)))
+		land(t, c, one("b", "T", rows(1, 1)))
+		c.Fence("b", 5)
+		refused(t, c, one("b", "U", rows(1, 3)), 469)
+		land(t, c, one("b", "U", rows(1, 5)))
+		c.Exchange("a", "b")
+		refused(t, c, one("a", "V", rows(1, 4)), 469)
+		land(t, c, one("b", "V", rows(1, 4)))
+		c.AttachPartitionFrom("a", "b", 1)
+		holds(t, c, "a", rows(1, 1, 2, 4, 5))
+		holds(t, c, "b", rows(1, 2, 4))
+	}},
+	{Name: "fence/refuses_the_block", Fact: "of a block with a row of an older epoch nothing lands in any table partition, and its token stays unused", Run: func(t *testing.T, c ClickHouse) {
+		table(c, "t", 100)
+		c.Fence("t", 5)
+		refused(t, c, one("t", "T", rows(1, 7), rows(2, 3)), 469)
+		holds(t, c, "t")
+		land(t, c, one("t", "T", rows(1, 7), rows(2, 8)))
+		holds(t, c, "t", rows(1, 7), rows(2, 8))
+	}},
 	{Name: "attach/ids_do_not_come_along", Fact: "ATTACH PARTITION FROM copies rows and no ids: a repetition lands again in the target", Run: func(t *testing.T, c ClickHouse) {
 		table(c, "a", 100)
 		table(c, "b", 100)

@@ -55,7 +55,7 @@ var rawColumns = []rawColumn{
 	{"appended", "Bool", SourceAppended, "ZSTD", "the timestamp is the broker's (LogAppendTime)"},
 	{"leader_epoch", "Int32", SourceLeaderEpoch, "ZSTD", "-1: not known"},
 	{"key", "Nullable(String)", SourceKey, "ZSTD", "raw bytes"},
-	{"value", "Nullable(String)", SourceValue, "ZSTD(3)", "raw bytes; NULL: a tombstone"},
+	{"value", "Nullable(String)", SourceValue, "ZSTD", "raw bytes; NULL: a tombstone"},
 	{"header_keys", "Array(String)", SourceHeaderKeys, "ZSTD", ""},
 	{"header_values", "Array(Nullable(String))", SourceHeaderValues, "ZSTD", "raw bytes"},
 	{"version", "LowCardinality(String)", SourceVersion, "ZSTD", "of the event, which redaction is about; empty: as the event says"},
@@ -113,7 +113,7 @@ func createRaw(c Contract, l Lineage, database, table, cluster string) string {
 }
 
 // rawCompressBlock is how many bytes are compressed at once, at most: events look alike, and one MiB of them tells more than 64 KiB.
-const rawCompressBlock = 4 << 20
+const rawCompressBlock = 1 << 20
 
 // TTLClause is the expression of the table's TTL; empty: none.
 func (r Raw) TTLClause() string {

@@ -269,6 +269,43 @@ func TestArchive_NamesWhatItLacks(t *testing.T) {
 	}
 }
 
+// What a transaction leaves in the log is a hole, and no gap: markers, and records that were aborted.
+func TestArchive_HolesAreNoGaps(t *testing.T) {
+	w, file := archived(t, 1, spec{})
+	cl := w.client(kgo.TransactionalID(w.name), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	defer cl.Close()
+	for _, end := range []kgo.TransactionEndTry{kgo.TryCommit, kgo.TryAbort, kgo.TryCommit} {
+		if err := cl.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 10 {
+			cl.Produce(t.Context(), kgo.StringRecord(call(i)), nil)
+		}
+		if err := cl.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := cl.EndTransaction(t.Context(), end); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a := w.start(file.Archiver())
+	w.quiet(33)
+	a.stop()
+	r := w.reader(file)
+	if gaps, err := r.Gaps(t.Context(), topic); err != nil || len(gaps) != 0 {
+		t.Errorf("gaps %v, %v", gaps, err)
+	}
+	got, next, err := read(t, r, 0, waybill.Span{First: 5, Next: 33})
+	if err != nil || next != 33 || len(got) != 15 || got[5].Offset != 22 {
+		t.Errorf("%d records, read to %d: %v", len(got), next, err)
+	}
+	// One row less, and nobody can say which offsets are holes before it.
+	w.exec("DELETE FROM " + w.db + ".kept WHERE _offset = 25 SETTINGS lightweight_deletes_sync = 2")
+	if gaps, err := r.Gaps(t.Context(), topic); err != nil || gaps[0].String() != "[10,22) [25,26)" {
+		t.Errorf("gaps %v, %v", gaps, err)
+	}
+}
+
 func TestArchive_Erase(t *testing.T) {
 	w, file := archived(t, 1, spec{})
 	w.produce(300)
@@ -339,7 +376,7 @@ version:
   from: v
   current: 2
   missing: 1
-  upcast: [{from: 1, to: 2, steps: [{rename: {from: mail, to: email}}]}]
+  upcast: [{from: 1, to: 2, steps: [{rename: {from: mail, to: email}}, {compute: {path: upcasts, expr: event.?upcasts.orValue(0) + 1}}]}]
 redact:
   version: 1
   secret: 0123456789abcdef

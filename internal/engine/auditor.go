@@ -395,6 +395,10 @@ type holdings struct{ present, repeated, dead delivery.RowSet }
 func (a *auditor) seen(ctx context.Context, spans []clickhouse.PartitionSpan) (holdings, error) {
 	out := holdings{present: delivery.RowSet{}, repeated: delivery.RowSet{}}
 	t := a.p.target
+	before, err := t.ledger.Amended(ctx, a.p.cfg.Name, a.p.target.epoch, a.p.cfg.Source.Kafka.Topic)
+	if err != nil {
+		return out, err
+	}
 	for _, store := range a.stores(spans) {
 		present, err := t.client.Present(ctx, store)
 		if err != nil {
@@ -411,14 +415,26 @@ func (a *auditor) seen(ctx context.Context, spans []clickhouse.PartitionSpan) (h
 	if err := a.sameTables(ctx); err != nil {
 		return out, err
 	}
-	var err error
 	if out.dead, err = t.client.Present(ctx, t.ledger.DeadLetterPresence(a.p.cfg.Name, a.p.target.epoch, spans)); err != nil {
 		return out, err
 	}
 	// Dead letters that were replayed, or are being, have rows by right. (That they go on having them is for `waybill audit`.)
 	done, underWay, err := t.ledger.Replayed(ctx, a.p.cfg.Name, a.p.target.epoch, a.p.cfg.Source.Kafka.Topic)
 	out.present = out.present.Minus(delivery.RowSet(done).Union(underWay))
-	return out, err
+	if err != nil {
+		return out, err
+	}
+	// Offsets that were repaired or erased are taken for what the ledger counts them as, but for rows that were made again.
+	amended, err := t.ledger.Amended(ctx, a.p.cfg.Name, a.p.target.epoch, a.p.cfg.Source.Kafka.Topic)
+	if err != nil || amended.Empty() {
+		return out, err
+	}
+	for _, p := range amended.Partitions() {
+		tp := waybill.TopicPartition{Topic: a.p.cfg.Source.Kafka.Topic, Partition: p}
+		out.present[tp], out.dead[tp] = amended.Frame(p, before, out.present[tp], out.dead[tp])
+		out.repeated[tp] = out.repeated[tp].Minus(amended.Moved(p, before))
+	}
+	return out, nil
 }
 
 // adoptPast takes in, from the newest to the oldest, what the ledger says of the time before the partitions were held.

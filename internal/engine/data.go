@@ -110,6 +110,8 @@ type spanData struct {
 	times        through.Times
 	// earliest and latest are the records' times in Kafka; 0 if there are none.
 	earliest, latest int64
+	// erased are offsets whose records were erased, on record: they are left out, as if the filter said so.
+	erased waybill.OffsetSet
 }
 
 func newData(blocks Blocks) *data {
@@ -161,8 +163,8 @@ func (d *data) add(proc *Processor, epoch waybill.Epoch, s *spanData, r *waybill
 	}
 	s.bytes += n
 	d.bytes += n
-	out := proc.Process(r, epoch, d.blocks)
-	s.Checksum += proc.checksum(r)
+	out, sum := s.process(proc, epoch, r, d.blocks)
+	s.Checksum += sum
 	s.byRecordTime += b2i(!out.Timed)
 	s.noteTime(r, out.Time, proc.eventTimes)
 	d.late += b2i(out.Time < d.complete)
@@ -192,6 +194,16 @@ func (d *data) add(proc *Processor, epoch waybill.Epoch, s *spanData, r *waybill
 		d.dead = append(d.dead, rejected{record: proc.Keep(r), reason: out.Reason})
 		d.owned += n
 	}
+}
+
+// process makes a row of a record, unless it was erased.
+func (s *spanData) process(proc *Processor, epoch waybill.Epoch, r *waybill.Record, blocks Blocks) (out Processed, checksum uint64) {
+	if !s.erased.Empty() && s.erased.Contains(r.Offset) {
+		proc.Pass(r)
+		return Processed{Fate: FateFiltered, Byte: -1, Time: r.Time}, proc.checksum(r)
+	}
+	out = proc.Process(r, epoch, blocks)
+	return out, proc.checksum(r)
 }
 
 func b2i(b bool) int64 {

@@ -262,6 +262,7 @@ func (g *gatherer) holds(tp waybill.TopicPartition) bool {
 func (g *gatherer) span(tp waybill.TopicPartition, part *gathering) *spanData {
 	if part.in != g.open {
 		part.in, part.span = g.open, g.open.open(tp, part.instance, part.next)
+		part.span.erased = g.l.erasedPast(tp, part.next)
 	}
 	return part.span
 }

@@ -275,7 +275,8 @@ type life struct {
 	draining context.Context
 	drain    context.CancelCauseFunc
 	sess     *kafka.Session
-	joined   chan struct{} // closed when sess is set
+	joined   chan struct{}                               // closed when sess is set
+	erased   atomic.Pointer[map[int32]waybill.OffsetSet] // see knowErased
 	wg       sync.WaitGroup
 	extents  *shared[struct{}, kafka.TopicInfo]
 	tails    *shared[tail, map[waybill.TopicPartition]waybill.OffsetSet]

@@ -208,7 +208,14 @@ func (p *Processor) checksum(r *waybill.Record) uint64 {
 	return waybill.RecordChecksum(&left)
 }
 
-// Left is what redaction leaves of the record that was processed last. It aliases the record and the processor's memory.
+// Pass is Process of a record of which no row is to be made: all that it is good for is Left.
+func (p *Processor) Pass(r *waybill.Record) {
+	if p.tr != nil && r.Value != nil {
+		p.tr.Apply(r)
+	}
+}
+
+// Left is what redaction leaves of the record that was processed or passed last. It aliases the record and the processor's memory.
 func (p *Processor) Left(r *waybill.Record) waybill.Record {
 	if p.tr == nil {
 		return *r

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/google/uuid"
+
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/config"
 	"github.com/waybill-data/waybill/internal/delivery"
@@ -36,6 +38,9 @@ func (l *life) positions(parts []delivery.Held) ([]delivery.Position, error) {
 	topicID := l.sess.TopicID()
 	first, err := l.firstSight()
 	if err != nil {
+		return nil, err
+	}
+	if err := l.knowErased(); err != nil {
 		return nil, err
 	}
 	tips := map[waybill.Epoch]map[waybill.TopicPartition]int64{}
@@ -85,6 +90,24 @@ func (t *target) begun(ctx context.Context, epoch waybill.Epoch) (bool, error) {
 }
 
 // firstSight is what this pipeline's topic was when any worker first saw it under this epoch.
+// knowErased reads which records were erased: whoever reads the topic again must not bring them back.
+func (l *life) knowErased() error {
+	erased, err := l.p.target.ledger.Erased(l.ctx, l.p.cfg.Name, l.p.cfg.Source.Kafka.Topic, uuid.UUID(l.sess.TopicID()))
+	if err == nil {
+		l.erased.Store(&erased)
+	}
+	return err
+}
+
+// erasedPast are the offsets at or past one whose records were erased.
+func (l *life) erasedPast(tp waybill.TopicPartition, offset int64) waybill.OffsetSet {
+	all := l.erased.Load()
+	if all == nil || (*all)[tp.Partition].Bounds().Next <= offset {
+		return waybill.OffsetSet{}
+	}
+	return (*all)[tp.Partition]
+}
+
 func (l *life) firstSight() (ledger.Pipeline, error) {
 	info, err := l.sess.Describe(l.ctx)
 	if err != nil {
@@ -185,6 +208,7 @@ func (l *life) rebuilt(e delivery.Rebuild) (delivery.Rebuilt, *data, error) {
 	ev := delivery.Rebuilt{Op: e.Op}
 	for _, span := range e.Batch.Spans {
 		s := d.open(span.TopicPartition, 0, span.First)
+		s.erased = l.erasedPast(span.TopicPartition, span.First)
 		s.tally.Lost, err = l.reread(span, s, func(r *waybill.Record) error {
 			d.add(proc, e.Batch.Epoch, s, r)
 			return nil

@@ -66,6 +66,8 @@ type Placement struct {
 	// Records are those that are still to be had, in any order. Offsets are all that the batch is about.
 	Records []waybill.Record
 	Offsets delivery.RowSet
+	// Fresh: the records are as the topic has them, and not as dead letters keep them.
+	Fresh bool
 	// Recovered: somebody may have begun to.
 	Recovered bool
 	// Over is asked after each look at the tables: if somebody else has finished the batch, there is nothing left to send.
@@ -84,35 +86,45 @@ var ErrOver = errors.New("somebody else has finished the replay")
 // Place puts the records' rows into the tables and says what became of each offset of the batch. It waits for a server that is away. Any number of
 // replayers may place the same batch, at once or one after the other: each row is there once.
 func (r *Replayer) Place(ctx context.Context, pl Placement) ([]ledger.LetterOutcome, error) {
-	b, err := r.batch(ctx, &pl)
+	p, err := r.place(ctx, &pl)
 	if err != nil {
 		return nil, err
 	}
-	d, made, err := r.decode(ctx, b, &pl)
+	return r.outcomes(ctx, p.batch, p.data, &pl, p.made, p.why)
+}
+
+// placed is what came of a placement, beside what the tables say.
+type placed struct {
+	batch *waybill.Batch
+	data  *data
+	made  map[waybill.Position]Processed
+	why   *refusals
+}
+
+func (r *Replayer) place(ctx context.Context, pl *Placement) (*placed, error) {
+	b, err := r.batch(ctx, pl)
 	if err != nil {
 		return nil, err
 	}
-	var why *refusals
-	if d.count > 0 {
-		for {
-			why, err = r.land(ctx, b, d, &pl)
-			var replan *replanError
-			if !errors.As(err, &replan) {
-				break
-			}
-			if replan.fence != "" {
-				return nil, r.superseded(errors.New(replan.fence))
-			}
-			pl.Recovered = true
-			if err := r.lookAnew(ctx); err != nil {
-				return nil, err
-			}
+	out := &placed{batch: b}
+	if out.data, out.made, err = r.decode(ctx, b, pl); err != nil {
+		return nil, err
+	}
+	for out.data.count > 0 {
+		out.why, err = r.land(ctx, b, out.data, pl)
+		var replan *replanError
+		if !errors.As(err, &replan) {
+			return out, err
 		}
-		if err != nil {
+		if replan.fence != "" {
+			return nil, r.superseded(errors.New(replan.fence))
+		}
+		pl.Recovered = true
+		if err := r.lookAnew(ctx); err != nil {
 			return nil, err
 		}
 	}
-	return r.outcomes(ctx, b, d, &pl, made, why)
+	return out, nil
 }
 
 // batch is the placement as delivery knows batches. Its spans bound the offsets; other rows lie in them.
@@ -154,7 +166,7 @@ func (r *Replayer) decode(ctx context.Context, b *waybill.Batch, pl *Placement) 
 		if _, twice := made[at]; twice {
 			continue // a dead letter that is there twice is one record
 		}
-		out := Remake(proc, rec, b.Epoch, d.blocks)
+		out := pl.remake(proc, rec, b.Epoch, d.blocks)
 		if out.Fate == FateRow {
 			d.written(out.Route, spans[rec.TopicPartition()], rec.Offset)
 		}
@@ -181,6 +193,13 @@ func Remake(proc *Processor, r *waybill.Record, epoch waybill.Epoch, blocks Bloc
 			Message: "the dead letter holds no value, as it could not be redacted; it is in the topic, for as long as that keeps it"}}
 	}
 	return proc.Process(r, epoch, blocks)
+}
+
+func (pl *Placement) remake(proc *Processor, r *waybill.Record, epoch waybill.Epoch, blocks Blocks) Processed {
+	if pl.Fresh {
+		return proc.Process(r, epoch, blocks)
+	}
+	return Remake(proc, r, epoch, blocks)
 }
 
 // lookAnew reads the tables again and goes on with them as they are.

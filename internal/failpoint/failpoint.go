@@ -65,6 +65,30 @@ const (
 	ReplayFinished Name = "replay-finished" // the batch is finished
 )
 
+// Failpoints of `waybill repair run`, beside those of a replay.
+const (
+	RepairDeleted Name = "repair-deleted" // of a rewrite: the old rows are gone, which is not on record
+	RepairCleared Name = "repair-cleared" // it is on record, and no row is made again
+	RepairBuried  Name = "repair-buried"  // rows and dead letters are there, the amendments are not on record
+)
+
+// Failpoints of `waybill erase`, beside those of a replay.
+const (
+	EraseRecorded Name = "erase-recorded" // the erasure is on record, nothing is deleted
+	EraseRemoved  Name = "erase-removed"  // everything is deleted, the ledger's amendments are not on record
+)
+
+// Erasures lists the failpoints that an erasure passes.
+func Erasures() []Name {
+	return []Name{ReplaySelected, ReplayBegun, EraseRecorded, EraseRemoved, ReplayOutcomes, ReplayFinished}
+}
+
+// Repairs lists the failpoints that a rewrite passes.
+func Repairs() []Name {
+	return []Name{ReplaySelected, ReplayBegun, RepairDeleted, RepairCleared, BeforeReadBack, AfterReadBack, BeforeTarget, DuringTarget, AfterTarget, ReplayLanded, RepairBuried, ReplayOutcomes,
+		ReplayFinished}
+}
+
 // Replays lists the failpoints that a replay passes.
 func Replays() []Name {
 	return []Name{ReplaySelected, ReplayBegun, BeforeReadBack, AfterReadBack, BeforeTarget, DuringTarget, AfterTarget, ReplayLanded, ReplayOutcomes, ReplayFinished}
@@ -97,7 +121,7 @@ func Arm(getenv func(string) string) error {
 			return fmt.Errorf("%s=%s: want NAME or NAME:N with N >= 1", Env, spec)
 		}
 	}
-	for _, known := range slices.Concat(All(), Replays(), []Name{PromoteStep, BackfillStep}) {
+	for _, known := range slices.Concat(All(), Replays(), Repairs(), Erasures(), []Name{PromoteStep, BackfillStep}) {
 		if of, step, _ := strings.Cut(name, "/"); string(known) == of && (step == "" || known == BackfillStep) {
 			armed = Name(name)
 			left.Store(n)

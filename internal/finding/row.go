@@ -91,3 +91,9 @@ func Acknowledged(r Row, by, why string, now time.Time) Row {
 	}
 	return r
 }
+
+// Repaired is the row that closes a finding whose cause a repair has removed.
+func Repaired(r Row, by string, now time.Time) Row {
+	r.State, r.Seen, r.Worker, r.At, r.Why = Closed, 0, by, later(now, r.At), "repaired by "+by
+	return r
+}

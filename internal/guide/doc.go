@@ -13,7 +13,7 @@
 //
 // Commands are those of waybill, and cat, diff, sed, sleep, and export NAME=value. `waybill run FILE` followed by ^C ends when the topic
 // has been read to its end, without it when it stops by itself; with & it runs on, until fg brings it back. What it logs is left
-// out of what it prints.
+// out of what it prints, and so is what any command says of how far it is.
 // Anything else is a fault of the page, and so is a code block that is indented instead of fenced.
 //
 // Pages say localhost:9092 and localhost:9000 where the broker and the server are, and localhost:8080 for a web server that puts what it is sent at

@@ -39,6 +39,31 @@ func (r *Reader) ReadSpan(ctx context.Context, tp waybill.TopicPartition, span w
 	return r.s.ReadSpan(ctx, tp, span, fn)
 }
 
+// Committed is the group's committed offset of each partition of the topic; -1 where it has committed nothing. The config names the group.
+func (r *Reader) Committed(ctx context.Context) (map[int32]int64, error) {
+	_, topic, err := r.s.metadata(ctx)
+	if err != nil {
+		return nil, err
+	}
+	wanted := make([]int32, 0, len(topic.Partitions))
+	for _, p := range topic.Partitions {
+		wanted = append(wanted, p.Partition)
+	}
+	resp, err := r.s.offsetFetchRequest(wanted).RequestWith(ctx, r.s.asker)
+	if err != nil {
+		return nil, classify("kafka.fetch_offsets", err, nowhere)
+	}
+	at, err := r.s.committed(resp, wanted)
+	out := make(map[int32]int64, len(at))
+	for tp, c := range at {
+		out[tp.Partition] = c.Offset
+	}
+	return out, err
+}
+
+// TopicID is the topic's id.
+func (r *Reader) TopicID() TopicID { return r.s.topicID }
+
 // Close ends the connections.
 func (r *Reader) Close() { r.s.closeClients() }
 

@@ -11,16 +11,19 @@ import (
 	"github.com/waybill-data/waybill/internal/clickhouse"
 )
 
-// ReplayKind says what a batch does with its dead letters.
+// ReplayKind says what a batch of the journal does with its records.
 type ReplayKind string
 
-// The kinds.
+// The kinds. The first two are about dead letters, the others about what is settled (docs/adr/0017).
 const (
 	KindReplay  ReplayKind = "replay"
 	KindDiscard ReplayKind = "discard"
+	KindFill    ReplayKind = "fill"    // rows that are missing are made again
+	KindRewrite ReplayKind = "rewrite" // rows are deleted and made again
+	KindErase   ReplayKind = "erase"   // what is kept of records is removed for good
 )
 
-// Replay is a batch of dead letters that is replayed or discarded.
+// Replay is a batch of the journal.
 type Replay struct {
 	Pipeline string
 	Sequence uint64
@@ -31,8 +34,11 @@ type Replay struct {
 	Plan     waybill.PlanID
 	Topic    string
 	Offsets  map[int32]waybill.OffsetSet // by partition
+	// Was is what the ledger counts the offsets as, of the last three kinds.
+	Was      map[int32]Fates
 	By       string
 	Note     string
+	Cleared  bool // of a rewrite: the old rows are gone, nobody deletes any more
 	Finished bool
 }
 
@@ -47,6 +53,7 @@ func (r *Replay) Len() (n int64) {
 // Steps in the journal.
 const (
 	stepBegun    = "begun"
+	stepCleared  = "cleared"
 	stepFinished = "finished"
 )
 
@@ -54,16 +61,21 @@ const (
 func BegunBlock(r *Replay) proto.Input { return replayBlock(r, stepBegun, r.At) }
 
 // FinishedBlock encodes its end.
-func FinishedBlock(r *Replay, at time.Time) proto.Input {
+func FinishedBlock(r *Replay, at time.Time) proto.Input { return bareBlock(r, stepFinished, at) }
+
+// ClearedBlock encodes that the old rows of a rewrite are gone.
+func ClearedBlock(r *Replay, at time.Time) proto.Input { return bareBlock(r, stepCleared, at) }
+
+func bareBlock(r *Replay, step string, at time.Time) proto.Input {
 	bare := *r
-	bare.Offsets = nil
-	return replayBlock(&bare, stepFinished, at)
+	bare.Offsets, bare.Was = nil, nil
+	return replayBlock(&bare, step, at)
 }
 
 func replayBlock(r *Replay, step string, when time.Time) proto.Input {
 	pipeline, steps, kind, topic, at := lowCardinality(), lowCardinality(), lowCardinality(), lowCardinality(), millisColumn()
 	batch, by, note := proto.ColFixedStr{Size: 16}, new(proto.ColStr), new(proto.ColStr)
-	partitions, offsets := new(proto.ColInt32).Array(), new(proto.ColInt64).Array()
+	partitions, offsets, was := new(proto.ColInt32).Array(), new(proto.ColInt64).Array(), new(proto.ColUInt8).Array()
 	pipeline.Append(r.Pipeline)
 	steps.Append(step)
 	kind.Append(string(r.Kind))
@@ -74,19 +86,21 @@ func replayBlock(r *Replay, step string, when time.Time) proto.Input {
 	note.Append(r.Note)
 	var ps []int32
 	var os []int64
+	var ws []uint8
 	for p, set := range r.Offsets {
 		for _, sp := range set.Spans() {
 			for o := sp.First; o < sp.Next; o++ {
-				ps, os = append(ps, p), append(os, o)
+				ps, os, ws = append(ps, p), append(os, o), append(ws, r.Was[p].code(o))
 			}
 		}
 	}
 	partitions.Append(ps)
 	offsets.Append(os)
+	was.Append(ws)
 	return proto.Input{
 		{Name: "pipeline", Data: pipeline}, {Name: "sequence", Data: proto.ColUInt64{r.Sequence}}, {Name: "step", Data: steps}, {Name: "kind", Data: kind},
 		{Name: "epoch", Data: proto.ColUInt32{uint32(r.Epoch)}}, {Name: "batch", Data: batch}, {Name: "at", Data: at}, {Name: "plan", Data: proto.ColUInt64{uint64(r.Plan)}},
-		{Name: "topic", Data: topic}, {Name: "partitions", Data: partitions}, {Name: "offsets", Data: offsets}, {Name: "who", Data: by}, {Name: "note", Data: note},
+		{Name: "topic", Data: topic}, {Name: "partitions", Data: partitions}, {Name: "offsets", Data: offsets}, {Name: "was", Data: was}, {Name: "who", Data: by}, {Name: "note", Data: note},
 	}
 }
 
@@ -118,34 +132,43 @@ func (s *Store) replays(ctx context.Context, where string) ([]Replay, error) {
 	var pipeline, kind, topic, by, note proto.ColStr
 	var sequence, plan proto.ColUInt64
 	var epoch proto.ColUInt32
-	var finished proto.ColUInt8
+	var cleared, finished proto.ColUInt8
 	batch, at := proto.ColFixedStr{Size: 16}, millisColumn()
-	partitions, offsets := new(proto.ColInt32).Array(), new(proto.ColInt64).Array()
+	partitions, offsets, was := new(proto.ColInt32).Array(), new(proto.ColInt64).Array(), new(proto.ColUInt8).Array()
 	err := s.ch.Query(ctx, fmt.Sprintf(`
 SELECT pipeline AS l, sequence AS q, batch AS b, toString(argMax(kind, u)) AS k, argMax(epoch, u) AS e, argMax(at, u) AS a, argMax(plan, u) AS n, toString(argMax(topic, u)) AS t,
-       argMax(partitions, u) AS p, argMax(offsets, u) AS o, argMax(who, u) AS y, argMax(note, u) AS x, max(step = '%s') AS f
+       argMax(partitions, u) AS p, argMax(offsets, u) AS o, argMax(was, u) AS w, argMax(who, u) AS y, argMax(note, u) AS x, max(step = '%s') AS c, max(step = '%s') AS f
 FROM (SELECT *, step = '%s' AS u FROM %s WHERE %s)
-GROUP BY pipeline, sequence, batch ORDER BY q, a`, stepFinished, stepBegun, s.table(TableReplays), where),
+GROUP BY pipeline, sequence, batch ORDER BY q, a`, stepCleared, stepFinished, stepBegun, s.table(TableReplays), where),
 		proto.Results{
 			{Name: "l", Data: &pipeline}, {Name: "q", Data: &sequence}, {Name: "b", Data: &batch}, {Name: "k", Data: &kind}, {Name: "e", Data: &epoch}, {Name: "a", Data: at},
-			{Name: "n", Data: &plan}, {Name: "t", Data: &topic}, {Name: "p", Data: partitions}, {Name: "o", Data: offsets}, {Name: "y", Data: &by}, {Name: "x", Data: &note},
-			{Name: "f", Data: &finished},
+			{Name: "n", Data: &plan}, {Name: "t", Data: &topic}, {Name: "p", Data: partitions}, {Name: "o", Data: offsets}, {Name: "w", Data: was}, {Name: "y", Data: &by}, {Name: "x", Data: &note},
+			{Name: "c", Data: &cleared}, {Name: "f", Data: &finished},
 		}, func(rows int) error {
 			for i := range rows {
 				r := Replay{Pipeline: pipeline.Row(i), Sequence: sequence.Row(i), Kind: ReplayKind(kind.Row(i)), Epoch: waybill.Epoch(epoch.Row(i)), At: at.Row(i),
-					Plan: waybill.PlanID(plan.Row(i)), Topic: topic.Row(i), Offsets: map[int32]waybill.OffsetSet{}, By: by.Row(i), Note: note.Row(i), Finished: finished.Row(i) != 0}
+					Plan: waybill.PlanID(plan.Row(i)), Topic: topic.Row(i), Offsets: map[int32]waybill.OffsetSet{}, Was: map[int32]Fates{}, By: by.Row(i), Note: note.Row(i), Cleared: cleared.Row(i) != 0, Finished: finished.Row(i) != 0}
 				copy(r.Batch[:], batch.Row(i))
-				os := offsets.Row(i)
-				for j, p := range partitions.Row(i) {
-					set := r.Offsets[p]
-					set.Add(os[j])
-					r.Offsets[p] = set
-				}
+				r.takeOffsets(partitions.Row(i), offsets.Row(i), was.Row(i))
 				out = append(out, r)
 			}
 			return nil
 		})
 	return out, renamed("dlq", err)
+}
+
+func (r *Replay) takeOffsets(partitions []int32, offsets []int64, was []uint8) {
+	for i, p := range partitions {
+		set := r.Offsets[p]
+		set.Add(offsets[i])
+		r.Offsets[p] = set
+		if i < len(was) && was[i] > 0 {
+			if r.Was[p] == nil {
+				r.Was[p] = Fates{}
+			}
+			r.Was[p].Add(fateOf(was[i]), offsets[i])
+		}
+	}
 }
 
 // LetterOutcome is what became of a dead letter.
@@ -195,7 +218,7 @@ func OutcomeBlock(r *Replay, outcomes []LetterOutcome, when time.Time) proto.Inp
 }
 
 // Replayed is which offsets of a pipeline's topic have a row by a replay, by partition: those that are on record as replayed must have
-// one; those of batches that are under way may.
+// one; those of batches that are under way may. Offsets that were repaired or erased are not among the former: see Amended.
 //
 // Who compares with what a table holds asks for must before it looks there, and for may after.
 func (s *Store) Replayed(ctx context.Context, pipeline string, epoch waybill.Epoch, topic string) (must, may map[waybill.TopicPartition]waybill.OffsetSet, err error) {
@@ -219,5 +242,17 @@ func (s *Store) Replayed(ctx context.Context, pipeline string, epoch waybill.Epo
 		set.AddSpan(sp)
 		must[tp] = set
 	})
-	return must, may, err
+	if err != nil {
+		return nil, nil, err
+	}
+	amended, err := s.amendedBy(ctx, pipeline, epoch, topic, under)
+	if err != nil {
+		return nil, nil, err
+	}
+	for tp, set := range must {
+		if must[tp] = set.Minus(amended.Offsets(tp.Partition)); must[tp].Empty() {
+			delete(must, tp)
+		}
+	}
+	return must, may, nil
 }

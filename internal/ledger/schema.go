@@ -52,6 +52,7 @@ var migrations = []migration{
 	{7, []string{createJobs, createJobScopes, createPromotions}},
 	{8, []string{createGenerations, createControls}},
 	{9, []string{createArchiveErased}},
+	{10, []string{widenReplays, createAmendments, createErasures}},
 }
 
 // Version of the schema that this binary needs.

@@ -64,6 +64,8 @@ type Receipt struct {
 	Plans       []Plan       `json:"plans"`
 	DeadLetters []DeadLetter `json:"dead_letters"`
 	Findings    []Finding    `json:"findings"`
+	// Amended is what repairs and erasures have made of offsets since; left out if there is none. The counts above are the ledger's, as it was.
+	Amended []Amended `json:"amended,omitempty"`
 	// Gaps are offsets within the spans that are on nobody's account.
 	Gaps  []Gap  `json:"gaps"`
 	Audit *Audit `json:"audit,omitempty"`
@@ -148,6 +150,13 @@ type Finding struct {
 	Message   string    `json:"message"`
 }
 
+// Amended is offsets that the ledger counts as one thing and that are another, or were made anew, since.
+type Amended struct {
+	Was   ledger.Fate `json:"was"`
+	Is    ledger.Fate `json:"is"`
+	Count int64       `json:"count"`
+}
+
 // Gap is offsets that no row of the ledger covers.
 type Gap struct {
 	Partition int32 `json:"partition"`
@@ -186,7 +195,7 @@ func Make(ctx context.Context, d Deps, cfg *config.Pipeline, s Scope) (*Document
 	for _, t := range cfg.Tables() {
 		m.receipt.Tables = append(m.receipt.Tables, t.Sink.ClickHouse.Name())
 	}
-	for _, step := range []func(context.Context) error{m.accounts, m.times, m.deadLetters, m.findings, m.audited} {
+	for _, step := range []func(context.Context) error{m.accounts, m.times, m.deadLetters, m.amended, m.findings, m.audited} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
@@ -289,6 +298,25 @@ func (m *maker) deadLetters(ctx context.Context) error {
 		m.receipt.DeadLetters = append(m.receipt.DeadLetters, DeadLetter(k))
 	}
 	return err
+}
+
+func (m *maker) amended(ctx context.Context) error {
+	all, err := m.Ledger.Amended(ctx, m.cfg.Name, m.cfg.Epoch, m.receipt.Topic)
+	if err != nil {
+		return err
+	}
+	for _, was := range ledger.AllFates() {
+		for _, is := range ledger.AllFates() {
+			var n int64
+			for p, sp := range m.spans() {
+				n += all.Was(p, was).Intersect(all.Is(p, is)).Within(sp).Len()
+			}
+			if n > 0 {
+				m.receipt.Amended = append(m.receipt.Amended, Amended{was, is, n})
+			}
+		}
+	}
+	return nil
 }
 
 func (m *maker) findings(ctx context.Context) error {

@@ -36,6 +36,8 @@ type Deps struct {
 	// Records is how many a batch may have; 0: MaxRecords.
 	Records  int
 	Progress func(Result) // is told between batches; may be nil
+	// Others carries out a batch that is neither a replay nor a discard and that somebody else has begun; nil: nobody here can.
+	Others func(context.Context, *ledger.Replay) error
 }
 
 // Result is what came of it.
@@ -93,7 +95,7 @@ func (j *Job) Discard(ctx context.Context, f ledger.LetterFilter, why string) (R
 }
 
 func (j *Job) run(ctx context.Context, f ledger.LetterFilter, kind ledger.ReplayKind, note string) (Result, error) {
-	before, err := j.finishLast(ctx)
+	before, err := j.FinishLast(ctx)
 	if err != nil {
 		return j.result, err
 	}
@@ -111,12 +113,12 @@ func (j *Job) run(ctx context.Context, f ledger.LetterFilter, kind ledger.Replay
 			j.Progress(j.result)
 		}
 		failpoint.Hit(failpoint.ReplaySelected)
-		won, err := j.begin(ctx, r)
+		won, err := j.Begin(ctx, r)
 		if err != nil {
 			return j.result, err
 		}
 		if !won {
-			if before, err = j.finishLast(ctx); err != nil {
+			if before, err = j.FinishLast(ctx); err != nil {
 				return j.result, err
 			}
 			continue
@@ -229,9 +231,9 @@ func (j *Job) choose(ctx context.Context, sequence uint64, f *ledger.LetterFilte
 
 var errFull = errors.New("the batch is full")
 
-// begin claims the sequence for the batch: a compare-and-set (DESIGN 10). All who want the same sequence insert under the same tokens, so that one
+// Begin claims the sequence for the batch: a compare-and-set (DESIGN 10). All who want the same sequence insert under the same tokens, so that one
 // row of theirs lands; whose it is, is read back.
-func (j *Job) begin(ctx context.Context, r *ledger.Replay) (won bool, err error) {
+func (j *Job) Begin(ctx context.Context, r *ledger.Replay) (won bool, err error) {
 	var of waybill.BatchID
 	binary.BigEndian.PutUint64(of[8:], r.Sequence)
 	for k, attempt := 0, 0; ; attempt++ {
@@ -268,8 +270,8 @@ func (j *Job) begin(ctx context.Context, r *ledger.Replay) (won bool, err error)
 // grace is for how long whoever has begun a batch is left to finish it. It is a courtesy: two that carry it out do no harm.
 const grace = 5 * time.Second
 
-// finishLast carries out what somebody has begun and not finished. It answers with the sequence up to which all is.
-func (j *Job) finishLast(ctx context.Context) (uint64, error) {
+// FinishLast carries out what somebody has begun and not finished. It answers with the sequence up to which all is.
+func (j *Job) FinishLast(ctx context.Context) (uint64, error) {
 	for {
 		r, err := j.store.LastReplay(ctx, j.cfg.Name)
 		switch {
@@ -291,18 +293,45 @@ func (j *Job) finishLast(ctx context.Context) (uint64, error) {
 // takeOver carries out a batch that somebody else has begun.
 func (j *Job) takeOver(ctx context.Context, r *ledger.Replay) error {
 	if r.Kind == ledger.KindReplay && r.Epoch < j.Engine.Standing().Superseded {
-		return j.finish(ctx, r, superseded(r, j.cfg.Epoch))
+		err := j.finish(ctx, r, superseded(r, j.cfg.Epoch))
+		if err == nil {
+			j.result.Resumed += r.Len()
+		}
+		return err
 	}
-	if r.Kind == ledger.KindReplay && (r.Epoch != j.cfg.Epoch || r.Topic != j.cfg.Source.Kafka.Topic) {
+	writes := r.Kind != ledger.KindDiscard && r.Kind != ledger.KindErase
+	if writes && (r.Epoch != j.cfg.Epoch || r.Topic != j.cfg.Source.Kafka.Topic) {
 		return &waybill.Error{Op: "dlq", Pipeline: j.cfg.Name, Class: waybill.ClassConfig,
-			Err:  fmt.Errorf("a replay of topic %s under epoch %d was begun at %s and is not finished; the file says topic %s and epoch %d", r.Topic, r.Epoch, r.At.Format(time.RFC3339), j.cfg.Source.Kafka.Topic, j.cfg.Epoch),
-			Hint: "run `waybill dlq replay` with the file as it was then: it finishes what was begun"}
+			Err:  fmt.Errorf("a %s of topic %s under epoch %d was begun at %s and is not finished; the file says topic %s and epoch %d", r.Kind, r.Topic, r.Epoch, r.At.Format(time.RFC3339), j.cfg.Source.Kafka.Topic, j.cfg.Epoch),
+			Hint: "run the command again with the file as it was then: it finishes what was begun"}
 	}
-	err := j.carryOut(ctx, r, true)
+	var err error
+	switch {
+	case r.Kind == ledger.KindReplay || r.Kind == ledger.KindDiscard:
+		err = j.carryOut(ctx, r, true)
+	case j.Others == nil:
+		err = NotOurs(r)
+	default:
+		err = j.Others(ctx, r)
+	}
 	if err == nil {
 		j.result.Resumed += r.Len()
 	}
 	return err
+}
+
+// NotOurs is the error of a command that cannot finish what another has begun. Nothing else can be begun before it is finished.
+func NotOurs(r *ledger.Replay) error {
+	hint := "run `waybill repair run`: it finishes what was begun before it does anything else"
+	switch r.Kind {
+	case ledger.KindErase:
+		hint = "run `waybill erase --yes` again: it finishes what was begun before it does anything else"
+	case ledger.KindReplay, ledger.KindDiscard:
+		hint = "run `waybill dlq replay`: it finishes what was begun before it does anything else"
+	case ledger.KindFill, ledger.KindRewrite:
+	}
+	return &waybill.Error{Op: "journal", Pipeline: r.Pipeline, Class: waybill.ClassConfig, Hint: hint,
+		Err: fmt.Errorf("a batch of the kind %s was begun by %s at %s and is not finished", r.Kind, r.By, r.At.Format(time.RFC3339))}
 }
 
 // carryOut does what a batch in the journal says. Any number may do so.
@@ -331,21 +360,31 @@ func (j *Job) carryOut(ctx context.Context, r *ledger.Replay, recovered bool) er
 func (j *Job) finish(ctx context.Context, r *ledger.Replay, outcomes []ledger.LetterOutcome) error {
 	// An outcome on record twice is as good as once, so a token that nobody else has will do: another's may say something else.
 	token := waybill.Token("outcome-" + uuid.NewString())
-	err := j.record(ctx, func(now time.Time) clickhouse.Insert {
+	err := j.Record(ctx, func(now time.Time) clickhouse.Insert {
 		return clickhouse.Insert{Table: ledger.TableOutcomes, Token: token, Input: ledger.OutcomeBlock(r, outcomes, now)}
 	})
 	if err != nil {
 		return err
 	}
 	failpoint.Hit(failpoint.ReplayOutcomes)
-	err = j.record(ctx, func(now time.Time) clickhouse.Insert {
-		return clickhouse.Insert{Table: ledger.TableReplays, Token: waybill.Token("finished-" + r.Batch.String()), Input: ledger.FinishedBlock(r, now)}
-	})
-	if err != nil {
+	if err := j.Finish(ctx, r); err != nil {
 		return err
 	}
 	failpoint.Hit(failpoint.ReplayFinished)
 	return nil
+}
+
+// Finish puts the end of a batch on record.
+func (j *Job) Finish(ctx context.Context, r *ledger.Replay) error {
+	return j.Record(ctx, func(now time.Time) clickhouse.Insert {
+		return clickhouse.Insert{Table: ledger.TableReplays, Token: waybill.Token("finished-" + r.Batch.String()), Input: ledger.FinishedBlock(r, now)}
+	})
+}
+
+// Over reports whether a batch is finished, or the journal no longer knows it.
+func (j *Job) Over(ctx context.Context, r *ledger.Replay) (bool, error) {
+	last, err := j.store.LastReplay(ctx, j.cfg.Name)
+	return err == nil && (last == nil || last.Sequence > r.Sequence || last.Finished), err
 }
 
 // tallyTaken counts what others have made of a batch of this run that they took over.
@@ -377,10 +416,7 @@ func (j *Job) tally(outcomes []ledger.LetterOutcome) {
 // outcomes carries a batch out, up to its outcomes.
 func (j *Job) outcomes(ctx context.Context, r *ledger.Replay, recovered bool) ([]ledger.LetterOutcome, error) {
 	letters := map[waybill.Position]*ledger.Letter{}
-	pl := engine.Placement{Batch: r.Batch, Plan: r.Plan, At: r.At, Offsets: delivery.RowSet{}, Recovered: recovered, Over: func(ctx context.Context) (bool, error) {
-		last, err := j.store.LastReplay(ctx, j.cfg.Name)
-		return err == nil && (last == nil || last.Sequence > r.Sequence || last.Finished), err
-	}}
+	pl := engine.Placement{Batch: r.Batch, Plan: r.Plan, At: r.At, Offsets: delivery.RowSet{}, Recovered: recovered, Over: func(ctx context.Context) (bool, error) { return j.Over(ctx, r) }}
 	for p, set := range r.Offsets {
 		pl.Offsets[waybill.TopicPartition{Topic: r.Topic, Partition: p}] = set
 	}
@@ -435,8 +471,8 @@ func discarded(r *ledger.Replay) (out []ledger.LetterOutcome) {
 	return out
 }
 
-// record inserts into a table of Waybill's own until the server has answered. The row says when; it lands within the deadline of that.
-func (j *Job) record(ctx context.Context, made func(now time.Time) clickhouse.Insert) error {
+// Record inserts into a table of Waybill's own until the server has answered. The row says when; it lands within the deadline of that.
+func (j *Job) Record(ctx context.Context, made func(now time.Time) clickhouse.Insert) error {
 	for attempt := 0; ; attempt++ {
 		now := j.client.ServerNow(time.Now())
 		in := made(now)

@@ -7,6 +7,9 @@
 // (an insert: slice by slice), answered. Crashes, pauses, moves and lost messages come between any two
 // of them. Faults are text (see Fault); a failing run prints its script and a transcript.
 //
+// With Options.Handover an operator puts tables in the place of tables meanwhile (operator.go): he promotes backfills, takes them back and
+// promotes again, and is as mortal as everybody else. See docs/adr/0015.
+//
 // When the faults are over, everything must become quiet in bounded virtual time, and then an oracle
 // that shares no code with the product compares what the tables hold with what was produced.
 package sim

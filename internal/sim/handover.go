@@ -57,13 +57,13 @@ func (w *world) standing() (waybill.Epoch, handover) {
 // launchShadow starts a worker of the backfill that is under way, if one is.
 func (w *world) launchShadow(i int) {
 	j := w.operator.job()
-	if j == nil || j.closed || !w.ch.Exists(j.name()) || w.ch.UUID(j.name()) != j.table {
+	if j == nil || j.closed || !w.ch.Exists(j.as) || w.ch.UUID(j.as) != j.table {
 		return
 	}
 	for len(w.procs) <= i {
 		w.procs = append(w.procs, nil)
 	}
-	w.begin(i, j.group, []string{j.name()}, j.epoch, handover{uuid: j.table, shadow: j})
+	w.begin(i, j.group, []string{j.as}, j.epoch, handover{uuid: j.table, shadow: j})
 }
 
 // held: a job holds the pipeline, as far as this worker knows.

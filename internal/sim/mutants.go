@@ -22,7 +22,7 @@ const (
 )
 
 var performerMutants = []delivery.Mutant{MutantLaggingReadBack, MutantLedgerByNow, MutantNoLease, MutantTwoBlocks, MutantOneAnswerForAll,
-	MutantNoFence, MutantNoFenceEnd, MutantEarlyV, MutantLateV, MutantForeignV, MutantKeepBehindV, MutantLateGeneration, MutantEpochReused}
+	MutantNoFence, MutantOneName, MutantEarlyV, MutantLateV, MutantForeignV, MutantKeepBehindV, MutantLateGeneration, MutantEpochReused}
 
 // Control is a negative control: a mutant, and the faults and the shape of the pipeline under which it
 // does harm. The real rules stay clean under the same.
@@ -55,7 +55,7 @@ func Controls() []Control {
 		{MutantTwoBlocks, Mix{script: slowAndMove, shape: wide}},
 		{delivery.MutantCarrySuperseded, HandoverMix()},
 		{MutantNoFence, HandoverMix()},
-		{MutantNoFenceEnd, HandoverMix()},
+		{MutantOneName, HandoverMix()},
 		{MutantEarlyV, HandoverMix()},
 		{MutantLateV, HandoverMix()},
 		{MutantForeignV, HandoverMix()},

@@ -15,8 +15,8 @@ import (
 const (
 	// MutantNoFence makes tables that take rows of any epoch.
 	MutantNoFence delivery.Mutant = "no-fence"
-	// MutantNoFenceEnd leaves the table that is replaced open for rows of the epoch that replaces it.
-	MutantNoFenceEnd delivery.Mutant = "no-fence-end"
+	// MutantOneName sends EXCHANGE again under the name that an earlier one, which may still come, is about.
+	MutantOneName delivery.Mutant = "exchange-repeated-under-one-name"
 	// MutantEarlyV reads the group's offsets before its members have left.
 	MutantEarlyV delivery.Mutant = "v-before-the-group-is-empty"
 	// MutantLateV exchanges the tables first, reads the group's offsets then, and has the backfill go on up to them.
@@ -64,7 +64,10 @@ type operator struct {
 type backfill struct {
 	number      int
 	epoch       waybill.Epoch
-	table, live int // UUIDs
+	table, live int    // UUIDs
+	as          string // the table's name while it is not live
+	attempt     int    // to exchange the tables
+	renamed     bool   // for an attempt that has not been made
 	group       *groupmodel.Broker
 	floor       map[int32]int64 // where a standby was left; nil: it is a fresh table
 	own         waybill.Epoch   // the highest that the standby's rows are of
@@ -72,7 +75,7 @@ type backfill struct {
 	v           map[int32]int64 // nil before it was read
 	fencedAt    int64
 
-	tabled, known, manned, followed, drained, cleaned, closed, ended, swapped, done bool
+	tabled, known, manned, followed, drained, cleaned, closed, swapped, done bool
 
 	joins, lapses int // when V was read
 }
@@ -84,8 +87,6 @@ type standby struct {
 }
 
 const nameStandby = "standby"
-
-func (j *backfill) name() string { return fmt.Sprintf("shadow%d", j.number) }
 
 func (o *operator) start() {
 	if !o.on {
@@ -208,22 +209,22 @@ func (o *operator) steps() []step {
 	drain := step{"hold and drain", func(j *backfill) *bool { return &j.drained }, o.drain}
 	clean := step{"clean", func(j *backfill) *bool { return &j.cleaned }, o.clean}
 	dismiss := step{"dismiss", func(j *backfill) *bool { return &j.closed }, o.dismiss}
-	end := step{"end the old table", func(j *backfill) *bool { return &j.ended }, o.end}
 	swap := step{"exchange", func(j *backfill) *bool { return &j.swapped }, o.swap}
 	release := step{"release", func(j *backfill) *bool { return &j.done }, o.release}
 	switch o.w.mutant {
 	case MutantLateGeneration:
-		return []step{table, man, follow, drain, clean, dismiss, end, swap, generation, release}
+		return []step{table, man, follow, drain, clean, dismiss, swap, generation, release}
 	case MutantLateV:
 		return []step{table, generation, man, follow, clean, swap, drain, dismiss, release}
 	}
-	return []step{table, generation, man, follow, drain, clean, dismiss, end, swap, release}
+	return []step{table, generation, man, follow, drain, clean, dismiss, swap, release}
 }
 
 // begin draws an epoch that nobody has used.
 func (o *operator) begin() {
 	w := o.w
 	j := &backfill{number: len(o.jobs) + 1, live: w.ch.UUID(tableTarget), group: w.broker.Beside(), until: map[int32]int64{}, epoch: w.epoch}
+	j.as = fmt.Sprintf("shadow%d", j.number)
 	for _, epochs := range o.generations {
 		j.epoch = max(j.epoch, slices.Max(epochs))
 	}
@@ -244,18 +245,18 @@ func (o *operator) begin() {
 
 func (o *operator) makeTable(j *backfill) bool {
 	ch := o.w.ch
-	if j.floor == nil && !ch.Exists(j.name()) {
-		ch.AddTable(j.name(), chmodel.TableOptions{Kind: o.w.opt.kind, Window: 100_000, PoisonRefused: true})
-		j.table = ch.UUID(j.name())
+	if j.floor == nil && !ch.Exists(j.as) {
+		ch.AddTable(j.as, chmodel.TableOptions{Kind: o.w.opt.kind, Window: 100_000, PoisonRefused: true})
+		j.table = ch.UUID(j.as)
 	}
-	if j.floor != nil && !ch.Exists(j.name()) {
-		ch.Rename(nameStandby, j.name())
+	if j.floor != nil && !ch.Exists(j.as) {
+		ch.Rename(nameStandby, j.as)
 	}
-	options := ch.Options(j.name())
-	if options.Fence, options.FenceEnd = uint32(j.epoch), 0; o.w.mutant == MutantNoFence {
+	options := ch.Options(j.as)
+	if options.Fence = uint32(j.epoch); o.w.mutant == MutantNoFence {
 		options.Fence = 0
 	}
-	ch.SetOptions(j.name(), options)
+	ch.SetOptions(j.as, options)
 	j.fencedAt = o.w.now
 	return true
 }
@@ -330,8 +331,8 @@ func (o *operator) drain(j *backfill) bool {
 	return true
 }
 
-// clean removes from a standby what is no part of its account: what came at or behind the offsets at which it was left, and what came of epochs
-// that it was never written under. Whoever began to insert before there was a fence is done by then.
+// clean removes from a standby what is no part of its account: what came at or behind the offsets at which it was left. Whoever began to insert
+// before there was a fence is done by then.
 func (o *operator) clean(j *backfill) bool {
 	if j.floor == nil || o.w.mutant == MutantKeepBehindV {
 		return true
@@ -339,9 +340,8 @@ func (o *operator) clean(j *backfill) bool {
 	if o.w.now <= j.fencedAt+executionLimit {
 		return false
 	}
-	o.w.ch.Delete(j.name(), func(r chmodel.Row) bool {
-		e := waybill.Epoch(r.Epoch)
-		return e != j.epoch && (r.Offset >= j.floor[r.Partition] || e > j.own)
+	o.w.ch.Delete(j.as, func(r chmodel.Row) bool {
+		return waybill.Epoch(r.Epoch) < j.epoch && r.Offset >= j.floor[r.Partition]
 	})
 	return true
 }
@@ -356,53 +356,50 @@ func (o *operator) dismiss(j *backfill) bool {
 	return true
 }
 
-func (o *operator) end(j *backfill) bool {
-	if o.w.mutant == MutantNoFenceEnd || o.w.ch.UUID(tableTarget) != j.live {
-		return true
-	}
-	options := o.w.ch.Options(tableTarget)
-	options.FenceEnd = uint32(j.epoch)
-	o.w.ch.SetOptions(tableTarget, options)
-	return true
-}
-
-// swap exchanges the tables and sees that it is so. The request may come late, when it has been given up and sent again. So that none can take
-// effect once all is well, the name that it is about is given up then.
+// swap exchanges the tables and sees that it is so. The request may come late, when it has been given up: so each is about a name that the table
+// gets for it, and once it has another one nothing comes of it. The look that an attempt is based on comes after that.
 func (o *operator) swap(j *backfill) bool {
 	w := o.w
 	if o.hold.job == j.number && o.held() {
 		o.hold.until = w.now + o.holdFor
 	}
-	live := w.ch.UUID(tableTarget) == j.table
-	switch {
-	case live && w.ch.Exists(j.name()) && w.mutant == MutantLateV:
-		return true
-	case live && w.ch.Exists(j.name()):
-		w.ch.Rename(j.name(), nameStandby)
+	switch live := w.ch.UUID(tableTarget) == j.table; {
+	case live && w.ch.Exists(j.as) && w.mutant != MutantLateV:
+		w.ch.Rename(j.as, nameStandby)
 		return false
 	case live:
 		return true
-	case !w.ch.Exists(j.name()): // it was exchanged once more before the name was given up
-		w.ch.Rename(nameStandby, j.name())
+	case !w.ch.Exists(j.as): // a late one, see MutantOneName
+		w.ch.Rename(nameStandby, j.as)
+		return false
+	case !j.renamed:
+		j.renamed = true
+		if j.attempt++; w.mutant != MutantOneName && w.mutant != MutantLateV {
+			as := fmt.Sprintf("shadow%d.%d", j.number, j.attempt)
+			w.ch.Rename(j.as, as)
+			j.as = as
+		}
 		return false
 	}
+	j.renamed = false
 	delay := w.latency()
-	if w.chance(15) {
+	if w.chance(25) {
 		delay += w.between(300, 3_000)
 	}
-	w.after(delay, func() { o.exchange(j) })
+	as := j.as
+	w.after(delay, func() { o.exchange(j, as) })
 	return false
 }
 
-func (o *operator) exchange(j *backfill) {
+func (o *operator) exchange(j *backfill, as string) {
 	w := o.w
-	if w.now < w.serverUp || !w.ch.Exists(j.name()) {
+	if w.now < w.serverUp || !w.ch.Exists(as) {
 		return
 	}
 	if !o.counted[j.number] && w.mutant != MutantLateV {
 		o.inspect(j)
 	}
-	w.ch.Exchange(tableTarget, j.name())
+	w.ch.Exchange(tableTarget, as)
 	if o.counted[j.number] {
 		return
 	}
@@ -417,7 +414,7 @@ func (o *operator) exchange(j *backfill) {
 func (o *operator) inspect(j *backfill) {
 	w := o.w
 	rows := map[rowKey]int{}
-	for _, r := range w.ch.Rows(j.name()) {
+	for _, r := range w.ch.Rows(j.as) {
 		rows[rowKey{r.Partition, r.Offset}]++
 		if r.Offset >= j.v[r.Partition] {
 			w.fail("job %d: partition %d offset %d is in the table that is to be live, and V is %d", j.number, r.Partition, r.Offset, j.v[r.Partition])

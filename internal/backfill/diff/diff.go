@@ -133,7 +133,14 @@ func Compare(ctx context.Context, client *clickhouse.Client, live, shadow TableR
 // scopeOf is a scope as reports have it.
 func scopeOf(scope map[int32]waybill.OffsetSet) (out []Scope) {
 	for _, p := range slices.Sorted(maps.Keys(scope)) {
-		out = append(out, Scope{p, scope[p].String()})
+		text := scope[p].String()
+		if spans := scope[p].Spans(); len(spans) > 0 && spans[len(spans)-1].Next == unbounded {
+			text = fmt.Sprintf("from %d on", spans[len(spans)-1].First)
+			if rest := waybill.OffsetsIn(spans[:len(spans)-1]...); !rest.Empty() {
+				text = rest.String() + " and " + text
+			}
+		}
+		out = append(out, Scope{p, text})
 	}
 	return out
 }

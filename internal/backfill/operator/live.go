@@ -24,7 +24,8 @@ type Pipeline struct {
 	Deadline           time.Duration // of an insert
 	EventColumn        string
 	// Notify tells those who are to be told of a swap, beside the record; nil: nobody.
-	Notify func(context.Context, *ledger.Promotion) error
+	Notify  func(context.Context, *ledger.Promotion) error
+	Archive Archive // nil: there is none
 }
 
 var (
@@ -71,13 +72,16 @@ func (p *Pipeline) Written(ctx context.Context, epoch waybill.Epoch) (int64, err
 	return p.Ledger.EpochWritten(ctx, p.Name, epoch, p.Topic)
 }
 
-// Begins are the first offsets that the topic retains.
+// Begins are the first offsets that the topic retains, or the archive before it.
 func (p *Pipeline) Begins(ctx context.Context) (backfill.Positions, error) {
 	info, err := p.Kafka.Describe(ctx)
 	if err != nil {
 		return nil, err
 	}
 	out := backfill.Positions{}
+	if err := withArchive(ctx, &info, p.Topic, p.Archive); err != nil {
+		return nil, err
+	}
 	for _, part := range info.Partitions {
 		out[part.Partition] = part.LogStart
 	}

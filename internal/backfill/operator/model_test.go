@@ -765,7 +765,8 @@ func (m *model) operator(a *actor) *Operator {
 	var beside []func(context.Context)
 	o.Every = func(_ context.Context, _ time.Duration, fn func(context.Context)) func() {
 		beside = append(beside, fn)
-		return func() { beside = beside[:len(beside)-1] }
+		n := len(beside)
+		return func() { beside = beside[:n-1] }
 	}
 	o.Deps.Run = func(ctx context.Context, w Work) error {
 		until := w.Until

@@ -34,11 +34,13 @@ type Setup struct {
 	Who    string
 	// RecordsPerSecond and BytesPerSecond bound what this process reads; 0: any.
 	RecordsPerSecond, BytesPerSecond int64
-	Archive                          engine.ArchiveReader
+	// Archive is where records are kept that the topic no longer has; nil: that of the file, if it has one.
+	Archive Archive
 	// Progress is told once a second how far this process is; nil: nobody.
 	Progress func(status.Pipeline)
 	Notify   func(context.Context, *ledger.Promotion) error
 	Passed   func(point string)
+	Lease    time.Duration // see Deps
 }
 
 // Bench is an operator with all that it works with.
@@ -64,10 +66,13 @@ func Open(ctx context.Context, s Setup) (*Bench, error) {
 	if err != nil {
 		return nil, err
 	}
+	if of := engine.OpenArchive(s.Client, s.Ledger, s.Cfg); of != nil && s.Archive == nil {
+		s.Archive = of
+	}
 	b := &Bench{Setup: s, Table: table, Lineage: c.Lineage.In(table), kafka: reader}
 	b.Server = &Server{Client: s.Client, Database: c.Database, Ledger: s.Ledger.Database(), Lineage: c.Lineage}
 	b.Pipeline = &Pipeline{Name: s.Cfg.Name, Topic: k.Topic, Group: k.Group, FileEpoch: s.Cfg.Epoch, Kafka: reader, Ledger: s.Ledger, Server: b.Server, Deadline: c.InsertDeadline,
-		EventColumn: s.Cfg.Contract.EventTime, Notify: s.Notify}
+		EventColumn: s.Cfg.Contract.EventTime, Notify: s.Notify, Archive: s.Archive}
 	return b, nil
 }
 
@@ -78,7 +83,7 @@ func (b *Bench) Close() { b.kafka.Close() }
 func (b *Bench) Operator() *Operator {
 	deadline := b.Cfg.Sink.ClickHouse.InsertDeadline
 	return New(Deps{Journal: b.Pipeline, Tables: b.Server, Live: b.Pipeline, Run: b.run, Log: b.Log, Now: func() time.Time { return b.Client.ServerNow(time.Now()) },
-		Pause: pauseFor, Every: every, Passed: b.Passed, Owner: uuid.NewString(), Who: b.Who, Grace: 3*deadline + b.Client.ClockMargin(), DrainTime: engine.DefaultDrain + 2*b.Cfg.Source.Kafka.SessionTimeout})
+		Pause: pauseFor, Every: every, Passed: b.Passed, Lease: b.Lease, Owner: uuid.NewString(), Who: b.Who, Grace: 3*deadline + b.Client.ClockMargin(), DrainTime: engine.DefaultDrain + 2*b.Cfg.Source.Kafka.SessionTimeout})
 }
 
 // Planner makes a planner. The plan may be nil, if the file and the table make none.
@@ -91,7 +96,7 @@ func (b *Bench) Planner(ctx context.Context) (*Planner, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Planner{Resolver: Resolver{Cfg: b.Cfg, Client: b.Client, Ledger: b.Ledger, Kafka: b.kafka, Epoch: epoch, Table: b.Table, Plan: plan}, Server: b.Server}, nil
+	return &Planner{Resolver: Resolver{Cfg: b.Cfg, Client: b.Client, Ledger: b.Ledger, Kafka: b.kafka, Archive: b.Archive, Epoch: epoch, Table: b.Table, Plan: plan}, Server: b.Server}, nil
 }
 
 // Contract is a hash of the file's contract.
@@ -131,7 +136,7 @@ func (b *Bench) run(ctx context.Context, w Work) error {
 	}
 	cfg := b.Cfg.Shadow(config.Shadow{Job: w.Job.ID, Epoch: w.Job.Leg.Epoch, Group: w.Job.WorkGroup(), Table: w.Table})
 	cfg.Source.Kafka.Start = config.Earliest // where the account begins
-	p := engine.NewBackfill(cfg, b.Engine, engine.Backfill{RecordsPerSecond: b.RecordsPerSecond, BytesPerSecond: b.BytesPerSecond, Archive: b.Archive, Scope: func() engine.Scope {
+	p := engine.NewBackfill(cfg, b.Engine, engine.Backfill{RecordsPerSecond: b.RecordsPerSecond, BytesPerSecond: b.BytesPerSecond, Archive: archiveOf(b.Archive), Scope: func() engine.Scope {
 		until, final := w.Until()
 		return engine.Scope{Offsets: scope, Until: until, Final: final}
 	}})

@@ -2,6 +2,7 @@ package operator
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -38,6 +39,8 @@ type Deps struct {
 	Passed func(point string)
 
 	Owner, Who string
+	// Lease is for how long the owner is left alone without a word of it; 0: LeaseTime.
+	Lease time.Duration
 	// Grace is for how long an insert that was sent before a fence stood may land behind it.
 	Grace time.Duration
 	// DrainTime is how long live's workers are given to stop.
@@ -58,6 +61,9 @@ type Operator struct {
 func New(d Deps) *Operator {
 	if d.Passed == nil {
 		d.Passed = func(string) {}
+	}
+	if d.Lease == 0 {
+		d.Lease = LeaseTime
 	}
 	if d.DrainTime == 0 {
 		d.DrainTime = time.Minute
@@ -148,17 +154,18 @@ func (o *Operator) on(ctx context.Context, id string, e backfill.Event, unless f
 
 // session makes the job this operator's for as long as fn works on it.
 func (o *Operator) session(ctx context.Context, id string, fn func(context.Context) error) (err error) {
-	if err := o.on(ctx, id, backfill.Claim{Owner: o.Owner, Who: o.Who, Until: o.Now().Add(LeaseTime)}, nil); err != nil {
+	if err := o.on(ctx, id, backfill.Claim{Owner: o.Owner, Who: o.Who, Until: o.Now().Add(o.Lease)}, nil); err != nil {
 		return err
 	}
 	o.Passed("claimed")
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stop := o.Every(ctx, renewEvery, func(ctx context.Context) {
+	stop := o.Every(ctx, min(renewEvery, o.Lease/4), func(ctx context.Context) {
 		if err := o.renew(ctx); errors.Is(err, ErrTaken) {
 			cancel(err)
 		}
 	})
+	defer stop()
 	err = fn(ctx)
 	stop()
 	if cause := context.Cause(ctx); errors.Is(cause, ErrTaken) {
@@ -185,10 +192,10 @@ func (o *Operator) renew(ctx context.Context) error {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.Job().Lease.Sub(o.Now()) > LeaseTime/2 {
+	if o.Job().Lease.Sub(o.Now()) > o.Lease/2 {
 		return nil
 	}
-	err := o.applyLocked(ctx, backfill.Claim{Owner: o.Owner, Who: o.Who, Until: o.Now().Add(LeaseTime), Renew: true})
+	err := o.applyLocked(ctx, backfill.Claim{Owner: o.Owner, Who: o.Who, Until: o.Now().Add(o.Lease), Renew: true})
 	if err != nil && !errors.Is(err, ErrTaken) {
 		o.Log.Warn("the lease could not be renewed", "error", err)
 	}
@@ -232,8 +239,11 @@ func (o *Operator) Run(ctx context.Context, id string) error {
 	return o.on(ctx, j.ID, backfill.Caught{}, func(j *backfill.Job) bool { return j.State != backfill.Running })
 }
 
+// Compare compares a job's shadow, by its name, with live. refusals are why it must not be promoted, result is what was found, for the record.
+type Compare func(ctx context.Context, shadow string, j *backfill.Job) (refusals []string, result json.RawMessage, err error)
+
 // Verify compares live and shadow, and puts on record whether the shadow may be promoted.
-func (o *Operator) Verify(ctx context.Context, id string, compare func(ctx context.Context, shadow string, j *backfill.Job) (refusals []string, err error)) error {
+func (o *Operator) Verify(ctx context.Context, id string, compare Compare) error {
 	return o.session(ctx, id, func(ctx context.Context) error {
 		if err := o.apply(ctx, backfill.Verify{}); err != nil {
 			return err
@@ -243,11 +253,11 @@ func (o *Operator) Verify(ctx context.Context, id string, compare func(ctx conte
 		if err != nil {
 			return err
 		}
-		refusals, err := compare(ctx, name, o.Job())
+		refusals, result, err := compare(ctx, name, o.Job())
 		if err != nil {
 			return err
 		}
-		return o.apply(ctx, backfill.Verified{Refusals: refusals})
+		return o.apply(ctx, backfill.Verified{Refusals: refusals, Result: result})
 	})
 }
 

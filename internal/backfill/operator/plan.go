@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,7 +47,7 @@ type Dependent struct {
 // PlanPartition is a partition of the topic.
 type PlanPartition struct {
 	Partition int32 `json:"partition"`
-	Begin     int64 `json:"begin"`   // the first offset that the topic retains
+	Begin     int64 `json:"begin"`   // the first offset that the topic retains, or the archive before it
 	End       int64 `json:"end"`     // where it ends
 	Records   int64 `json:"records"` // offsets of the scope, up to there
 	Spans     int   `json:"spans"`
@@ -63,9 +64,10 @@ type Report struct {
 	Scope      string          `json:"scope"`
 	Plan       string          `json:"plan"`
 	Epoch      waybill.Epoch   `json:"epoch"`
-	Records    int64           `json:"records"` // offsets to be read, holes included
-	Bytes      int64           `json:"bytes"`   // of them, estimated
-	Rows       int64           `json:"rows"`    // of the table, to be replaced
+	Records    int64           `json:"records"`      // offsets to be read, holes included
+	Bytes      int64           `json:"bytes"`        // of them, estimated
+	Archived   int64           `json:"from_archive"` // of the records: those that the topic no longer has
+	Rows       int64           `json:"rows"`         // of the table, to be replaced
 	AllRows    int64           `json:"all_rows"`
 	Partitions []PlanPartition `json:"partitions"`
 	Touched    []string        `json:"table_partitions"` // ids of those with rows to be replaced
@@ -105,6 +107,10 @@ func (p *Planner) Survey(ctx context.Context, s backfill.Scope) (r *Report, offs
 	if err != nil {
 		return r, nil, false, err
 	}
+	retained := slices.Clone(topic.Partitions)
+	if err := withArchive(ctx, &topic, p.topic(), p.Archive); err != nil {
+		return r, nil, false, err
+	}
 	if offsets, open, err = p.Resolve(ctx, s); err != nil {
 		if waybill.ClassOf(err) != waybill.ClassConfig {
 			return r, nil, false, err
@@ -121,6 +127,7 @@ func (p *Planner) Survey(ctx context.Context, s backfill.Scope) (r *Report, offs
 		return r, nil, false, err
 	}
 	p.partitions(r, topic, left, gone)
+	r.fromArchive(retained, left)
 	if len(left) == 0 {
 		r.Refusals = append(r.Refusals, Refusal{Message: "the topic holds nothing of the scope any more"})
 		return r, nil, false, nil
@@ -129,6 +136,16 @@ func (p *Planner) Survey(ctx context.Context, s backfill.Scope) (r *Report, offs
 		return r, nil, false, err
 	}
 	return r, left, open, p.dependents(ctx, r)
+}
+
+// fromArchive says how much of the scope is read from the archive.
+func (r *Report) fromArchive(retained []kafka.PartitionInfo, left map[int32]waybill.OffsetSet) {
+	for _, part := range retained {
+		r.Archived += left[part.Partition].Within(waybill.Span{First: 0, Next: part.LogStart}).Len()
+	}
+	if r.Archived > 0 {
+		r.Notes = append(r.Notes, fmt.Sprintf("%d offsets of the scope are no longer in the topic: they are read from the archive", r.Archived))
+	}
 }
 
 func (r *Report) refuse(err error) {
@@ -317,7 +334,7 @@ func (p *Planner) bytes(ctx context.Context, r *Report, left map[int32]waybill.O
 // dependents says what becomes of what depends on the table.
 func (p *Planner) dependents(ctx context.Context, r *Report) error {
 	c := p.Cfg.Sink.ClickHouse
-	word := regexpWord(c.Table)
+	word := wholeName(c.Database, c.Table)
 	return p.Client.Texts(ctx, fmt.Sprintf(`
 SELECT concat(t.database, '.', t.name) AS name, t.engine AS engine, toString(position(t.create_table_query, ' REFRESH ') > 0) AS refreshed
 FROM system.tables AS t
@@ -344,8 +361,9 @@ ORDER BY name`, clickhouse.Literal(word), clickhouse.Literal(c.Database), clickh
 	})
 }
 
-func regexpWord(name string) string {
-	return `(^|[^A-Za-z0-9_])` + name + `($|[^A-Za-z0-9_])`
+// wholeName is a pattern of the table's name as the server writes it into statements: with its database.
+func wholeName(database, table string) string {
+	return "(^|[^A-Za-z0-9_`])`?" + regexp.QuoteMeta(database) + "`?\\.`?" + regexp.QuoteMeta(table) + "`?($|[^A-Za-z0-9_`])"
 }
 
 // Record puts a plan on record, as the pipeline's next job. One that was planned before, and never run, is given up.

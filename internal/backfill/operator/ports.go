@@ -65,7 +65,7 @@ type Live interface {
 	// Tips are up to where an epoch accounts for each partition, and Written how many rows it says it has written.
 	Tips(ctx context.Context, epoch waybill.Epoch) (backfill.Positions, error)
 	Written(ctx context.Context, epoch waybill.Epoch) (int64, error)
-	// Begins are the first offsets that the topic retains.
+	// Begins are the first offsets that the topic retains, or the archive before it.
 	Begins(ctx context.Context) (backfill.Positions, error)
 
 	// NextEpoch is one that nobody has used. Epoch puts on record that a table is written under one.

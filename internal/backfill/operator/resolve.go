@@ -19,13 +19,14 @@ import (
 
 // Resolver finds out which records a scope is. It reads only.
 type Resolver struct {
-	Cfg    *config.Pipeline
-	Client *clickhouse.Client
-	Ledger *ledger.Store
-	Kafka  *kafka.Reader
-	Epoch  waybill.Epoch // of live
-	Table  contract.TableSchema
-	Plan   *contract.Plan // that live's table and the file make now
+	Cfg     *config.Pipeline
+	Client  *clickhouse.Client
+	Ledger  *ledger.Store
+	Kafka   *kafka.Reader
+	Archive Archive       // nil: there is none
+	Epoch   waybill.Epoch // of live
+	Table   contract.TableSchema
+	Plan    *contract.Plan // that live's table and the file make now
 }
 
 func (r *Resolver) refused(hint, format string, args ...any) error {
@@ -140,6 +141,12 @@ func (r *Resolver) byKafkaTime(ctx context.Context, s backfill.Scope) (map[int32
 	}
 	to, err := r.Kafka.OffsetsAt(ctx, s.To.UnixMilli())
 	if err != nil {
+		return nil, err
+	}
+	if err := r.archivedAt(ctx, s.From.UnixMilli(), from); err != nil {
+		return nil, err
+	}
+	if err := r.archivedAt(ctx, s.To.UnixMilli(), to); err != nil {
 		return nil, err
 	}
 	out := map[int32]waybill.OffsetSet{}

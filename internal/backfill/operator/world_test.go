@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
@@ -88,7 +89,7 @@ source:
   format: json
 contract:
   new_fields: discard
-  type_conflicts: freeze
+  type_conflicts: rescue
   event_time: ts
   columns:
     id: {type: UInt64, required: true}
@@ -145,6 +146,24 @@ func (w *world) produce(n int) {
 	if err := cl.Flush(context.Background()); err != nil {
 		w.Fatal(err)
 	}
+}
+
+// trickle produces a few events again and again, until stop is called.
+func (w *world) trickle() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for ctx.Err() == nil {
+			w.produce(20)
+			select {
+			case <-ctx.Done():
+			case <-time.After(200 * time.Millisecond):
+			}
+		}
+	})
+	stop = sync.OnceFunc(func() { cancel(); wg.Wait() })
+	w.Cleanup(stop)
+	return stop
 }
 
 func (w *world) deps() engine.Deps {
@@ -281,5 +300,20 @@ func (w *world) wantRows(version func(i int, partition, offset int64) int) {
 	}
 	if wrong > 0 {
 		w.Fatalf("%d rows are wrong", wrong)
+	}
+}
+
+// deleteBefore has the broker remove what lies before an offset, as retention does.
+func (w *world) deleteBefore(partition int32, offset int64) {
+	w.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(w.kafka.ListenAddrs()...))
+	if err != nil {
+		w.Fatal(err)
+	}
+	defer cl.Close()
+	var o kadm.Offsets
+	o.AddOffset(topic, partition, offset, -1)
+	if _, err := kadm.NewClient(cl).DeleteRecords(context.Background(), o); err != nil {
+		w.Fatal(err)
 	}
 }

@@ -15,7 +15,6 @@ import (
 	"github.com/waybill-data/waybill/internal/clickhouse"
 	"github.com/waybill-data/waybill/internal/config"
 	"github.com/waybill-data/waybill/internal/contract"
-	"github.com/waybill-data/waybill/internal/kafka"
 	"github.com/waybill-data/waybill/internal/ledger"
 )
 
@@ -48,6 +47,7 @@ type Options struct {
 	Content bool
 	Samples int
 	Memory  int64
+	Without []string // columns that are not compared
 }
 
 // Result is what came of it.
@@ -103,7 +103,7 @@ func Run(ctx context.Context, deps Deps, b Backfill, opts Options) (*Result, err
 	if err != nil {
 		return nil, err
 	}
-	o := diff.Options{Topic: topic, Scope: b.Scope, LiveEnds: live, ShadowEnds: shadow, Samples: opts.Samples, Memory: opts.Memory, Now: deps.Now, Plan: plan,
+	o := diff.Options{Topic: topic, Scope: b.Scope, LiveEnds: live, ShadowEnds: shadow, Samples: opts.Samples, Memory: opts.Memory, Now: deps.Now, Plan: plan, Without: opts.Without,
 		Progress: func(p diff.Progress) { deps.Progress(fmt.Sprintf("%s: %d of %d", p.Step, p.Done, p.Of)) }}
 	shadows := b.Shadow.Tables()
 	for i, of := range b.Live.Tables() {
@@ -151,26 +151,7 @@ func (d Deps) audit(ctx context.Context, b Backfill, opts Options) (*audit.Repor
 	deps := audit.Deps{Client: d.Client, Ledger: d.Ledger, Source: d.Source, Unreached: d.Unreached, Progress: func(p audit.Progress) {
 		d.Progress(fmt.Sprintf("the laws on the shadow: partition %d, %d of %d offsets", p.Partition, p.Done, p.Of))
 	}}
-	if d.Source != nil && b.Scope != nil {
-		deps.Source = scoped{d.Source, b.Scope}
-	}
-	return audit.Run(ctx, deps, b.Shadow, audit.Options{Content: opts.Content})
-}
-
-// scoped is a topic of which there is only what is in scope: what the backfill has read.
-type scoped struct {
-	audit.Source
-	scope map[int32]waybill.OffsetSet
-}
-
-func (s scoped) ReadSpan(ctx context.Context, tp waybill.TopicPartition, span waybill.Span, fn func(*waybill.Record) error) (kafka.ReadResult, error) {
-	in := s.scope[tp.Partition]
-	return s.Source.ReadSpan(ctx, tp, span, func(r *waybill.Record) error {
-		if !in.Contains(r.Offset) {
-			return nil
-		}
-		return fn(r)
-	})
+	return audit.Run(ctx, deps, b.Shadow, audit.Options{Content: opts.Content, Scope: b.Scope})
 }
 
 // plan is the plan that the shadow was written under; nil: there were several, or none.
@@ -194,19 +175,57 @@ func (d Deps) plan(ctx context.Context, cfg *config.Pipeline) (*contract.Plan, e
 	return contract.ParsePlan([]byte(stored.Text))
 }
 
-// Holds reports why a result says nothing of the shadow as it is now; empty: it does. What has been added behind the ends that were verified does no harm.
-func Holds(ctx context.Context, client *clickhouse.Client, b Backfill, r *Result) (string, error) {
-	for i, of := range b.Shadow.Tables() {
-		if i >= len(r.Tables) || r.Tables[i].Checksums == nil {
-			return "it is about other tables", nil
+// Record is what is kept of a result on the job: what promotion needs, and what people ask for later.
+type Record struct {
+	At         time.Time       `json:"at"`
+	OK         bool            `json:"ok"`
+	Thresholds diff.Thresholds `json:"thresholds"`
+	Laws       audit.Verdict   `json:"laws"`
+	Content    bool            `json:"content"`
+	Tables     []RecordTable   `json:"tables"`
+}
+
+// RecordTable is what is kept of one table.
+type RecordTable struct {
+	UUID      string           `json:"uuid"` // of the shadow
+	Live      int64            `json:"live"` // rows that were compared
+	Shadow    int64            `json:"shadow"`
+	Rows      diff.Rows        `json:"rows"`
+	Changed   map[string]int64 `json:"changed"` // by column
+	Checksums *diff.Checksums  `json:"checksums"`
+}
+
+// Record is the result, for the job's record.
+func (r *Result) Record() Record {
+	out := Record{At: r.At, OK: r.OK, Thresholds: r.Thresholds, Laws: r.Audit.Verdict, Content: r.Content}
+	for i := range r.Tables {
+		d := r.Tables[i].Diff
+		t := RecordTable{UUID: d.Shadow.UUID, Live: d.Live.Rows, Shadow: d.Shadow.Rows, Rows: d.Rows, Changed: map[string]int64{}, Checksums: r.Tables[i].Checksums}
+		for _, c := range d.Columns {
+			if c.Changed > 0 {
+				t.Changed[c.Name] = c.Changed
+			}
 		}
+		out.Tables = append(out.Tables, t)
+	}
+	return out
+}
+
+// Holds reports why a result on record says nothing of the shadow as it is now; empty: it does. What has been added behind the ends that were verified does no harm.
+func Holds(ctx context.Context, client *clickhouse.Client, b Backfill, r *Record) (string, error) {
+	tables := b.Shadow.Tables()
+	if len(tables) != len(r.Tables) {
+		return "it is about other tables", nil
+	}
+	for i, of := range tables {
 		was := r.Tables[i]
-		_, info, err := client.Describe(ctx, of.Sink.ClickHouse.Database, of.Sink.ClickHouse.Table, of.Sink.ClickHouse.Lineage)
+		c := of.Sink.ClickHouse
+		_, info, err := client.Describe(ctx, c.Database, c.Table, c.Lineage)
 		if err != nil {
 			return "", err
 		}
-		if info.UUID != was.Diff.Shadow.UUID {
-			return fmt.Sprintf("table %s is another one now", of.Sink.ClickHouse.Place()), nil
+		if info.UUID != was.UUID || was.Checksums == nil {
+			return fmt.Sprintf("table %s is another one now", c.Place()), nil
 		}
 		now, err := diff.Sum(ctx, client, refOf(of), diff.Options{Topic: b.Shadow.Source.Kafka.Topic, Scope: b.Scope, LiveEnds: was.Checksums.Ends})
 		if err != nil {

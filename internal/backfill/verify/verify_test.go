@@ -175,7 +175,8 @@ func (w *world) verify(b verify.Backfill) *verify.Result {
 
 func (w *world) holds(b verify.Backfill, r *verify.Result) string {
 	w.Helper()
-	why, err := verify.Holds(w.Context(), w.deps.Client, b, r)
+	rec := r.Record()
+	why, err := verify.Holds(w.Context(), w.deps.Client, b, &rec)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -183,7 +184,7 @@ func (w *world) holds(b verify.Backfill, r *verify.Result) string {
 }
 
 // A backfill that is as it should be may be promoted, and what is wrong with one is said.
-func TestRun(t *testing.T) {
+func TestRun_AllowsAndRefuses(t *testing.T) {
 	w := newWorld(t, 300)
 	b := w.backfill(w.cfg, 1, nil)
 	r := w.verify(b)

@@ -45,8 +45,8 @@ type Answer struct {
 type Insert struct {
 	s       *Server
 	name    string
-	target  *table       // what the name meant at Begin
-	fence   TableOptions // of it, as they were at Begin: only what keeps epochs out counts
+	target  *table // what the name meant at Begin
+	fence   uint32 // of it, as it was at Begin
 	token   string
 	options InsertOptions
 	blocks  [][]Row // not yet started, in order
@@ -82,7 +82,7 @@ func (s *Server) Begin(table, token string, rows []Row, o InsertOptions) *Insert
 func (s *Server) BeginBlocks(table, token string, blocks [][]Row, o InsertOptions) *Insert {
 	in := &Insert{s: s, name: table, target: s.tables[table], token: token, options: o, blocks: splitBlocks(blocks, o)}
 	if in.target != nil {
-		in.fence = in.target.options
+		in.fence = in.target.options.Fence
 	}
 	s.trace("insert %s token=%s blocks=%d rows=%d", table, token, len(in.blocks), countRows(blocks))
 	return in
@@ -222,7 +222,7 @@ func (in *Insert) nextBlock(now int64) bool {
 	switch {
 	case in.options.Deadline != 0 && now > in.options.Deadline:
 		in.finish(Answer{ErrCode: CodeThrowIf, Err: "late"})
-	case in.fence.keepsOut(rows):
+	case before(in.fence, rows):
 		in.finish(Answer{ErrCode: CodeConstraint, Err: ErrFence})
 	case in.target.options.PoisonRefused && hasPoison(rows):
 		in.finish(Answer{ErrCode: CodeConstraint, Err: "constraint violated by a row"})
@@ -275,9 +275,10 @@ func scatter(t *table, name, key string, rows []Row) []slice {
 // ErrFence is the answer to a block of an epoch that the table does not take.
 const ErrFence = "constraint waybill_epoch violated by a row"
 
-func (o TableOptions) keepsOut(rows []Row) bool {
+// before: some row is of an epoch before this one.
+func before(epoch uint32, rows []Row) bool {
 	for _, r := range rows {
-		if r.Epoch < o.Fence || o.FenceEnd > 0 && r.Epoch >= o.FenceEnd {
+		if r.Epoch < epoch {
 			return true
 		}
 	}

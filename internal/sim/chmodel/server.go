@@ -59,8 +59,8 @@ type TableOptions struct {
 	WindowSeconds int
 	// PoisonRefused makes the table refuse blocks with poison rows.
 	PoisonRefused bool
-	// Fence is CONSTRAINT CHECK _epoch >= Fence, FenceEnd is CHECK _epoch < FenceEnd; 0: there is none. An insert goes by what they were when it began.
-	Fence, FenceEnd uint32
+	// Fence is CONSTRAINT CHECK _epoch >= Fence. An insert goes by what it was when it began.
+	Fence uint32
 }
 
 // ViewOptions describe a materialized view.

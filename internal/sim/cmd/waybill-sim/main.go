@@ -3,6 +3,7 @@
 //	waybill-sim                   1000 seeds; exit status 1 and a transcript if one fails, or, from 10,000 seeds on, if a reachable cell stays empty
 //	waybill-sim -seed 42 -v       one seed with its transcript
 //	waybill-sim -seed 42 -script "at 3000 crash worker 1 for 2000 after sent target"
+//	waybill-sim -handover         the same, with an operator who puts tables in the place of tables
 //	waybill-sim -mutants          every negative control must be caught
 //	waybill-sim -matrix           print the matrix of faults and stages as well
 package main
@@ -101,7 +102,7 @@ func one(seed uint64, f flags, o sim.Options) int {
 		return printJSON(r, r.Failed())
 	}
 	if f.verbose || r.Failed() {
-		printFailure(r, f.routed)
+		printFailure(r, f)
 	} else {
 		fmt.Printf("seed %d: clean, %d lines of transcript, hash %016x, %d findings, %.1f s virtual\nfaults:\n%s", seed, len(r.Transcript), r.Hash,
 			len(r.Findings), float64(r.Virtual)/1000, sim.Script(r.Faults))
@@ -112,14 +113,20 @@ func one(seed uint64, f flags, o sim.Options) int {
 	return 0
 }
 
-func printFailure(r sim.Result, routed bool) {
+func printFailure(r sim.Result, f flags) {
 	fmt.Printf("seed %d\nfaults:\n%s\ntranscript:\n%s\n", r.Seed, sim.Script(r.Faults), strings.Join(r.Transcript, "\n"))
 	for _, p := range r.Problems {
 		fmt.Println("PROBLEM", p)
 	}
 	flags := ""
-	if routed {
+	if f.routed {
 		flags = " -routed"
+	}
+	if f.handover {
+		flags += " -handover"
+	}
+	if f.mutant != "" {
+		flags += " -mutant " + f.mutant
 	}
 	fmt.Printf("replay: waybill-sim -seed %d%s -v\n", r.Seed, flags)
 }
@@ -156,7 +163,7 @@ func many(f flags, o sim.Options) int {
 			fmt.Fprintf(os.Stderr, "seed %d of %d, %.0f a minute\n", seed-f.from, f.seeds, float64(seed-f.from+1)/time.Since(start).Minutes())
 		}
 	}
-	if f.seeds >= matrixSeeds && s.Failed == nil && f.mutant == "" && f.script == "" && !f.alo {
+	if f.seeds >= matrixSeeds && s.Failed == nil && f.mutant == "" && f.script == "" && !f.alo && !f.handover {
 		s.Empty = s.Matrix.Empty()
 	}
 	return s.print(f, time.Since(start))
@@ -168,7 +175,7 @@ func (s summary) print(f flags, took time.Duration) int {
 		return printJSON(s, bad)
 	}
 	if s.Failed != nil {
-		printFailure(*s.Failed, f.routed)
+		printFailure(*s.Failed, f)
 		return 1
 	}
 	fmt.Printf("%d seeds clean in %.1f s; %d faults struck, %d found nothing to strike; %.1f h virtual\n", s.Seeds, took.Seconds(), s.Struck, s.NotHit,
