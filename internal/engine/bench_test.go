@@ -12,8 +12,10 @@ import (
 	"text/template"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/clickhouse"
 	"github.com/waybill-data/waybill/internal/config"
 	"github.com/waybill-data/waybill/internal/contract"
@@ -29,6 +31,26 @@ const benchEvents = 200_000
 // BenchmarkPipeline takes a preloaded topic into a table. CPU is that of this process, which is also
 // where kfake answers fetches; the server is another process.
 func BenchmarkPipeline(b *testing.B) {
+	benchPipeline(b, func(_ *world, cfg *config.Pipeline, deps engine.Deps) *engine.Pipeline { return engine.New(cfg, deps) })
+}
+
+// BenchmarkBackfill does the same as a backfill of the whole topic.
+func BenchmarkBackfill(b *testing.B) {
+	benchPipeline(b, func(w *world, cfg *config.Pipeline, deps engine.Deps) *engine.Pipeline {
+		s := engine.Scope{Offsets: map[int32]waybill.OffsetSet{}, Until: map[int32]int64{}, Final: true}
+		w.admin(func(ctx context.Context, adm *kadm.Client) error {
+			ends, err := adm.ListEndOffsets(ctx, topic)
+			ends.Each(func(o kadm.ListedOffset) {
+				s.Offsets[o.Partition], s.Until[o.Partition] = waybill.OffsetsIn(span(0, o.Offset)), o.Offset
+			})
+			return err
+		})
+		shadow := cfg.Shadow(config.Shadow{Job: "j1", Epoch: 1, Group: cfg.Source.Kafka.Group + "-j1", Table: "llm_calls"})
+		return engine.NewBackfill(shadow, deps, engine.Backfill{Scope: always(s)})
+	})
+}
+
+func benchPipeline(b *testing.B, build func(*world, *config.Pipeline, engine.Deps) *engine.Pipeline) {
 	w := newWorld(b, 4)
 	w.exec(strings.Replace(filled(b, "../demo/table.sql", map[string]any{"Projection": clickhouse.ProjectionDDL(contract.DefaultLineage())}), "demo.", w.db+".", 1))
 	bytes := w.load(benchEvents)
@@ -39,10 +61,10 @@ func BenchmarkPipeline(b *testing.B) {
 		b.StopTimer()
 		w.exec("TRUNCATE TABLE " + w.db + ".llm_calls")
 		w.name = fmt.Sprintf("%s-%d", w.name, b.N)
-		cfg := w.demoFile()
+		p := build(w, w.demoFile(), benchDeps())
 		b.StartTimer()
 		before := cpuTime(b)
-		w.run(cfg, benchEvents)
+		w.runAs(p, benchEvents)
 		cpu += cpuTime(b) - before
 		rows += benchEvents
 	}
@@ -91,10 +113,15 @@ func (w *world) load(n int) int64 {
 }
 
 // run a worker until the ledger accounts for n offsets.
-func (w *world) run(cfg *config.Pipeline, n int64) {
+func (w *world) run(cfg *config.Pipeline, n int64) { w.runAs(engine.New(cfg, benchDeps()), n) }
+
+func benchDeps() engine.Deps {
+	return engine.Deps{Log: slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelError})),
+		Metrics: telemetry.NewMetrics("bench"), Budget: engine.NewBudget(256<<20, nil)}
+}
+
+func (w *world) runAs(p *engine.Pipeline, n int64) {
 	ctx, cancel := context.WithCancel(context.Background())
-	p := engine.New(cfg, engine.Deps{Log: slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelError})),
-		Metrics: telemetry.NewMetrics("bench"), Budget: engine.NewBudget(256<<20, nil)})
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx) }()
 	testenv.Eventually(w, soon, "all is accounted for", func() bool {
