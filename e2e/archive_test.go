@@ -53,6 +53,7 @@ func (w *world) archiveProblems() (bad []string) {
 func archiving(t *testing.T) *world {
 	w := newWorld(t, setup{check: "tenant != 'cursed'"})
 	w.file = w.pipelineFile() + "archive: {table: kept, ttl: 30d}\n"
+	w.archives = true
 	return w
 }
 
@@ -126,5 +127,6 @@ func TestArchive_OracleSeesEachKindOfDamage(t *testing.T) {
 		if bad := strings.Join(w.archiveProblems(), "\n"); !strings.Contains(bad, damage.want) {
 			t.Errorf("after %s: %s", damage.sql, bad)
 		}
+		w.observe("damage to the archive", 1)
 	}
 }

@@ -235,7 +235,7 @@ func (p *worker) status() (s processStatus, ok bool) {
 		return s, false
 	}
 	defer func() { _ = resp.Body.Close() }()
-	return s, json.NewDecoder(resp.Body).Decode(&s) == nil && len(s.Pipelines) == 1
+	return s, json.NewDecoder(resp.Body).Decode(&s) == nil && (len(s.Pipelines) == 1 || p.w.archives && len(s.Pipelines) == 2) // its archive comes second
 }
 
 // state of the worker's pipeline, as it says itself.

@@ -76,6 +76,7 @@ type world struct {
 	epoch    uint32
 	env      []string // of the workers
 	file     string   // the pipeline file's text, in place of the usual one
+	archives bool     // it keeps its records
 	client   *kgo.Client
 	adm      *kadm.Client
 
