@@ -140,7 +140,7 @@ func TestTestNames(t *testing.T) {
 func TestGuarantees_NameEveryMutant(t *testing.T) {
 	declared := regexp.MustCompile(`(?m)^\s*Mutant\w+\s+(?:delivery\.)?Mutant = "([a-z-]+)"`)
 	var there, table []string
-	for _, path := range []string{"internal/delivery/mutant.go", "internal/sim/mutants.go"} {
+	for _, path := range []string{"internal/delivery/mutant.go", "internal/sim/mutants.go", "internal/sim/operator.go"} {
 		for _, m := range declared.FindAllStringSubmatch(read(t, path), -1) {
 			there = append(there, m[1])
 		}
