@@ -118,6 +118,18 @@ SELECT max(n) AS e FROM (SELECT max(epoch) AS n FROM %s WHERE pipeline = %[4]s U
 	return out, renamed("ledger.generations", err)
 }
 
+// RaisedEpoch is the highest epoch after base that is in the ledger and not in generations: one that is the pipeline file's. 0: there is none.
+func (s *Store) RaisedEpoch(ctx context.Context, pipeline string, base waybill.Epoch) (waybill.Epoch, error) {
+	var highest proto.ColUInt32
+	out := waybill.Epoch(0)
+	err := s.ch.Query(ctx, fmt.Sprintf("SELECT max(epoch) AS e FROM %s WHERE pipeline = %s AND epoch > %d AND epoch NOT IN (SELECT epoch FROM %s WHERE pipeline = %[2]s)",
+		s.table(TableLedger), clickhouse.Literal(pipeline), base, s.table(TableGenerations)), proto.Results{{Name: "e", Data: &highest}}, func(int) error {
+		out = waybill.Epoch(highest.Row(0))
+		return nil
+	})
+	return out, renamed("ledger.generations", err)
+}
+
 // Hold has a pipeline's workers settle what they have and wait, until then at the latest. It may be called again, to renew it.
 func (s *Store) Hold(ctx context.Context, pipeline, job string, until time.Time) error {
 	return s.control(ctx, pipeline, job, until)

@@ -88,6 +88,11 @@ func (p *Pipeline) Begins(ctx context.Context) (backfill.Positions, error) {
 	return out, nil
 }
 
+// Raised is an epoch that somebody has raised in the pipeline file.
+func (p *Pipeline) Raised(ctx context.Context, base waybill.Epoch) (waybill.Epoch, error) {
+	return p.Ledger.RaisedEpoch(ctx, p.Name, base)
+}
+
 // Effective is the epoch that live writes a table under.
 func (p *Pipeline) Effective(ctx context.Context, table string) (waybill.Epoch, error) {
 	all, err := p.Ledger.Generations(ctx, p.Name)

@@ -668,6 +668,9 @@ func (p port) NextEpoch(context.Context) (e waybill.Epoch, err error) {
 	return e, err
 }
 
+// Raised: nobody raises the file's epoch in the model.
+func (p port) Raised(context.Context, waybill.Epoch) (waybill.Epoch, error) { return 0, nil }
+
 func (p port) Effective(_ context.Context, table string) (e waybill.Epoch, err error) {
 	err = p.a.call(p.m, "epoch of "+table, func() error {
 		e = p.m.effective(table)

@@ -196,6 +196,35 @@ func TestBackfill_KilledAtEachStep(t *testing.T) {
 	}
 }
 
+// Workers that read under an epoch that the backfill knows nothing of have written records into the live table alone.
+func TestPromote_RefusedIfTheFilesEpochWasRaised(t *testing.T) {
+	w := newWorld(t, 1)
+	w.produce(200)
+	l := w.live(w.file(1))
+	w.wantRows(func(int, int64, int64) int { return 1 })
+	b := w.bench(w.file(2), nil)
+	id := w.plan(b, "all")
+	ctx := context.Background()
+	if err := b.Operator().Run(ctx, id); err != nil {
+		t.Fatal(err)
+	}
+	l.stop()
+	raised := *w.file(1)
+	raised.Epoch = 5
+	w.live(&raised)
+	testenv.Eventually(w, time.Minute, "the topic is read again", func() bool {
+		return w.query("SELECT sum(next - first) FROM waybill.ledger WHERE pipeline = '"+w.name+"' AND epoch = 5") == "200"
+	})
+	uuid := "SELECT uuid FROM system.tables WHERE database = '" + w.db + "' AND name = 'calls'"
+	before := w.query(uuid)
+	if err := b.Operator().Promote(ctx, id, true); err == nil || !strings.Contains(err.Error(), "workers run under epoch 5") {
+		t.Fatalf("promoted: %v", err)
+	}
+	if w.query(uuid) != before {
+		t.Error("the tables have changed places")
+	}
+}
+
 func TestRollback_RefusedWhereTheTopicHasNoMore(t *testing.T) {
 	w := newWorld(t, 1)
 	w.produce(200)

@@ -70,6 +70,9 @@ type Live interface {
 
 	// NextEpoch is one that nobody has used. Epoch puts on record that a table is written under one.
 	NextEpoch(ctx context.Context) (waybill.Epoch, error)
+	// Raised is the highest epoch after base that records were read under and that is no backfill's: somebody has raised it in the pipeline file; 0: there
+	// is none.
+	Raised(ctx context.Context, base waybill.Epoch) (waybill.Epoch, error)
 	// Effective is what live writes a table under.
 	Effective(ctx context.Context, table string) (waybill.Epoch, error)
 	Epoch(ctx context.Context, table string, epoch waybill.Epoch, job string) error

@@ -430,6 +430,12 @@ func (o *Operator) rest(ctx context.Context) error {
 
 // check makes sure that the table holds what it must before it is shown to anybody.
 func (o *Operator) check(ctx context.Context) error {
+	if raised, err := o.Live.Raised(ctx, o.Job().BaseEpoch); err != nil {
+		return err
+	} else if raised > 0 {
+		return o.refused("cancel it, and plan it anew with the file as it is now",
+			"workers run under epoch %d, which is the pipeline file's: it was raised after backfill %s was planned, and what they have written since is in the live table alone", raised, o.Job().ID)
+	}
 	tips, err := o.tips(ctx)
 	if err != nil {
 		return err
