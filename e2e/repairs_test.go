@@ -69,6 +69,7 @@ func TestRepairs_KilledAtEveryFailpoint(t *testing.T) {
 
 func TestRepairs_SeveralAtOnceBesideAWorker(t *testing.T) {
 	w := damaged(t)
+	w.allow("rows_missing", "rows_repeated") // the worker looks, too
 	live := w.start("")
 	one := w.repair("repair-deleted:1")
 	w.eventually("the first has begun a batch", func() bool {

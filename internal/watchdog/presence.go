@@ -204,7 +204,9 @@ func (p *Presence) Adopt(now time.Time, tp waybill.TopicPartition, rows []Adopte
 		want, known := r.want(has, gone)
 		if !known {
 			if v := (Vague{r, has.Len()}); v.Kind() != KindRowsMissing || p.cfg.Forgets == "" {
+				// Not on account until it is known: rows that come after all would be rows that should not be there.
 				vague = append(vague, v)
+				continue
 			}
 			want = has
 		}

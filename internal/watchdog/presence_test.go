@@ -314,6 +314,10 @@ func TestPresence_VagueOnesStayOpen(t *testing.T) {
 		t.Fatalf("vague %v, nothing has changed", vague)
 	}
 	w.tb.rows[350] = 1
+	w.pass(time.Minute)
+	if slices.ContainsFunc(w.found, func(f waybill.Finding) bool { return f.Kind == KindRowsUnexpected }) {
+		t.Fatalf("a row that was missing, and has come, is said to be unexpected: %+v", w.found)
+	}
 	all = w.tb.seen(span(0, 400))
 	if vague := w.p.Readopt(w.now, tp0, all.Present, all.Dead); len(vague) != 0 {
 		t.Fatalf("vague %v, the row is there", vague)
