@@ -81,13 +81,13 @@ func TestAuditor_ARowWithoutANameStaysMissing(t *testing.T) {
 	state := func() string {
 		return w.query("SELECT state FROM waybill.findings_now WHERE pipeline = '" + w.name + "' AND kind = 'rows_missing'")
 	}
-	looks := func() bool { return r.metric("audit_rounds_total", "") >= 10 }
-	testenv.Eventually(w, soon, "some rounds pass", looks)
+	looks := func() bool { return r.metric("audit_rounds_total", "") >= 5 }
+	testenv.Eventually(w, 3*soon, "some rounds pass", looks)
 	if got := state(); got != "open" {
 		t.Errorf("the finding is %s, and nothing was mended", got)
 	}
 	w.exec("INSERT INTO " + w.db + ".calls SELECT * FROM " + w.db + ".kept")
-	testenv.Eventually(w, soon, "the finding closes", func() bool { return state() == "closed" })
+	testenv.Eventually(w, 3*soon, "the finding closes", func() bool { return state() == "closed" })
 	r.stop()
 }
 
