@@ -374,10 +374,12 @@ func (j *Job) finish(ctx context.Context, r *ledger.Replay, outcomes []ledger.Le
 	return nil
 }
 
-// Finish puts the end of a batch on record.
+// Finish puts the end of a batch on record. Twice is as good as once; under a token that it shares with others it might be swallowed, if the server has died
+// with the token on disk and the row not.
 func (j *Job) Finish(ctx context.Context, r *ledger.Replay) error {
+	token := waybill.Token("finished-" + uuid.NewString())
 	return j.Record(ctx, func(now time.Time) clickhouse.Insert {
-		return clickhouse.Insert{Table: ledger.TableReplays, Token: waybill.Token("finished-" + r.Batch.String()), Input: ledger.FinishedBlock(r, now)}
+		return clickhouse.Insert{Table: ledger.TableReplays, Token: token, Input: ledger.FinishedBlock(r, now)}
 	})
 }
 
