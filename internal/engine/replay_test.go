@@ -250,7 +250,8 @@ func TestReplay_UnfinishedOneIsFinishedFirst(t *testing.T) {
 	w.rejected(100)
 	w.dlq(w.file(lenient), 0) // puts the plan on record
 	id := w.query("SELECT id FROM waybill.plans WHERE pipeline = '" + w.name + "' ORDER BY first_seen DESC LIMIT 1")
-	w.exec(`INSERT INTO waybill.replays SELECT '` + w.name + `', 1, 'begun', 'replay', 0, unhex('000102030405060708090a0b0c0d0e0f'), now64(3), ` + id + `, '` + topic + `',
+	w.exec(`INSERT INTO waybill.replays (pipeline, sequence, step, kind, epoch, batch, at, plan, topic, partitions, offsets, who, note)
+		SELECT '` + w.name + `', 1, 'begun', 'replay', 0, unhex('000102030405060708090a0b0c0d0e0f'), now64(3), ` + id + `, '` + topic + `',
 		groupArray(partition), groupArray(offset), 'somebody who died', '' FROM (SELECT * FROM waybill.dead_letters WHERE pipeline = '` + w.name + `' ORDER BY partition, offset LIMIT 4)`)
 	// It had come as far as to land two of them.
 	if r := w.replay(w.file(lenient), ledger.LetterFilter{Codes: []string{"no such"}}); r.Resumed != 4 || r.Selected != 0 {
