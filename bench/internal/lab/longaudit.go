@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/waybill-data/waybill/bench/internal/result"
+	"github.com/waybill-data/waybill/bench/internal/system"
 	"github.com/waybill-data/waybill/bench/internal/workload"
 )
 
@@ -106,6 +107,7 @@ func (l *Lab) paced(ctx context.Context, b *broker, w *workload.Workload, c cont
 	if err != nil {
 		return r, err
 	}
+	r.Load = system.Load()
 	r.WorkerCPU, r.ServerCPU = perMillion(cpu, total), perMillion(after.server-before.server, total)
 	if err := j.check(ctx, &r); err != nil {
 		return r, err
