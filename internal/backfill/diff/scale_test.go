@@ -48,7 +48,10 @@ func (w *world) cost(began string) (text string, memory int64) {
 	w.exec("SYSTEM FLUSH LOGS")
 	row := testenv.QueryRows(w, w.ch.HTTPAddr(), fmt.Sprintf(`SELECT count(), sum(read_rows), formatReadableSize(sum(read_bytes)), max(query_duration_ms), max(memory_usage) FROM system.query_log
 		WHERE type = 'QueryFinish' AND log_comment = 'waybill' AND event_time_microseconds >= toDateTime64('%s', 6)`, began))[0]
-	memory, _ = strconv.ParseInt(row[4], 10, 64)
+	memory, err := strconv.ParseInt(row[4], 10, 64)
+	if err != nil || memory == 0 {
+		w.Fatalf("the server does not tell what memory the queries took: %q, %v", row[4], err)
+	}
 	return fmt.Sprintf("%s queries, %s rows and %s read, the longest query %s ms, at most %d MiB of the server's memory for one", row[0], row[1], row[2], row[3], memory>>20), memory
 }
 
