@@ -88,11 +88,11 @@ func newPipeline(cfg *config.Pipeline, deps Deps, b *backfill) *Pipeline {
 	if deps.Drain == 0 {
 		deps.Drain = DefaultDrain
 	}
-	label, log, weight := cfg.Name, deps.Log.With("pipeline", cfg.Name), int64(weightLive)
-	if b != nil { // what is shown of it must not be taken for the pipeline's
-		label, log, weight = cfg.Name+"@"+cfg.Job, log.With("backfill", cfg.Job), weightBackfill
+	log, weight := deps.Log.With("pipeline", cfg.Name), int64(weightLive)
+	if b != nil {
+		log, weight = log.With("backfill", cfg.Job), weightBackfill
 	}
-	p := &Pipeline{cfg: cfg, deps: deps, log: log, metrics: deps.Metrics.ForPipeline(label), budget: deps.Budget.account(weight), state: status.Starting,
+	p := &Pipeline{cfg: cfg, deps: deps, log: log, metrics: deps.Metrics.ForPipeline(labelOf(cfg)), budget: deps.Budget.account(weight), state: status.Starting,
 		findings: newFindings(cfg.Name, cfg.Epoch), backfill: b}
 	p.dead.DeadLetters = cfg.DeadLetters
 	p.alerts = p.newAlerts()
@@ -103,6 +103,14 @@ func newPipeline(cfg *config.Pipeline, deps Deps, b *backfill) *Pipeline {
 		p.drift.monitors = append(p.drift.monitors, drift.New(drift.Config{}))
 	}
 	return p
+}
+
+// labelOf is what metrics call a pipeline. What is shown of a backfill must not be taken for the pipeline's.
+func labelOf(cfg *config.Pipeline) string {
+	if cfg.Job != "" {
+		return cfg.Name + "@" + cfg.Job
+	}
+	return cfg.Name
 }
 
 // Run runs the pipeline until ctx ends, which drains what is in flight, or until it cannot go on. The
