@@ -79,6 +79,8 @@ type Pipeline struct {
 	backfill *backfill      // nil: it is none
 	// outlived is the job whose hold is over for this worker, though it lasts: the tables have changed since. It is that of whoever asks.
 	outlived outlived
+	// lags are where the group stands while the pipeline stands still; nil: it does not.
+	lags atomic.Pointer[[]status.Partition]
 }
 
 // New makes a pipeline that has not started.
@@ -246,6 +248,10 @@ func (p *Pipeline) workWith(t *target) {
 	p.mu.Lock()
 	p.target = t
 	p.mu.Unlock()
+	if t.topicWas != "" {
+		p.log.Warn("the file names another topic than the pipeline had under this epoch: it is read from where the file says (source.kafka.start); what the old one has past the position is not read",
+			"topic", p.cfg.Source.Kafka.Topic, "was", t.topicWas)
+	}
 	if t.epoch != p.cfg.Epoch {
 		p.log.Info("the epoch follows the table", "epoch", t.epoch, "file", p.cfg.Epoch, "tables", t.identities())
 	}
@@ -321,8 +327,11 @@ func (p *Pipeline) live(ctx context.Context) error {
 			return &stopError{p.badScope(err)}
 		}
 	}
-	if h := p.heldBy(ctx); h != nil {
+	if h := p.stopped(ctx); h != nil {
 		return h
+	}
+	if err := p.soleGroup(ctx); err != nil {
+		return err
 	}
 	l := &life{p: p, joined: make(chan struct{}), data: map[delivery.WorkID]*data{}, doubts: map[delivery.WorkID]func(delivery.RowSet){}, refusals: map[delivery.WorkID]*refusals{},
 		epochs: map[waybill.TopicPartition]map[int64]int32{}, starts: map[waybill.TopicPartition]delivery.Gather{}, retries: map[waybill.TopicPartition]*gathering{},
@@ -377,10 +386,9 @@ func (p *Pipeline) live(ctx context.Context) error {
 	return cause
 }
 
-// open joins the group. It returns with l.mu held, so that callbacks which come before there is a
-// machine wait for it.
-func (l *life) open(ctx context.Context) (*kafka.Session, error) {
-	p, k := l.p, l.p.cfg.Source.Kafka
+// kafkaConfig is how the pipeline's brokers are spoken to.
+func (p *Pipeline) kafkaConfig() kafka.Config {
+	k := p.cfg.Source.Kafka
 	cfg := kafka.Config{Brokers: k.Brokers, Topic: k.Topic, Group: k.Group, Protocol: kafka.Protocol(k.Protocol), SessionTimeout: k.SessionTimeout,
 		Isolation: kafka.Isolation(k.Isolation), ClientID: "waybill", Log: p.log, FetchMaxBytes: p.deps.FetchBytes, PartitionMaxBytes: partitionMaxBytes}
 	if cfg.FetchMaxBytes > 0 {
@@ -389,6 +397,13 @@ func (l *life) open(ctx context.Context) (*kafka.Session, error) {
 	if p.deps.Kafka != nil {
 		p.deps.Kafka(&cfg)
 	}
+	return cfg
+}
+
+// open joins the group. It returns with l.mu held, so that callbacks which come before there is a
+// machine wait for it.
+func (l *life) open(ctx context.Context) (*kafka.Session, error) {
+	cfg := l.p.kafkaConfig()
 	l.mu.Lock()
 	sess, err := kafka.Open(ctx, cfg, kafka.Callbacks{Assigned: l.onAssigned, Revoked: l.onRevoked, Lost: l.onRevoked})
 	if err != nil {

@@ -41,7 +41,9 @@ type Decision struct {
 }
 
 // Running is what runs once the decision is carried out.
-func (d Decision) Running() []*config.Pipeline { return slices.Concat(d.Same, d.Kept, d.Edited, d.Added) }
+func (d Decision) Running() []*config.Pipeline {
+	return slices.Concat(d.Same, d.Kept, d.Edited, d.Added)
+}
 
 // Plan decides. running are the pipelines of this process, each as its file was when it was started.
 func Plan(running []*config.Pipeline, f Files) Decision {

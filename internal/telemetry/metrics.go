@@ -30,7 +30,7 @@ type Metrics struct {
 	// Per pipeline.
 	settled, ledgerRows, serverRestarts, rebalances *prometheus.CounterVec
 	upcast, assumed, late                           *prometheus.CounterVec
-	stalledSeconds, oldestUnsettled, held           *prometheus.GaugeVec
+	stalledSeconds, oldestUnsettled, held, paused   *prometheus.GaugeVec
 	completeThrough                                 *prometheus.GaugeVec
 
 	// The continuous audit's.
@@ -99,6 +99,7 @@ func (m *Metrics) registerPipeline() {
 	m.stalled = m.gauge("stalled", "1 while the pipeline waits for an outside system to heal, by error class.", "pipeline", "class")
 	m.stalledSeconds = m.gauge("stalled_seconds", "How long the current stall has lasted; 0 without one.", "pipeline")
 	m.held = m.gauge("held", "1 while a job holds the pipeline: it is in no group and waits.", "pipeline")
+	m.paused = m.gauge("paused", "1 while a person has paused the pipeline: it is in no group and waits to be resumed.", "pipeline")
 	m.findings = m.counter("findings_total", "Findings that became known, by kind and severity.", "pipeline", "kind", "severity")
 	m.openFindings = m.gauge("findings_open", "Findings of the pipeline that are open, as this worker knows them.", "pipeline", "kind", "severity")
 	m.alerts = m.counter("alerts_total", "Attempts to tell receivers of findings, by receiver and outcome.", "pipeline", "receiver", "outcome")
