@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -110,10 +111,14 @@ func (p *Pipeline) ofGroup(ctx context.Context) error {
 	return err
 }
 
+var errTwoGroups = errors.New("another group")
+
 func (p *Pipeline) twoGroups(other, why string) error {
-	return &waybill.Error{Op: "group", Pipeline: p.cfg.Name, Class: waybill.ClassRetryable, Err: fmt.Errorf("the file names group %s, but the pipeline is in group %s, %s", p.cfg.Source.Kafka.Group, other, why),
+	return &waybill.Error{Op: "group", Pipeline: p.cfg.Name, Class: waybill.ClassRetryable, Err: fmt.Errorf("%w: the file names %s, but the pipeline is in %s, %s", errTwoGroups, p.cfg.Source.Kafka.Group, other, why),
 		Hint: "workers of two groups would both read everything: give all processes the same file; this one waits until the other group is empty"}
 }
 
 // archiveOf is the name of the pipeline whose records this one keeps; its own name if it keeps none.
-func archiveOf(cfg *config.Pipeline) string { return strings.TrimSuffix(cfg.Name, config.ArchiveSuffix) }
+func archiveOf(cfg *config.Pipeline) string {
+	return strings.TrimSuffix(cfg.Name, config.ArchiveSuffix)
+}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -20,6 +21,10 @@ import (
 // fetchOffsets reads what Kafka and the ledger say about newly assigned partitions.
 func (l *life) fetchOffsets(e delivery.FetchOffsets) {
 	positions, err := l.positions(e.Parts)
+	if errors.Is(err, errTwoGroups) {
+		l.cancel(err)
+		return
+	}
 	l.trouble(aboutOffsets, err, e.Attempt)
 	if err == nil {
 		l.p.cleared(aboutMembership)
