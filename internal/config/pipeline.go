@@ -43,6 +43,8 @@ type Pipeline struct {
 	Archive *Archive
 	// File is the name that the file was loaded or parsed under.
 	File string
+	// Meaning is the same for two texts of a file that say the same: comments and layout do not count. It hides what the text has of secrets.
+	Meaning string
 	// Job is the backfill that this pipeline file was derived for, see Shadow; empty: none.
 	Job string
 
