@@ -388,9 +388,16 @@ func (p *Pipeline) live(ctx context.Context) error {
 
 // kafkaConfig is how the pipeline's brokers are spoken to.
 func (p *Pipeline) kafkaConfig() kafka.Config {
-	k := p.cfg.Source.Kafka
-	cfg := kafka.Config{Brokers: k.Brokers, Topic: k.Topic, Group: k.Group, Protocol: kafka.Protocol(k.Protocol), SessionTimeout: k.SessionTimeout,
-		Isolation: kafka.Isolation(k.Isolation), ClientID: "waybill", Log: p.log, FetchMaxBytes: p.deps.FetchBytes, PartitionMaxBytes: partitionMaxBytes}
+	cfg := KafkaConfig(p.cfg, p.log)
+	if cfg.PartitionMaxBytes == 0 {
+		cfg.PartitionMaxBytes = partitionMaxBytes
+	}
+	if most := p.deps.FetchBytes; most > 0 { // memory is shared; the file may ask for less of it
+		if cfg.FetchMaxBytes == 0 {
+			cfg.FetchMaxBytes = most
+		}
+		cfg.FetchMaxBytes = min(cfg.FetchMaxBytes, most)
+	}
 	if cfg.FetchMaxBytes > 0 {
 		cfg.PartitionMaxBytes = min(cfg.PartitionMaxBytes, cfg.FetchMaxBytes)
 	}
