@@ -47,7 +47,8 @@ func (d *desk) keeper(ctx context.Context) (*archive.Reader, *config.Pipeline, e
 	if err := d.recorded(ctx); err != nil {
 		return nil, nil, err
 	}
-	return engine.OpenArchive(d.client, d.ledger, d.cfg), of, nil
+	r, err := engine.OpenArchive(d.client, d.ledger, d.cfg)
+	return r, of, err
 }
 
 // auditArchive makes the desk that of the archive's pipeline.
