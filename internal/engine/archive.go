@@ -22,7 +22,7 @@ func OpenArchive(client *clickhouse.Client, store *ledger.Store, cfg *config.Pip
 	if of.Sink.Objects == nil {
 		return archive.New(client, store, src), nil
 	}
-	s, err := openObjects(of)
+	s, err := OpenObjects(of)
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +33,7 @@ func OpenArchive(client *clickhouse.Client, store *ledger.Store, cfg *config.Pip
 func (l *life) processor(p *contract.Plan) (*Processor, error) {
 	proc, err := l.p.target.processor(p)
 	if err == nil && (l.p.backfill != nil && l.p.backfill.Archive != nil || l.p.cfg.Sink.Objects != nil) {
-		proc.sumLeft = p.Redacts() // of objects so that they can be compared with the account: see archive.Reader.VerifyObjects
+		proc.sumLeft = p.Redacts() // of objects so that they can be compared with the account: see archive.Reader.TakeInventory
 	}
 	return proc, err
 }

@@ -18,8 +18,8 @@ import (
 	"github.com/waybill-data/waybill/internal/objects"
 )
 
-// openObjects is the store that a pipeline writes into; nil: it writes into a table. See docs/adr/0018.
-func openObjects(cfg *config.Pipeline) (*objects.Store, error) {
+// OpenObjects is the store that a pipeline writes into; nil: it writes into a table. See docs/adr/0018.
+func OpenObjects(cfg *config.Pipeline) (*objects.Store, error) {
 	s := cfg.Sink.Objects
 	if s == nil {
 		return nil, nil //nolint:nilnil // there is none, and that is no error

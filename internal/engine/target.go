@@ -65,7 +65,7 @@ func openTarget(ctx context.Context, cfg *config.Pipeline, log *slog.Logger) (*t
 	for _, of := range cfg.Tables() {
 		t.tables = append(t.tables, newTable(of, client))
 	}
-	if t.tables[0].objects, err = openObjects(cfg); err != nil {
+	if t.tables[0].objects, err = OpenObjects(cfg); err != nil {
 		client.Close()
 		return nil, err
 	}
