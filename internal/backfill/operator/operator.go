@@ -39,6 +39,8 @@ type Deps struct {
 	Passed func(point string)
 
 	Owner, Who string
+	// Waiting is told whom a session waits for before it begins, and until when. nil: it does not wait.
+	Waiting func(who string, until time.Time)
 	// Lease is for how long the owner is left alone without a word of it; 0: LeaseTime.
 	Lease time.Duration
 	// Grace is for how long an insert that was sent before a fence stood may land behind it.
@@ -154,7 +156,7 @@ func (o *Operator) on(ctx context.Context, id string, e backfill.Event, unless f
 
 // session makes the job this operator's for as long as fn works on it.
 func (o *Operator) session(ctx context.Context, id string, fn func(context.Context) error) (err error) {
-	if err := o.on(ctx, id, backfill.Claim{Owner: o.Owner, Who: o.Who, Until: o.Now().Add(o.Lease)}, nil); err != nil {
+	if err := o.claim(ctx, id); err != nil {
 		return err
 	}
 	o.Passed("claimed")
@@ -181,6 +183,29 @@ func (o *Operator) session(ctx context.Context, id string, fn func(context.Conte
 	// Whoever wants to go on need not wait for the lease. If that cannot be written they do.
 	_ = o.apply(context.WithoutCancel(ctx), backfill.Yield{Owner: o.Owner, Note: note})
 	return err
+}
+
+// claim makes the job this operator's. The owner before may have died: then its lease is waited for. One that renews it is alive, and it is an error that
+// it is at it.
+func (o *Operator) claim(ctx context.Context, id string) error {
+	owner, until := "", time.Time{}
+	for attempt := 0; ; attempt++ {
+		err := o.on(ctx, id, backfill.Claim{Owner: o.Owner, Who: o.Who, Until: o.Now().Add(o.Lease)}, nil)
+		if illegal := (*backfill.Illegal)(nil); !errors.As(err, &illegal) || o.Waiting == nil {
+			return err
+		}
+		j := o.Job()
+		switch {
+		case j.Owner != owner:
+			owner, until = j.Owner, j.Lease
+			o.Waiting(j.Who, until)
+		case j.Lease.After(until):
+			return err
+		}
+		if err := o.Pause(ctx, min(attempt, 2)); err != nil {
+			return err
+		}
+	}
 }
 
 // renew says that the owner is there, and that live is to go on standing still.
