@@ -327,46 +327,78 @@ func (o *Operator) make(ctx context.Context) error {
 	return o.apply(ctx, backfill.Made{In: in, Out: out})
 }
 
+// closeBy: a table that is where live was so long ago has caught up, but for what is read since. It cannot be asked to be where live is now: what live has
+// settled is read, inserted and settled once more, and live goes on meanwhile.
+const closeBy = 10 * time.Second
+
+// chase is how far a table is to be filled, as live goes on.
+type chase struct {
+	mu    sync.Mutex
+	until backfill.Positions
+	final bool // until grows no more
+	marks []mark
+}
+
+// mark is where live was.
+type mark struct {
+	at time.Time
+	backfill.Positions
+}
+
+// near: the table is where live was a moment ago. Of what lies further back the last mark counts however old it is: nobody knows of a later one.
+func (c *chase) near(now time.Time, tips backfill.Positions) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.marks) > 1 && now.Sub(c.marks[0].at) > closeBy {
+		c.marks = c.marks[1:]
+	}
+	c.final = c.final || tips.Reached(c.marks[0].Positions)
+}
+
+// grow hears where live is.
+func (c *chase) grow(now time.Time, live backfill.Positions) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.final {
+		return
+	}
+	c.until = c.until.Grown(live)
+	c.marks = append(c.marks, mark{now, c.until})
+}
+
+func (c *chase) now() (until backfill.Positions, final bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.until, c.final
+}
+
 // follow has the table filled until it is where live was a moment ago. caught is false if ctx ended before.
 func (o *Operator) follow(ctx context.Context, name string) (caught bool, err error) {
-	var mu sync.Mutex
 	until, err := o.position(ctx)
 	if err != nil {
 		return false, err
 	}
-	final := false
+	c := &chase{until: until, marks: []mark{{o.Now(), until}}}
 	stop := o.Every(ctx, time.Second, func(ctx context.Context) {
+		if _, final := c.now(); final {
+			return
+		}
 		tips, err := o.tips(ctx)
 		if err != nil {
 			return // it is asked again
 		}
-		mu.Lock()
-		there := tips.Reached(until)
-		final = final || there
-		mu.Unlock()
-		if there {
-			return
-		}
+		c.near(o.Now(), tips)
 		if now, err := o.position(ctx); err == nil {
-			mu.Lock()
-			if !final {
-				until = until.Grown(now)
-			}
-			mu.Unlock()
+			c.grow(o.Now(), now)
 		}
 	})
 	defer stop()
-	err = o.Deps.Run(ctx, Work{Job: o.Job(), Table: name, Until: func() (backfill.Positions, bool) {
-		mu.Lock()
-		defer mu.Unlock()
-		return until, final
-	}})
+	err = o.Deps.Run(ctx, Work{Job: o.Job(), Table: name, Until: c.now})
 	if err != nil || ctx.Err() != nil {
 		return false, err
 	}
-	mu.Lock()
-	defer mu.Unlock()
-	return final, nil
+	_, caught = c.now()
+	return caught, nil
 }
 
 // position is where live stands, for all partitions of the topic: one that nobody has read stands at its beginning. A worker accounts for records before it
