@@ -91,6 +91,7 @@ func TestReload_FilesChangeUnderLoad(t *testing.T) {
 	w.produce(1000, usual)
 	w.quiet()
 	p.stop()
+	w.observe("files edited, broken, mended and renamed", 4)
 	w.verify()
 }
 
@@ -109,6 +110,7 @@ func TestReload_OnSIGHUP(t *testing.T) {
 	w.produce(500, usual)
 	w.quiet()
 	p.stop()
+	w.observe("files read on SIGHUP", 1)
 	w.verify()
 }
 
@@ -154,6 +156,9 @@ func TestWorkers_ComeAndGoUnderLoad(t *testing.T) {
 	for _, p := range workers {
 		p.stop()
 	}
+	w.observe("workers killed", 2)
+	w.observe("workers stopped and started again", int64(most)+1)
+	w.observe("partitions added", 4)
 	w.verify()
 }
 
@@ -291,5 +296,7 @@ func TestUpgrade_PreviousVersionInOneGroup(t *testing.T) {
 	for _, p := range neu {
 		p.stop()
 	}
+	w.observe("workers of commit "+previous+" killed or stopped", 3)
+	w.observe("workers of it refused on newer tables", 1)
 	w.verify()
 }

@@ -57,6 +57,7 @@ func scaleOut(t *testing.T, n, rows int, report *strings.Builder) {
 		p.stop()
 		cpu += p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()
 	}
+	w.observe("rows", int64(rows))
 	w.verify()
 	ledger := integer(w.query("SELECT count() FROM waybill.ledger WHERE pipeline = '" + w.pipeline + "'"))
 	millions := float64(rows) / 1e6
@@ -112,6 +113,7 @@ func pauses(t *testing.T, report *strings.Builder) {
 	for _, p := range workers[2:] {
 		p.stop()
 	}
+	w.observe("workers that came or went", 3)
 	w.verify()
 }
 
