@@ -72,6 +72,10 @@ sim: ## Run the seeded simulator and its negative controls (SEEDS=10000)
 e2e: engines ## Run every end-to-end case (WAYBILL_EVIDENCE=1 keeps the report; WAYBILL_E2E_SEED=n repeats)
 	WAYBILL_E2E=full $(GO) test ./e2e -count=1 -v -timeout 60m
 
+.PHONY: scale-out
+scale-out: engines ## Measure 1, 2, 4 and 8 workers of one group and keep that in docs/evidence (ROWS=thousands)
+	WAYBILL_E2E_SCALE=$(or $(ROWS),300) $(GO) test ./e2e -run TestWorkers_ScaleOut -parallel 1 -count=1 -v -timeout 60m
+
 .PHONY: soak
 soak: engines ## 30 minutes of clean traffic with every detector armed: nothing may be found (SOAK=30m)
 	WAYBILL_E2E_CLEAN=$(SOAK) $(GO) test ./e2e -run TestClean_ -count=1 -v -timeout 120m
