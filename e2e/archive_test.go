@@ -239,7 +239,6 @@ func TestObjects_KilledAtEveryFailpoint(t *testing.T) {
 				continue
 			}
 			t.Run(name+":"+nth, func(t *testing.T) {
-				t.Parallel()
 				w := archivingObjects(t)
 				w.produce(600, usual)
 				if strings.HasSuffix(name, "-read-back") { // something is in doubt only after a crash
