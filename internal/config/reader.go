@@ -36,7 +36,9 @@ type field struct {
 	required bool
 	// later makes the key a known word that this version does not have.
 	later bool
-	read  func(value)
+	// never says why the key, which others have, is none here, and instead what to do.
+	never, instead string
+	read           func(value)
 }
 
 func optional(key string, read func(value)) field { return field{key: key, read: read} }
@@ -44,6 +46,9 @@ func required(key string, read func(value)) field {
 	return field{key: key, read: read, required: true}
 }
 func later(key string) field { return field{key: key, later: true} }
+func refused(key, why, instead string) field {
+	return field{key: key, never: why, instead: instead}
+}
 
 const notAvailable = "is not available in this version"
 
@@ -179,6 +184,8 @@ func (v value) object(fields ...field) {
 		switch {
 		case i < 0:
 			e.atKey().unknown(e.key, fields)
+		case fields[i].never != "":
+			e.atKey().report(e.path+" "+fields[i].never, fields[i].instead)
 		case fields[i].later:
 			e.atKey().report(e.path+" "+notAvailable, "remove it")
 		default:
@@ -196,7 +203,7 @@ func (v value) object(fields ...field) {
 func (v value) unknown(key string, fields []field) {
 	var words []string
 	for _, f := range fields {
-		if !f.later {
+		if !f.later && f.never == "" {
 			words = append(words, f.key)
 		}
 	}

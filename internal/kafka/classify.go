@@ -66,10 +66,10 @@ var rules = map[*kerr.Error]rule{
 	kerr.CorruptMessage:          {waybill.ClassRetryable, true, "a batch failed its checksum: on the way, or on the disk", "see the broker's log"},
 
 	// What only a person can mend.
-	kerr.TopicAuthorizationFailed:   {waybill.ClassConfig, true, "no right to the topic", "grant READ and DESCRIBE on the topic"},
-	kerr.GroupAuthorizationFailed:   {waybill.ClassConfig, true, "no right to the group", "grant READ on the group"},
-	kerr.ClusterAuthorizationFailed: {waybill.ClassConfig, true, "no right to the cluster", "grant DESCRIBE on the cluster"},
-	kerr.SaslAuthenticationFailed:   {waybill.ClassConfig, true, "the broker refused the credentials", "check user and password"},
+	kerr.TopicAuthorizationFailed:   {waybill.ClassDenied, true, "no right to the topic", "grant READ and DESCRIBE on the topic"},
+	kerr.GroupAuthorizationFailed:   {waybill.ClassDenied, true, "no right to the group", "grant READ on the group"},
+	kerr.ClusterAuthorizationFailed: {waybill.ClassDenied, true, "no right to the cluster", "grant DESCRIBE on the cluster"},
+	kerr.SaslAuthenticationFailed:   {waybill.ClassDenied, true, "the broker refused the credentials", "check user and password"},
 	kerr.UnsupportedSaslMechanism:   {waybill.ClassConfig, true, "the broker does not offer this SASL mechanism", "use a mechanism that the broker offers"},
 	kerr.UnsupportedVersion:         {waybill.ClassConfig, true, "the broker is too old for this request", "use a newer broker, or the classic protocol"},
 	kerr.UnsupportedCompressionType: {waybill.ClassConfig, true, "the broker cannot serve this compression", ""},
@@ -77,7 +77,7 @@ var rules = map[*kerr.Error]rule{
 	kerr.InvalidSessionTimeout:      {waybill.ClassConfig, true, "outside the broker's limits", "choose a session timeout within group.min/max.session.timeout.ms"},
 	kerr.InconsistentGroupProtocol:  {waybill.ClassConfig, true, "other members of the group use another protocol", "give the pipeline a group of its own"},
 	kerr.UnsupportedAssignor:        {waybill.ClassConfig, true, "the broker lacks the assignor", "allow the uniform assignor, or use the classic protocol"},
-	kerr.GroupMaxSizeReached:        {waybill.ClassConfig, true, "the group is full", "raise group.max.size or run fewer replicas"},
+	kerr.GroupMaxSizeReached:        {waybill.ClassDenied, true, "the group is full", "raise group.max.size or run fewer replicas"},
 	kerr.InvalidRequest:             {waybill.ClassBug, true, "the broker calls the request malformed", ""},
 }
 
@@ -157,7 +157,7 @@ func fetchProblem(err error) FetchProblem {
 		return ProblemRecreated
 	case errors.Is(err, kerr.CorruptMessage), ke == nil && !kgo.IsRetryableBrokerErr(err) && !isContext(err):
 		return ProblemUndecoded
-	case known && rules[ke].class == waybill.ClassConfig:
+	case known && rules[ke].class.NeedsPerson():
 		return ProblemRefused
 	}
 	return ProblemOther
