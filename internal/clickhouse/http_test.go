@@ -2,8 +2,8 @@ package clickhouse
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
