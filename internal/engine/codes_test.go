@@ -1,13 +1,20 @@
 package engine_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/clickhouse"
+	"github.com/waybill-data/waybill/internal/kafka"
 	"github.com/waybill-data/waybill/internal/status"
 	"github.com/waybill-data/waybill/internal/testenv"
 	"github.com/waybill-data/waybill/internal/testenv/faultproxy"
@@ -152,4 +159,68 @@ func TestCodes_RefusalOfEverythingStops(t *testing.T) {
 	}
 	m.worker = nil
 	m.over()
+}
+
+// Every row of the table of Kafka's codes, answered to an offset commit and to a fetch of a pipeline that runs: it goes on by itself, or stops as
+// docs/reference/errors.md says. Without WAYBILL_E2E=full, one row of each kind.
+func TestCodes_Kafka(t *testing.T) {
+	type kind struct {
+		class   waybill.Class
+		refused bool
+	}
+	seen := map[kind]bool{}
+	var codes []kafka.Code
+	for _, c := range append(kafka.Codes(), kafka.Code{Code: kerr.TelemetryTooLarge.Code, Name: "one that no row names"}) {
+		k := kind{c.Class, c.Refused}
+		if os.Getenv("WAYBILL_E2E") == "full" || !seen[k] || stopsCommit[c.Code] || stopsFetch[c.Code] {
+			codes = append(codes, c)
+		}
+		seen[k] = true
+	}
+	const shards = 2
+	for shard := range shards {
+		t.Run(fmt.Sprint(shard), func(t *testing.T) {
+			m := newMet(t)
+			for i := shard; i < len(codes) && !t.Failed(); i += shards {
+				m.meetsBroker(t, codes[i], kmsg.OffsetCommit, stopsCommit[codes[i].Code])
+				m.meetsBroker(t, codes[i], kmsg.Fetch, stopsFetch[codes[i].Code])
+			}
+			m.over()
+		})
+	}
+}
+
+// Codes that stop a pipeline where they are met: see docs/reference/errors.md.
+var (
+	stopsCommit = map[int16]bool{kerr.OffsetMetadataTooLarge.Code: true}
+	stopsFetch  = map[int16]bool{kerr.UnknownTopicID.Code: true, kerr.InconsistentTopicID.Code: true}
+)
+
+func (m *met) meetsBroker(t *testing.T, c kafka.Code, key kmsg.Key, stops bool) {
+	t.Helper()
+	m.run()
+	fault := kfake.Fault{Keys: []kmsg.Key{key}, Err: kerr.TypedErrorForCode(c.Code), Count: 1}
+	if key == kmsg.OffsetCommit {
+		fault.Group = "waybill-" + m.name
+	} else {
+		fault.Topic = topic
+	}
+	h := m.kafka.Fault(fault)
+	m.produceSome()
+	ctx, cancel := context.WithTimeout(t.Context(), soon)
+	defer cancel()
+	if err := h.Wait(ctx, 1); err != nil {
+		t.Fatalf("%d %s was never answered to %s: %v", c.Code, c.Name, key.Name(), err)
+	}
+	if !stops {
+		m.quiet(m.total)
+		if s := m.worker.p.Status(); s.State == status.Stopped || s.Totals.DeadLettered != 0 {
+			t.Errorf("%d %s to %s: %s, %s, %+v", c.Code, c.Name, key.Name(), s.State, s.Reason, s.Totals)
+		}
+		return
+	}
+	if err := m.worker.ended(); waybill.ClassOf(err) != waybill.ClassConfig {
+		t.Errorf("%d %s to %s: %v, want class config", c.Code, c.Name, key.Name(), err)
+	}
+	m.worker = nil
 }
