@@ -50,7 +50,7 @@ func (p *Pipeline) Archiver() *Pipeline {
 	out := *p
 	out.Name, out.Source.Kafka.Group = p.Name+ArchiveSuffix, p.Source.Kafka.Group+ArchiveSuffix
 	out.Archive, out.Routes, out.Unrouted = nil, nil, ""
-	out.Source.Kafka.Start = Earliest
+	out.Source.Kafka.Start = Start{At: Earliest}
 	out.Sink.ClickHouse.Table = p.Archive.Table
 	out.Contract = contract.Contract{Raw: &contract.Raw{TTL: p.Archive.TTL}, Tables: contract.ModeEvolve}
 	if redact := p.Contract.Transform.Redact; redact != nil { // its paths are those of the current version

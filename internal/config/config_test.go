@@ -61,7 +61,7 @@ func TestParse_FillsEveryDefault(t *testing.T) {
 		File: "p.yaml",
 		Source: config.Source{
 			Kafka: config.Kafka{
-				Brokers: []string{"k:9092"}, Topic: "t", Group: "waybill-m", Start: config.Earliest,
+				Brokers: []string{"k:9092"}, Topic: "t", Group: "waybill-m", Start: config.Start{At: config.Earliest},
 				SessionTimeout: 45 * time.Second, Protocol: config.Classic,
 				Isolation: config.ReadCommitted, WhenMoved: config.FollowLedger,
 			},
@@ -191,7 +191,7 @@ audit: {continuous: false, reason: the nightly audit does it}
 		Name: "all", File: "p.yaml", Epoch: 7,
 		Source: config.Source{
 			Kafka: config.Kafka{
-				Brokers: []string{"a:1", "[::1]:2", "c:9092"}, Topic: "t.x", Group: "g", Start: config.Latest,
+				Brokers: []string{"a:1", "[::1]:2", "c:9092"}, Topic: "t.x", Group: "g", Start: config.Start{At: config.Latest},
 				SessionTimeout: 90 * time.Second, Protocol: config.Consumer,
 				Isolation: config.ReadUncommitted, WhenMoved: config.Stop,
 			},
@@ -348,7 +348,7 @@ func TestParse_Problem(t *testing.T) {
 		"url empty host":        {with("clickhouse://h", "clickhouse://h,/d"), "p.yaml:4:26", "names no host"},
 		"tls without TLS":       {with("table: t", "table: t, tls: {ca: ca.pem}"), "p.yaml:4:59", "is given, but the URL asks for no TLS"},
 		"tls without key":       {strings.Replace(with("table: t", "table: t, tls: {cert: c.pem}"), "clickhouse://", "https://", 1), "p.yaml:4:54", "has only one of cert and key"},
-		"tls unverified":        {strings.Replace(with("table: t", "table: t, tls: {skip_verify: true}"), "clickhouse://", "https://", 1), "p.yaml:4:55", "skip_verify would take any server for the right one"},
+		"tls unverified":        {strings.Replace(with("table: t", "table: t, tls: {skip_verify: true}"), "clickhouse://", "https://", 1), "p.yaml:4:55", "there is no sink.clickhouse.tls.skip_verify (any server would be taken for the right one"},
 		"two passwords":         {with(`clickhouse://h"`, `clickhouse://u:p@h/d", password_file: f`), "p.yaml:4:65", "has two passwords"},
 		"quorum":                {with("table: t", "table: t, insert_quorum: 1"), "p.yaml:4:69", "is no quorum"},
 		"url port":              {with("clickhouse://h", "clickhouse://h:99999/d"), "p.yaml:4:26", "is not an address"},

@@ -43,6 +43,8 @@ type Pipeline struct {
 	Archive *Archive
 	// File is the name that the file was loaded or parsed under.
 	File string
+	// Meaning is the same for two texts of a file that say the same: comments and layout do not count. It hides what the text has of secrets.
+	Meaning string
 	// Job is the backfill that this pipeline file was derived for, see Shadow; empty: none.
 	Job string
 
@@ -137,35 +139,11 @@ type Source struct {
 	Format Format
 }
 
-// Kafka names a topic and how its consumer group behaves.
-type Kafka struct {
-	Brokers []string // host:port, at least one
-	Topic   string
-	Group   string // default "waybill-" + the pipeline's name
-	// Start is where to begin when the group has no position and the ledger has none either.
-	Start Start
-	// SessionTimeout is how long the broker waits for a heartbeat before it gives the partitions to
-	// others; it bounds the lease of every insert.
-	SessionTimeout time.Duration
-	Protocol       Protocol
-	Isolation      Isolation
-	WhenMoved      WhenMoved
-}
-
 // Format is how a record's value is encoded.
 type Format string
 
 // JSON is one JSON object per record.
 const JSON Format = "json"
-
-// Start says where a pipeline without any position begins.
-type Start string
-
-// Starts.
-const (
-	Earliest Start = "earliest" // the oldest record that the topic retains
-	Latest   Start = "latest"   // the records that arrive from now on
-)
 
 // Protocol is the rebalance protocol of the consumer group.
 type Protocol string
@@ -343,7 +321,7 @@ func defaults() Pipeline {
 	return Pipeline{
 		Source: Source{
 			Kafka: Kafka{
-				Start: Earliest, SessionTimeout: DefaultSessionTimeout, Protocol: Classic,
+				Start: Start{At: Earliest}, SessionTimeout: DefaultSessionTimeout, Protocol: Classic,
 				Isolation: ReadCommitted, WhenMoved: FollowLedger,
 			},
 			Format: JSON,

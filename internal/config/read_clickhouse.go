@@ -45,7 +45,7 @@ func readTLS(v value, t *TLS) {
 		optional("cert", intoText(&t.Cert, notEmpty)),
 		optional("key", intoText(&t.Key, notEmpty)),
 		optional("server_name", intoText(&t.ServerName, notEmpty)),
-		refused("skip_verify", "would take any server for the right one, and give it the password", "name the authority that signed the server's certificate: tls: {ca: FILE}"),
+		refused("skip_verify", "any server would be taken for the right one, and given the password: name the authority that signed the server's certificate: tls: {ca: FILE}"),
 	)
 	if (t.Cert == "") != (t.Key == "") {
 		v.report(v.path+" has only one of cert and key", "a client certificate needs both")

@@ -36,9 +36,9 @@ type field struct {
 	required bool
 	// later makes the key a known word that this version does not have.
 	later bool
-	// never says why the key, which others have, is none here, and instead what to do.
-	never, instead string
-	read           func(value)
+	// refusal makes the key a known word that there is no such thing for, and says what to write instead.
+	refusal string
+	read    func(value)
 }
 
 func optional(key string, read func(value)) field { return field{key: key, read: read} }
@@ -46,8 +46,8 @@ func required(key string, read func(value)) field {
 	return field{key: key, read: read, required: true}
 }
 func later(key string) field { return field{key: key, later: true} }
-func refused(key, why, instead string) field {
-	return field{key: key, never: why, instead: instead}
+func refused(key, instead string) field {
+	return field{key: key, later: true, refusal: instead}
 }
 
 const notAvailable = "is not available in this version"
@@ -184,8 +184,8 @@ func (v value) object(fields ...field) {
 		switch {
 		case i < 0:
 			e.atKey().unknown(e.key, fields)
-		case fields[i].never != "":
-			e.atKey().report(e.path+" "+fields[i].never, fields[i].instead)
+		case fields[i].refusal != "":
+			e.atKey().report("there is no "+e.path, fields[i].refusal)
 		case fields[i].later:
 			e.atKey().report(e.path+" "+notAvailable, "remove it")
 		default:
@@ -203,7 +203,7 @@ func (v value) object(fields ...field) {
 func (v value) unknown(key string, fields []field) {
 	var words []string
 	for _, f := range fields {
-		if !f.later && f.never == "" {
+		if !f.later {
 			words = append(words, f.key)
 		}
 	}

@@ -41,6 +41,7 @@ type target struct {
 	standing Standing
 	epoch    waybill.Epoch
 	notes    []waybill.Finding // of the preflight
+	topicWas string            // another topic that the pipeline had under the epoch until now; empty: none
 
 	recording     sync.WaitGroup  // who writes findings
 	recordCtx     context.Context // ends when they are given up
@@ -146,6 +147,9 @@ func (t *target) prepareTables(ctx context.Context) error {
 		return err
 	}
 	t.epoch = t.standing.Epoch
+	if t.topicWas, err = t.identify(ctx); err != nil {
+		return err
+	}
 	for i, one := range t.tables {
 		notes, err := one.check(ctx, found[i], t.epoch)
 		if err != nil {
