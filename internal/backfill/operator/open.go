@@ -65,7 +65,12 @@ func Open(ctx context.Context, s Setup) (*Bench, error) {
 	if err != nil {
 		return nil, err
 	}
-	if of := engine.OpenArchive(s.Client, s.Ledger, s.Cfg); of != nil && s.Archive == nil {
+	of, err := engine.OpenArchive(s.Client, s.Ledger, s.Cfg)
+	if err != nil {
+		reader.Close()
+		return nil, err
+	}
+	if of != nil && s.Archive == nil {
 		s.Archive = of
 	}
 	b := &Bench{Setup: s, Table: table, Lineage: c.Lineage.In(table), kafka: reader}
