@@ -71,6 +71,7 @@ sim: ## Run the seeded simulator and its negative controls (SEEDS=10000)
 .PHONY: e2e
 e2e: engines ## Run every end-to-end case (WAYBILL_EVIDENCE=1 keeps the report; WAYBILL_E2E_SEED=n repeats)
 	WAYBILL_E2E=full $(GO) test ./e2e -count=1 -v -timeout 60m
+	WAYBILL_E2E=full $(GO) test ./internal/engine -run "^TestCodes_" -count=1 -timeout 30m
 
 .PHONY: soak
 soak: engines ## 30 minutes of clean traffic with every detector armed: nothing may be found (SOAK=30m)

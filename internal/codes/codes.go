@@ -123,7 +123,7 @@ const kafkaHead = `
 
 The action is that of an error which ends a membership of the group, or keeps one from beginning. Elsewhere:
 
-- A **fetch** that fails is tried again, partition by partition, whatever the code. Only a topic that was deleted or created again stops the pipeline (100, 103), and a position
+- A **fetch** that fails is tried again, partition by partition, whatever the code. 100 and 103 are looked into: a topic that was in fact deleted or created again stops the pipeline. A position
   that is not in the log (1) is dealt with as ` + "`start`, `when_moved`" + ` and the runbook on lost records say.
 - An **offset commit** that was turned down is tried again. One that may have been written all the same (see the table) ends the membership, so that it cannot be
   written late, over a later one. 12, a string that is too long for the broker, stops the pipeline.
