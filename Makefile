@@ -71,6 +71,7 @@ sim: ## Run the seeded simulator and its negative controls (SEEDS=10000)
 .PHONY: e2e
 e2e: engines ## Run every end-to-end case (WAYBILL_EVIDENCE=1 keeps the report; WAYBILL_E2E_SEED=n repeats)
 	WAYBILL_E2E=full $(GO) test ./e2e -count=1 -v -timeout 60m
+	WAYBILL_E2E=full $(GO) test ./internal/engine -run "^TestCodes_" -count=1 -timeout 30m
 
 .PHONY: scale-out
 scale-out: engines ## Measure 1, 2, 4 and 8 workers of one group and keep that in docs/evidence (ROWS=thousands)
