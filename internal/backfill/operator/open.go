@@ -62,12 +62,16 @@ func Open(ctx context.Context, s Setup) (*Bench, error) {
 	if err != nil {
 		return nil, err
 	}
-	to := kafka.Config{Brokers: k.Brokers, Topic: k.Topic, Isolation: kafka.Isolation(k.Isolation), ClientID: "waybill"}
-	reader, err := kafka.OpenReader(ctx, to)
+	reader, err := kafka.OpenReader(ctx, engine.KafkaConfig(s.Cfg, slog.New(slog.DiscardHandler)))
 	if err != nil {
 		return nil, err
 	}
-	if of := engine.OpenArchive(s.Client, s.Ledger, s.Cfg); of != nil && s.Archive == nil {
+	of, err := engine.OpenArchive(s.Client, s.Ledger, s.Cfg)
+	if err != nil {
+		reader.Close()
+		return nil, err
+	}
+	if of != nil && s.Archive == nil {
 		s.Archive = of
 	}
 	b := &Bench{Setup: s, Table: table, Lineage: c.Lineage.In(table), kafka: reader}
@@ -136,7 +140,7 @@ func (b *Bench) run(ctx context.Context, w Work) error {
 		return err
 	}
 	cfg := b.Cfg.Shadow(config.Shadow{Job: w.Job.ID, Epoch: w.Job.Leg.Epoch, Group: w.Job.WorkGroup(), Table: w.Table})
-	cfg.Source.Kafka.Start = config.Earliest // where the account begins
+	cfg.Source.Kafka.Start = config.Start{At: config.Earliest} // where the account begins
 	records, bytes := b.RecordsPerSecond, b.BytesPerSecond
 	if w.Job.Step.Held() { // everybody waits
 		records, bytes = 0, 0
