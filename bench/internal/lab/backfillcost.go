@@ -93,24 +93,16 @@ func (l *Lab) besideBackfill(ctx context.Context, b *broker, w *workload.Workloa
 		return err
 	}
 	var p99 []float64
-	for i, what := range []string{"no backfill", "backfill, default rate", "no backfill, again"} {
-		var fill *system.Process
-		if i == 1 {
-			if fill, err = p.startBackfill(ctx); err != nil {
-				return err
-			}
-			defer fill.Kill()
-		}
-		got, err := l.steady(ctx, b, p.server, w, topics[0])
-		if err != nil {
-			return errors.Join(err, p.live.ended())
-		}
-		rate, err := p.endBackfill(ctx, fill, got)
+	for _, s := range []struct {
+		what   string
+		beside bool
+	}{{"no backfill", false}, {"backfill, default rate", true}, {"no backfill, again", false}} {
+		got, rate, err := p.stretch(ctx, s.beside)
 		if err != nil {
 			return err
 		}
 		p99 = append(p99, got.P99)
-		if _, err := fmt.Fprintf(out, "  %-24s p50 %6.3f s   p99 %6.3f s   max %6.3f s   load %.1f%s\n", what, got.P50, got.P99, got.Max, system.Load(), rate); err != nil {
+		if _, err := fmt.Fprintf(out, "  %-24s p50 %6.3f s   p99 %6.3f s   max %6.3f s   load %.1f%s\n", s.what, got.P50, got.P99, got.Max, system.Load(), rate); err != nil {
 			return err
 		}
 	}
@@ -119,6 +111,22 @@ func (l *Lab) besideBackfill(ctx context.Context, b *broker, w *workload.Workloa
 		return err
 	}
 	return b.deleteTopics(ctx, topics)
+}
+
+// stretch holds the steady rate for a while, beside a backfill or not. rate is how fast that was, in words.
+func (p *beside) stretch(ctx context.Context, backfill bool) (got result.Latency, rate string, err error) {
+	var fill *system.Process
+	if backfill {
+		if fill, err = p.startBackfill(ctx); err != nil {
+			return got, "", err
+		}
+		defer fill.Kill()
+	}
+	if got, err = p.steady(ctx, p.broker, p.server, p.workload, p.topics[0]); err != nil {
+		return got, "", errors.Join(err, p.live.ended())
+	}
+	rate, err = p.endBackfill(ctx, fill, got)
+	return got, rate, err
 }
 
 // waybill runs a command to its end.
