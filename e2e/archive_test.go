@@ -244,6 +244,7 @@ func TestArchive_BackfillAndRollbackOfWhatKafkaForgot(t *testing.T) {
 			}
 			w.exact(inAnyOrder)
 			w.live.stop()
+			w.observe("backfills and rollbacks of what Kafka had forgotten", 3)
 		})
 	}
 }

@@ -175,7 +175,7 @@ func TestObjects_OutliveTheStorageBeingGone(t *testing.T) {
 	s3.Kill()
 	w.produceOdd(1500)
 	a.await("it says what it waits for", func(s status.Pipeline) bool {
-		return s.State == status.Stalled && strings.Contains(s.Reason, "objects.put")
+		return s.State == status.Stalled && strings.Contains(s.Reason, "objects.")
 	})
 	if err := s3.Start(t.Context()); err != nil {
 		t.Fatal(err)
