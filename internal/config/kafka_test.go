@@ -152,3 +152,18 @@ func TestParse_KafkaSecretsAreNotShown(t *testing.T) {
 		}
 	}
 }
+
+func TestParse_Tombstones(t *testing.T) {
+	for word, want := range map[string]string{"skip": "", "dead_letter": "dead_letter"} {
+		p, err := config.Parse("p.yaml", append([]byte("tombstones: "+word+"\n"), source("group: g")...), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.Contract.Transform.Tombstones; string(got) != want {
+			t.Errorf("%s: %q", word, got)
+		}
+	}
+	if _, err := config.Parse("p.yaml", append([]byte("tombstones: keep\n"), source("group: g")...), nil); err == nil {
+		t.Error("an unknown policy is taken")
+	}
+}
