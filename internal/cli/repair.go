@@ -14,10 +14,8 @@ import (
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/audit"
-	"github.com/waybill-data/waybill/internal/config"
 	"github.com/waybill-data/waybill/internal/engine"
 	"github.com/waybill-data/waybill/internal/failpoint"
-	"github.com/waybill-data/waybill/internal/kafka"
 	"github.com/waybill-data/waybill/internal/repair"
 	"github.com/waybill-data/waybill/internal/replay"
 	"github.com/waybill-data/waybill/internal/telemetry"

@@ -131,7 +131,8 @@ func TestParse_KafkaConnectionsRefused(t *testing.T) {
 // What is wrong beside a secret is shown with its line, and not with the secret.
 func TestParse_KafkaSecretsAreNotShown(t *testing.T) {
 	for _, line := range []string{
-		"sasl: {plain: {username: u, password: hunter2, passwort: x}}",
+		"sasl: {plain: {username: u, password: hunter2, passwort: hunter2}}",
+		"sasl: {plain: {username: u, password_file: /run/p, pasword: hunter2}}",
 		"sasl: {plain: {username: u, password: \"hunter2 and hunter2\", passwort: x}}",
 		"sasl: {plain: {usernam: u, password: 'hunter2, or hunter2'}}",
 		"sasl: {oauthbearer: {token: hunter2, x: y}}",
