@@ -97,7 +97,7 @@ func (s *Session) closeClients() {
 }
 
 func (s *Session) openAsker() error {
-	cl, err := s.newClient(newDialer(s.cfg), plainLog{s.cfg.Log}, kgo.BrokerMaxReadBytes(s.cfg.maxReadBytes()))
+	cl, err := s.newClient(newDialer(s.cfg), plainLog{s.cfg.Log}, kgo.BrokerMaxReadBytes(max(defaultReadLimit, s.cfg.FetchMaxBytes)))
 	s.asker = cl
 	return err
 }
@@ -123,7 +123,7 @@ func (s *Session) openReader() error {
 		kgo.FetchMinBytes(s.cfg.FetchMinBytes),
 		kgo.FetchMaxBytes(s.cfg.FetchMaxBytes),
 		kgo.FetchMaxPartitionBytes(s.cfg.PartitionMaxBytes),
-		kgo.BrokerMaxReadBytes(s.cfg.maxReadBytes()),
+		kgo.BrokerMaxReadBytes(max(s.cfg.readLimit, s.cfg.FetchMaxBytes)),
 	)
 	s.reader = cl
 	return err

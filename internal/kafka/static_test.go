@@ -1,11 +1,15 @@
 package kafka
 
 import (
+	"context"
+	"errors"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/waybill-data/waybill"
@@ -104,5 +108,22 @@ func TestSession_SendsItsRack(t *testing.T) {
 	m.collectN(1)
 	if got := rack.Load(); got == nil || *got != "eu-west-1a" {
 		t.Errorf("the rack that was sent is %v", got)
+	}
+}
+
+// An answer that is too large to be read is no answer of a partition; it must not be passed over in silence.
+func TestSession_BatchTooLargeToBeReadIsAnError(t *testing.T) {
+	size := "4000000"
+	e := kfakeEnv(t, ProtocolClassic).with(t, 1, map[string]*string{"max.message.bytes": &size})
+	cl := e.client(kgo.ProducerBatchCompression(kgo.NoCompression()))
+	must(t, cl.ProduceSync(t.Context(), &kgo.Record{Topic: e.topic, Value: make([]byte, 3<<20)}).FirstErr())
+	m := e.open(func(c *Config) { c.FetchMaxBytes, c.PartitionMaxBytes, c.readLimit = 64<<10, 64<<10, 1<<20 })
+	m.waitHeld(1)
+	m.startAll(0)
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	var e2 *waybill.Error
+	if _, err := m.Poll(ctx, 0); !errors.As(err, &e2) || !e2.Class.Heals() || !strings.Contains(e2.Hint, "larger than Waybill reads") {
+		t.Fatalf("got %v", err)
 	}
 }
