@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/config"
+	"github.com/waybill-data/waybill/internal/contract"
+	"github.com/waybill-data/waybill/internal/decode/json"
 	"github.com/waybill-data/waybill/internal/delivery"
 	"github.com/waybill-data/waybill/internal/failpoint"
 	"github.com/waybill-data/waybill/internal/kafka"
@@ -19,6 +22,10 @@ import (
 // fetchOffsets reads what Kafka and the ledger say about newly assigned partitions.
 func (l *life) fetchOffsets(e delivery.FetchOffsets) {
 	positions, err := l.positions(e.Parts)
+	if errors.Is(err, errTwoGroups) {
+		l.cancel(err)
+		return
+	}
 	l.trouble(aboutOffsets, err, e.Attempt)
 	if err == nil {
 		l.p.cleared(aboutMembership)
@@ -31,6 +38,9 @@ func (l *life) positions(parts []delivery.Held) ([]delivery.Position, error) {
 	tps := make([]waybill.TopicPartition, len(parts))
 	for i, h := range parts {
 		tps[i] = h.TopicPartition
+	}
+	if err := l.p.ofGroup(l.ctx); err != nil {
+		return nil, err
 	}
 	committed, err := l.sess.FetchOffsets(l.ctx, tps)
 	if err != nil {
@@ -241,13 +251,17 @@ func (l *life) rebuilt(e delivery.Rebuild) (delivery.Rebuilt, *data, error) {
 	if err != nil {
 		return delivery.Rebuilt{}, nil, err
 	}
+	plan, foreign, err := readable(plan)
+	if err != nil {
+		return delivery.Rebuilt{}, nil, err
+	}
 	proc, err := l.processor(plan)
 	if err != nil {
 		return delivery.Rebuilt{}, nil, err
 	}
 	d := newData(proc.NewBlocks())
 	d.batch, d.made, d.soiled = e.Batch, plan, true // its block may be of another plan
-	ev := delivery.Rebuilt{Op: e.Op}
+	ev := delivery.Rebuilt{Op: e.Op, Foreign: foreign}
 	for _, span := range e.Batch.Spans {
 		s := d.open(span.TopicPartition, 0, span.First)
 		s.erased = l.erasedPast(span.TopicPartition, span.First)
@@ -264,6 +278,20 @@ func (l *life) rebuilt(e delivery.Rebuild) (delivery.Rebuilt, *data, error) {
 	d.takeNotes(proc)
 	ev.Refused, err = l.p.target.decisions(l.ctx, e.Batch)
 	return ev, d, err
+}
+
+// readable is a plan that this binary's decoder takes. foreign: the plan was made for another version of the decoder, which may have made other rows, or
+// none, of the same records.
+func readable(p *contract.Plan) (ours *contract.Plan, foreign bool, err error) {
+	version := json.Version
+	if p.Raw() {
+		version = contract.RawVersion
+	}
+	if p.DecoderVersion() == version {
+		return p, false, nil
+	}
+	ours, err = p.For(version)
+	return ours, true, err
 }
 
 // reread reads the records of a pending batch's span again, and says how many offsets of it were gone when it was gathered.
