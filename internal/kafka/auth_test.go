@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -325,9 +326,9 @@ func authBearer(t *testing.T, s *secured) {
 	put(t, path, s.token(t, "kafka", time.Hour)+"\n")
 	s.works(t, cfg)
 
-	var asked int
+	var asked atomic.Int64
 	endpoint := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked++
+		asked.Add(1)
 		user, secret, _ := r.BasicAuth()
 		if user != "waybill" || secret != "client-secret" || r.PostFormValue("grant_type") != "client_credentials" || r.PostFormValue("scope") != "kafka.read" {
 			w.WriteHeader(http.StatusUnauthorized)
@@ -342,10 +343,10 @@ func authBearer(t *testing.T, s *secured) {
 	cfg.SASL = auth.Bearer(credentials, nil)
 	s.refused(t, cfg, `does not know client "waybill"`, endpoint.URL)
 	put(t, secret, "client-secret")
-	asked = 0
+	asked.Store(0)
 	s.works(t, cfg)
-	if asked != 1 {
-		t.Errorf("%d tokens were asked for, where one does for all connections", asked)
+	if n := asked.Load(); n != 1 {
+		t.Errorf("%d tokens were asked for, where one does for all connections", n)
 	}
 	endpoint.Close()
 	cfg.SASL = auth.Bearer(&auth.ClientCredentials{URL: endpoint.URL, ClientID: "waybill", Secret: auth.File(secret)}, nil)
