@@ -131,7 +131,8 @@ func TestParse_KafkaConnectionsRefused(t *testing.T) {
 // What is wrong beside a secret is shown with its line, and not with the secret.
 func TestParse_KafkaSecretsAreNotShown(t *testing.T) {
 	for _, line := range []string{
-		"sasl: {plain: {username: u, password: hunter2, passwort: x}}",
+		"sasl: {plain: {username: u, password: hunter2, passwort: hunter2}}",
+		"sasl: {plain: {username: u, password_file: /run/p, pasword: hunter2}}",
 		"sasl: {plain: {username: u, password: \"hunter2 and hunter2\", passwort: x}}",
 		"sasl: {plain: {usernam: u, password: 'hunter2, or hunter2'}}",
 		"sasl: {oauthbearer: {token: hunter2, x: y}}",
@@ -150,5 +151,20 @@ func TestParse_KafkaSecretsAreNotShown(t *testing.T) {
 		if strings.Contains(out.String(), "hunter2") || !strings.Contains(out.String(), "***") {
 			t.Errorf("%s:\n%s", line, &out)
 		}
+	}
+}
+
+func TestParse_Tombstones(t *testing.T) {
+	for word, want := range map[string]string{"skip": "", "dead_letter": "dead_letter"} {
+		p, err := config.Parse("p.yaml", append([]byte("tombstones: "+word+"\n"), source("group: g")...), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.Contract.Transform.Tombstones; string(got) != want {
+			t.Errorf("%s: %q", word, got)
+		}
+	}
+	if _, err := config.Parse("p.yaml", append([]byte("tombstones: keep\n"), source("group: g")...), nil); err == nil {
+		t.Error("an unknown policy is taken")
 	}
 }

@@ -137,32 +137,40 @@ func (s *source) problem(line, col int, path, message, hint string) Problem {
 // password that was not percent-encoded may itself hold one.
 var literalPassword = regexp.MustCompile(`://[^:/\s]*:([^\s"']+)@`)
 
-// literalSecret finds the secret of a redaction policy, and what clients prove themselves with: to its end, which may be a quote, the next key
-// of a mapping in braces, or the line's.
-var literalSecret = regexp.MustCompile(`\b(?:secret|password|token|client_secret)["']?:\s*("(?:[^"\\]|\\.)*"|'[^']*'|\$\{\w+\}|.+?)(?:, |\}|\s*$|\s+#)`)
+// literalSecret finds the secret of a redaction policy, and what clients prove themselves with, also behind a key that is misspelt: to its end,
+// which may be a quote, the next key of a mapping in braces, or the line's.
+var literalSecret = regexp.MustCompile(`\b(?:\w*secret|pas\w*|token)["']?:\s*("(?:[^"\\]|\\.)*"|'[^']*'|\$\{\w+\}|[^\s{\[].*?)(?:, |\}|\s*$|\s+#)`)
+
+// notSecret are keys that only say where a secret is.
+var notSecret = regexp.MustCompile(`_file["']?:\s*$`)
 
 // mask hides passwords in a line of a file, placeholders excepted: a build log keeps what it is shown.
 func mask(line string, caret int) (string, int) {
-	line, caret = maskOne(literalPassword, line, caret)
-	return maskOne(literalSecret, line, caret)
+	line, caret = maskAll(literalPassword, line, caret)
+	return maskAll(literalSecret, line, caret)
 }
 
-func maskOne(literal *regexp.Regexp, line string, caret int) (string, int) {
-	m := literal.FindStringSubmatchIndex(line)
-	if len(m) < 4 {
-		return line, caret
+func maskAll(literal *regexp.Regexp, line string, caret int) (string, int) {
+	for from := 0; ; {
+		m := literal.FindStringSubmatchIndex(line[from:])
+		if len(m) < 4 {
+			return line, caret
+		}
+		first, next := from+m[2], from+m[3]
+		password := line[first:next]
+		if placeholder.FindString(password) == password || notSecret.MatchString(line[:first]) {
+			from = next
+			continue
+		}
+		before, secret := len([]rune(line[:first])), len([]rune(password))
+		switch {
+		case caret >= before+secret:
+			caret += len(redacted) - secret
+		case caret > before:
+			caret = before
+		}
+		line, from = line[:first]+redacted+line[next:], first+len(redacted)
 	}
-	if password := line[m[2]:m[3]]; placeholder.FindString(password) == password {
-		return line, caret
-	}
-	before, secret := len([]rune(line[:m[2]])), len([]rune(line[m[2]:m[3]]))
-	switch {
-	case caret >= before+secret:
-		caret += len(redacted) - secret
-	case caret > before:
-		caret = before
-	}
-	return line[:m[2]] + redacted + line[m[3]:], caret
 }
 
 func (ps Problems) sorted() Problems {

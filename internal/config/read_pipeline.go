@@ -16,6 +16,9 @@ import (
 	"github.com/waybill-data/waybill/internal/transform/expr"
 )
 
+// tombstonesSkip is how a file says contract.TombstonesSkip.
+const tombstonesSkip contract.Tombstones = "skip"
+
 func (r *reader) pipeline(v value, p *Pipeline) {
 	var routes value
 	v.object(
@@ -29,6 +32,13 @@ func (r *reader) pipeline(v value, p *Pipeline) {
 		optional("version", func(v value) { readVersions(v, &p.Contract.Transform) }),
 		optional("redact", func(v value) { readRedact(v, &p.Contract.Transform, &p.RedactSecret) }),
 		optional("filter", intoExpr(&p.Contract.Transform.Filter, expr.CompileBool, nil)),
+		optional("tombstones", func(v value) {
+			to := tombstonesSkip
+			intoWord(&to, words(tombstonesSkip, contract.TombstonesDeadLetter))(v)
+			if to != tombstonesSkip {
+				p.Contract.Transform.Tombstones = to
+			}
+		}),
 		optional("allowed_lateness", intoDuration(&p.AllowedLateness, time.Millisecond, 30*24*time.Hour)),
 		optional("on_blank", intoWord(&p.OnBlank, words(BlankStop, BlankContinue))),
 		optional("audit", func(v value) { readAudit(v, &p.Audit) }),

@@ -101,7 +101,7 @@ func (k *compiler) modes() {
 
 // transform is nil if there is nothing to do.
 func (c Contract) transform() *Transform {
-	if t := c.Transform; t.Version != nil || t.Redact != nil || t.Filter != "" {
+	if t := c.Transform; t.Version != nil || t.Redact != nil || t.Filter != "" || t.Tombstones != TombstonesSkip {
 		return &t
 	}
 	return nil

@@ -25,7 +25,7 @@ const (
 	DiffOrder     DifferenceKind = "order"           // the same columns in another order
 	DiffServer    DifferenceKind = "left_to_server"  // the server fills other columns by itself
 	DiffModes     DifferenceKind = "modes"           // what becomes of new fields
-	DiffTransform DifferenceKind = "transform"       // version, redact or filter
+	DiffTransform DifferenceKind = "transform"       // version, redact, filter or tombstones
 	DiffEventTime DifferenceKind = "event_time"      // which column says when an event happened
 	DiffRoutes    DifferenceKind = "routes"          // which events go to which table
 )
@@ -254,6 +254,7 @@ func (d *differ) transform(was, is *Transform) {
 	d.values(DiffTransform, "version", jsonText(a.Version), jsonText(b.Version))
 	d.values(DiffTransform, "redact", jsonText(a.Redact), jsonText(b.Redact))
 	d.values(DiffTransform, "filter", jsonText(a.Filter), jsonText(b.Filter))
+	d.values(DiffTransform, "tombstones", jsonText(a.Tombstones), jsonText(b.Tombstones))
 }
 
 // jsonText is a value on one line.

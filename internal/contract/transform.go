@@ -14,7 +14,18 @@ type Transform struct {
 	Redact  *Redact   `json:"redact,omitempty"`
 	// Filter is a CEL expression of a bool: records for which it is false are counted as filtered.
 	Filter string `json:"filter,omitempty"`
+	// Tombstones says what becomes of records without a value; empty: they are counted, and have no row.
+	Tombstones Tombstones `json:"tombstones,omitempty"`
 }
+
+// Tombstones is a policy for records without a value.
+type Tombstones string
+
+// The policies.
+const (
+	TombstonesSkip       Tombstones = "" // counted, by partition
+	TombstonesDeadLetter Tombstones = "dead_letter"
+)
 
 // Versions says which shape an event has, and how older shapes become the current one, which is the shape that
 // the contract speaks of.

@@ -55,6 +55,7 @@ type Processor struct {
 	sumLeft bool
 	// eventTimes: there is one.
 	eventTimes bool
+	buried     bool // tombstones are dead letters
 }
 
 // Blocks are rows for each of a plan's routes, in their order.
@@ -82,6 +83,9 @@ func (b Blocks) Reserve(factor float64) {
 	}
 }
 
+// codeTombstone is the reason of dead letters that are tombstones.
+const codeTombstone = "tombstone"
+
 // NewProcessor compiles a plan. secret is the key of redaction's hashes.
 func NewProcessor(plan *contract.Plan, secret []byte) (*Processor, error) {
 	tr, err := transform.New(plan, secret)
@@ -89,6 +93,7 @@ func NewProcessor(plan *contract.Plan, secret []byte) (*Processor, error) {
 		return nil, err
 	}
 	p := &Processor{plan: plan, tr: tr, routes: plan.Routes()}
+	p.buried = plan.Transform() != nil && plan.Transform().Tombstones == contract.TombstonesDeadLetter
 	if plan.Raw() {
 		p.times = []int{-1}
 		p.raw, err = raw.New(plan)
@@ -142,6 +147,9 @@ func (p *Processor) process(r *waybill.Record, epoch waybill.Epoch, b Blocks) Pr
 	if p.tr == nil && r.NotKept {
 		return Processed{Fate: FateDead, Byte: -1, Reason: deadletter.Reason{Stage: deadletter.StageTransform, Code: string(transform.NotKept),
 			Message: "of the value only size and hash are left: it could not be redacted when the record was archived"}}
+	}
+	if r.Value == nil && p.buried {
+		return Processed{Fate: FateDead, Byte: -1, Reason: deadletter.Reason{Stage: deadletter.StageDecode, Code: codeTombstone, Message: "the record has no value"}}
 	}
 	if p.tr == nil || r.Value == nil {
 		return decoded(p.decs[0].Decode(r, epoch, b[0]))

@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl"
 	"go.uber.org/goleak"
 
 	"github.com/waybill-data/waybill/internal/clickhouse"
@@ -51,7 +52,8 @@ type world struct {
 	db       string
 	name     string // of the pipeline
 	produced atomic.Int64
-	budget   int64 // bytes, of each worker
+	budget   int64          // bytes, of each worker
+	sasl     sasl.Mechanism // of the test's own clients; nil: none
 }
 
 func newWorld(t testing.TB, partitions int32) *world {
@@ -153,6 +155,9 @@ batch: {rows: %d, bytes: %d, age: 200ms}
 
 func (w *world) client(opts ...kgo.Opt) *kgo.Client {
 	w.Helper()
+	if w.sasl != nil {
+		opts = append(opts, kgo.SASL(w.sasl))
+	}
 	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(w.kafka.ListenAddrs()...), kgo.DefaultProduceTopic(topic)}, opts...)...)
 	if err != nil {
 		w.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -24,7 +25,7 @@ type runner struct {
 
 func newRunner(t *testing.T, p *page) *runner {
 	t.Helper()
-	return &runner{world: newWorld(t), page: p, names: newNames(time.Now().UTC()), setenv: t.Setenv}
+	return &runner{world: newWorld(t, strings.TrimSuffix(filepath.Base(p.path), ".md")), page: p, names: newNames(time.Now().UTC()), setenv: t.Setenv}
 }
 
 // run runs the blocks in order, up to the first that is not as it reads.
@@ -53,7 +54,7 @@ func (r *runner) block(b, answer *block) error {
 		return r.console(b)
 	case b.is("json", "events"), b.is("json", "records"):
 		return r.records(b)
-	case (b.lang == "yaml" || b.lang == "json" || b.lang == "ndjson") && len(b.words) == 1 && strings.Contains(b.words[0], "."):
+	case (b.lang == "yaml" || b.lang == "json" || b.lang == "ndjson" || b.lang == "text") && len(b.words) == 1 && strings.Contains(b.words[0], "."):
 		return os.WriteFile(b.words[0], []byte(r.inside.Replace(strings.Join(b.lines, "\n")+"\n")), 0o600)
 	}
 	return fmt.Errorf("nobody knows how to run a block %q: say what it is, or that it is an illustration", strings.TrimSpace(b.lang+" "+strings.Join(b.words, " ")))

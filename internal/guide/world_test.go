@@ -3,6 +3,7 @@ package guide
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,7 +25,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/waybill-data/waybill/internal/cli"
+	"github.com/waybill-data/waybill/internal/kafka/auth"
 	"github.com/waybill-data/waybill/internal/testenv"
+	"github.com/waybill-data/waybill/internal/testenv/pki"
 )
 
 const topic = "llm.calls"
@@ -45,16 +48,25 @@ type world struct {
 	worker    *process
 }
 
-func newWorld(t *testing.T) *world {
+// securedPage is the page whose broker is reached over TLS, with an authority whose certificate is in ca.pem, by a user with a password.
+const securedPage = "kafka-auth"
+
+func newWorld(t *testing.T, page string) *world {
 	t.Helper()
 	srv := testenv.SharedClickHouse(t)
-	broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, topic), kfake.AllowAutoTopicCreation(), kfake.DefaultNumPartitions(1))
+	t.Chdir(t.TempDir())
+	opts, clientOpts := []kfake.Opt{kfake.NumBrokers(1), kfake.SeedTopics(1, topic), kfake.AllowAutoTopicCreation(), kfake.DefaultNumPartitions(1)}, []kgo.Opt{kgo.AllowAutoTopicCreation()}
+	if page == securedPage {
+		more, its := secured(t)
+		opts, clientOpts = append(opts, more...), append(clientOpts, its...)
+	}
+	broker, err := kfake.NewCluster(opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(broker.Close)
 	at := broker.ListenAddrs()[0]
-	producer, err := kgo.NewClient(kgo.SeedBrokers(at), kgo.AllowAutoTopicCreation())
+	producer, err := kgo.NewClient(append(clientOpts, kgo.SeedBrokers(at))...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +79,6 @@ func newWorld(t *testing.T) *world {
 	w.inside = strings.NewReplacer("localhost:7070", s3, "localhost:9092", local(at), "localhost:9000", local(srv.TCPAddr()), "localhost:8123", local(srv.HTTPAddr()),
 		"localhost:8080", local(hook.Listener.Addr().String()))
 	w.outside = strings.NewReplacer(s3, "localhost:7070", at, "localhost:9092", local(at), "localhost:9092", srv.TCPAddr(), "localhost:9000", local(srv.TCPAddr()), "localhost:9000")
-	t.Chdir(t.TempDir())
 	t.Cleanup(func() {
 		if w.worker != nil {
 			w.worker.interrupt()
@@ -88,6 +99,23 @@ func bucket(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return local(strings.TrimPrefix(s3.URL(), "http://"))
+}
+
+// secured are the options of a broker that has TLS and SCRAM, and of clients that know it.
+func secured(t *testing.T) ([]kfake.Opt, []kgo.Opt) {
+	t.Helper()
+	ca := pki.New(t, ".", "ca")
+	own := ca.Issue("broker", nil)
+	pair, err := tls.LoadX509KeyPair(own.Cert, own.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := auth.TLS{CAFile: ca.File}.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []kfake.Opt{kfake.TLS(&tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}), kfake.EnableSASL(), kfake.Superuser("SCRAM-SHA-512", "waybill", "s3cret")},
+		[]kgo.Opt{kgo.DialTLSConfig(client), kgo.SASL(auth.Scram("waybill", auth.Fixed("s3cret"), auth.ScramSHA512))}
 }
 
 // receive is a web server that puts each body that it is sent at /NAME into the file NAME.ndjson, as a line.

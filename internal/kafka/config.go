@@ -77,8 +77,9 @@ type Config struct {
 	// SASL, if not nil, is how each connection says who it is.
 	SASL sasl.Mechanism
 	// Dialer opens connections; nil means TCP. TLS, if set, is laid over what it returns.
-	Dialer func(ctx context.Context, network, address string) (net.Conn, error)
-	Log    *slog.Logger // nil discards
+	Dialer    func(ctx context.Context, network, address string) (net.Conn, error)
+	Log       *slog.Logger // nil discards
+	readLimit int32        // of fetches, in tests; zero: defaultReadLimit
 	// Now is the wall clock with its monotonic reading, as time.Now gives it; nil means time.Now.
 	Now func() time.Time
 }
@@ -90,6 +91,7 @@ func (c Config) withDefaults() Config {
 	set(&c.FetchMaxBytes, DefaultFetchMaxBytes)
 	set(&c.PartitionMaxBytes, DefaultPartitionMaxBytes)
 	set(&c.FetchMinBytes, 1)
+	set(&c.readLimit, defaultReadLimit)
 	set(&c.FetchMaxWait, fetchMaxWait)
 	if c.Protocol == ProtocolClassic {
 		set(&c.SessionTimeout, DefaultSessionTimeout)
@@ -149,8 +151,9 @@ func (c Config) clientOpts(dial *dialer) []kgo.Opt {
 	return opts
 }
 
-// maxReadBytes is the largest response that is read: a single batch may exceed FetchMaxBytes.
-func (c Config) maxReadBytes() int32 { return max(100<<20, c.FetchMaxBytes) }
+// defaultReadLimit is the largest response that is read, as a single batch may exceed FetchMaxBytes. It is far beyond what brokers are set to
+// take (max.message.bytes), and bounds what a broken one can have us allocate.
+const defaultReadLimit = 100 << 20
 
 func (c Config) isolation() kgo.IsolationLevel {
 	if c.Isolation == ReadUncommitted {

@@ -26,6 +26,9 @@ var facts = []fact{
 	{"the lease ends before another owner begins", factExpiry},
 	{"a crash is noticed by the session timeout", factCrash},
 
+	{"a static member comes back to its partitions", factStaticMemberComesBack},
+	{"one instance id for two members", factOneInstanceIDForTwo},
+
 	{"commit with metadata is read back", factCommitReadBack},
 	{"commit of an unheld partition is not sent", factCommitUnheldRefused},
 	{"a commit from before a move is fenced", factOldGenerationFenced},
@@ -48,7 +51,7 @@ var facts = []fact{
 }
 
 // factCount makes the disappearance of a fact a failure.
-const factCount = 26
+const factCount = 28
 
 func TestConformance_FactCount(t *testing.T) {
 	if len(facts) != factCount {

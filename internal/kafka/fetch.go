@@ -159,11 +159,26 @@ func (s *Session) poll(ctx context.Context, maxRecords int) (Fetched, error) {
 		return Fetched{}, s.err
 	}
 	fetched := s.collectLocked(fetches)
+	if err := overlong(fetches); err != nil {
+		return fetched, err
+	}
 	if len(fetched.Partitions) == 0 && len(fetched.Errors) == 0 {
 		fetched.Recycle()
 		return Fetched{}, ctx.Err()
 	}
 	return fetched, nil
+}
+
+// overlong is the error of an answer that is too large to be read, which the client can pin on no partition.
+func overlong(fetches kgo.Fetches) error {
+	for _, e := range fetches.Errors() {
+		if e.Topic == "" && !isContext(e.Err) && !errors.Is(e.Err, kgo.ErrClientClosed) {
+			out := classify("kafka.fetch", e.Err, nowhere)
+			out.Hint = "a record batch of the topic is larger than Waybill reads, 100 MiB: have producers make smaller ones (max.message.bytes), and skip it with a raised epoch"
+			return out
+		}
+	}
+	return nil
 }
 
 func (s *Session) beginPoll(stop context.CancelFunc) error {

@@ -97,7 +97,7 @@ func (s *Session) closeClients() {
 }
 
 func (s *Session) openAsker() error {
-	cl, err := s.newClient(newDialer(s.cfg), plainLog{s.cfg.Log}, kgo.BrokerMaxReadBytes(s.cfg.maxReadBytes()))
+	cl, err := s.newClient(newDialer(s.cfg), plainLog{s.cfg.Log}, kgo.BrokerMaxReadBytes(max(defaultReadLimit, s.cfg.FetchMaxBytes)))
 	s.asker = cl
 	return err
 }
@@ -123,7 +123,7 @@ func (s *Session) openReader() error {
 		kgo.FetchMinBytes(s.cfg.FetchMinBytes),
 		kgo.FetchMaxBytes(s.cfg.FetchMaxBytes),
 		kgo.FetchMaxPartitionBytes(s.cfg.PartitionMaxBytes),
-		kgo.BrokerMaxReadBytes(s.cfg.maxReadBytes()),
+		kgo.BrokerMaxReadBytes(max(s.cfg.readLimit, s.cfg.FetchMaxBytes)),
 	)
 	s.reader = cl
 	return err
@@ -235,11 +235,32 @@ func (s *Session) Close(leave bool) {
 		s.dialer.cutAll()
 		cancel() // the client always says goodbye on closing; this one goes nowhere, and without waiting
 	}
-	if err := s.member.LeaveGroupContext(ctx); err != nil && leave {
+	memberID, _ := s.member.GroupMetadata()
+	err := s.member.LeaveGroupContext(ctx)
+	if leave && s.cfg.InstanceID != "" && s.cfg.Protocol == ProtocolConsumer {
+		err = s.stepOut(ctx, memberID)
+	}
+	if err != nil && leave {
 		s.cfg.Log.Info("kafka: leaving the group failed; the broker will notice by the session timeout", "group", s.cfg.Group, "err", err)
 	}
 	s.end(s.callbacks.Revoked, &waybill.Error{Op: "kafka.session", Position: nowhere, Class: waybill.ClassFenced, Err: errClosed})
 	s.closeClients()
+}
+
+// stepOut tells the broker that a static member of KIP-848 will be back. The client has said so before, without the instance's id, which brokers
+// refuse; the next member of the id would be kept out until the session times out.
+func (s *Session) stepOut(ctx context.Context, memberID string) error {
+	if memberID == "" {
+		return nil // it never joined
+	}
+	const willBeBack = -2 // as a member's epoch
+	req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+	req.Group, req.MemberID, req.InstanceID, req.MemberEpoch = s.cfg.Group, memberID, &s.cfg.InstanceID, willBeBack
+	resp, err := req.RequestWith(ctx, s.asker)
+	if err != nil {
+		return err
+	}
+	return kerr.ErrorForCode(resp.ErrorCode)
 }
 
 var (
