@@ -99,6 +99,9 @@ var engines = []Engine{
 	{Name: "View", Once: No, Keeps: No, Survives: No, Audit: auditNothing, Why: "it takes no rows"},
 }
 
+// Engines is the table.
+func Engines() []Engine { return slices.Clone(engines) }
+
 // other is for engines that are not in the list: they are taken for the worst.
 var other = Engine{Once: No, Keeps: No, Survives: Yes, Audit: auditNothing, Unproved: true,
 	Why: "it is not known here: no guarantee is made for it"}

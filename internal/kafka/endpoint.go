@@ -58,7 +58,9 @@ func (i *inspector) probe(ctx context.Context, addr string) Endpoint {
 	_ = raw.Close() // it was only to see whether somebody is there
 	one := inspector{cfg: i.cfg}
 	one.cfg.Brokers = []string{addr}
-	err = one.greet(ctx, kmsg.NewPtrMetadataRequest())
+	metadata := kmsg.NewPtrMetadataRequest()
+	metadata.Topics = []kmsg.MetadataRequestTopic{} // of none
+	_, err = one.request(ctx, metadata)
 	if err == nil {
 		e.Reach = ReachOK
 		return e
@@ -81,12 +83,7 @@ func dialReach(err error) Reach {
 	return ReachUnknown
 }
 
-// greet sends one request to the one broker of the config.
-func (i *inspector) greet(ctx context.Context, req kmsg.Request) error {
-	_, err := i.request(ctx, req)
-	return err
-}
-
+// request asks the one broker of the config.
 func (i *inspector) request(ctx context.Context, req kmsg.Request) (kmsg.Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, inspectTimeout)
 	defer cancel()
@@ -95,9 +92,6 @@ func (i *inspector) request(ctx context.Context, req kmsg.Request) (kmsg.Respons
 		return nil, err
 	}
 	defer cl.Close()
-	if m, ok := req.(*kmsg.MetadataRequest); ok {
-		m.Topics = []kmsg.MetadataRequestTopic{} // of none
-	}
 	return cl.SeedBrokers()[0].Request(ctx, req)
 }
 
@@ -110,7 +104,7 @@ func (i *inspector) why(ctx context.Context, e *Endpoint) Reach {
 	case errors.Is(err, kerr.SaslAuthenticationFailed):
 		return ReachDenied
 	case errors.Is(err, kerr.UnsupportedSaslMechanism), errors.Is(err, kerr.IllegalSaslState):
-		e.Mechanisms = i.mechanisms(ctx)
+		e.Mechanisms, _ = i.mechanisms(ctx) // it is said without them
 		return ReachNoSASL
 	case errors.As(err, &unknownCA), errors.As(err, &name), errors.As(err, &invalid):
 		return ReachUntrusted
@@ -132,23 +126,22 @@ func (i *inspector) why(ctx context.Context, e *Endpoint) Reach {
 // whyTLS: TLS was spoken, and did not work.
 func (i *inspector) whyTLS(ctx context.Context) Reach {
 	plain := inspector{cfg: i.cfg}
-	plain.cfg.TLS, plain.cfg.SASL = nil, nil
-	switch err := plain.greet(ctx, kmsg.NewPtrApiVersionsRequest()); {
-	case err == nil:
+	plain.cfg.TLS = nil
+	if _, err := plain.mechanisms(ctx); err == nil {
 		return ReachPlain
-	case !i.speaksTLS(ctx):
-		return ReachStranger
 	}
-	return ReachUnknown
+	if i.speaksTLS(ctx) {
+		return ReachUnknown
+	}
+	return ReachStranger
 }
 
 // whyPlain: no TLS was spoken.
 func (i *inspector) whyPlain(ctx context.Context, e *Endpoint) Reach {
-	bare := inspector{cfg: i.cfg}
-	bare.cfg.SASL = nil
-	switch err := bare.greet(ctx, kmsg.NewPtrApiVersionsRequest()); {
+	offered, err := i.mechanisms(ctx)
+	switch {
 	case err == nil && len(i.cfg.SASL) == 0:
-		e.Mechanisms = i.mechanisms(ctx)
+		e.Mechanisms = offered
 		return ReachWantsSASL
 	case err == nil:
 		return ReachUnknown
@@ -158,20 +151,22 @@ func (i *inspector) whyPlain(ctx context.Context, e *Endpoint) Reach {
 	return ReachStranger
 }
 
-// mechanisms of SASL that the broker offers.
-func (i *inspector) mechanisms(ctx context.Context) []string {
+// mechanisms of SASL that the broker offers; an error says that it does not answer as a broker does. It is the one thing that a broker
+// answers to whoever has not said who he is, beside which versions it speaks, which the client has asked for by then.
+func (i *inspector) mechanisms(ctx context.Context) ([]string, error) {
 	bare := inspector{cfg: i.cfg}
 	bare.cfg.SASL = nil
 	req := kmsg.NewPtrSASLHandshakeRequest()
 	req.Mechanism = "WHICH-ONES" // one that there is not: the answer lists those that there are
 	answer, err := bare.request(ctx, req)
 	if err != nil {
-		return nil
+		return nil, err
 	}
-	if h, ok := answer.(*kmsg.SASLHandshakeResponse); ok {
-		return h.SupportedMechanisms
+	h, ok := answer.(*kmsg.SASLHandshakeResponse)
+	if !ok {
+		return nil, errUnanswered
 	}
-	return nil
+	return h.SupportedMechanisms, nil
 }
 
 // speaksTLS: it answers a client's hello as TLS does, be it with a refusal.
