@@ -172,7 +172,7 @@ const skewLimit = 5 * time.Second
 func judgeClock(f *Facts) verdict {
 	skew := max(f.Server.Skew, -f.Server.Skew) - f.Server.Margin
 	if skew <= skewLimit {
-		return well(fmt.Sprintf("within %s", max(f.Server.Skew, -f.Server.Skew).Round(time.Millisecond)))
+		return well(fmt.Sprintf("no further apart than %s", skewLimit))
 	}
 	word := "ahead of"
 	if f.Server.Skew < 0 {
@@ -186,7 +186,7 @@ func judgeClock(f *Facts) verdict {
 // Room that a disk should have: as much as a day's parts and a merge of them need is not known here, so only what is surely too little is named.
 const (
 	leastRoom = 1 << 30
-	leastPart = 20 // one in so many
+	leastPart = 50 // one in so many
 )
 
 func judgeDisk(f *Facts) verdict {
@@ -194,13 +194,13 @@ func judgeDisk(f *Facts) verdict {
 		return unknown(fmt.Sprintf("the disks cannot be seen: %v", f.Server.DisksErr))
 	}
 	var v verdict
-	var all []string
+	var names []string
 	for _, d := range f.Server.Disks {
 		text := fmt.Sprintf("disk %s has %.1f of %.1f GB free", d.Name, float64(d.Free)/1e9, float64(d.Total)/1e9)
-		all = append(all, text)
+		names = append(names, d.Name)
 		if d.Free < leastRoom || d.Free < d.Total/leastPart {
 			v.add(Finding{Severity: waybill.SeverityWarning, What: text, Why: "inserts stop when it is full, and merges before that", Mend: []Mend{do("make room, or add a disk")}})
 		}
 	}
-	return v.orWell(strings.Join(all, "; "))
+	return v.orWell(strings.Join(names, ", "))
 }

@@ -286,8 +286,11 @@ func memory(p *config.Pipeline) time.Duration {
 }
 
 func judgeProjection(f *Facts, t *Table) verdict {
-	if t.Missing || t.Info.OffsetProjection || f.Pipeline.Delivery == config.AtLeastOnce {
+	if t.Missing || f.Pipeline.Delivery == config.AtLeastOnce {
 		return well("")
+	}
+	if t.Info.OffsetProjection {
+		return well("it is there")
 	}
 	c := t.Sink.ClickHouse
 	table := clickhouse.Table(c.Database, c.Table)

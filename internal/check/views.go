@@ -22,7 +22,7 @@ func judgeViews(f *Facts, t *Table) verdict {
 			v.add(*one)
 		}
 	}
-	return v.orWell(fmt.Sprintf("%d are fed by %s", len(t.Info.Views), t.Sink.ClickHouse.Place()))
+	return v.orWell(fmt.Sprintf("%d fed by %s", len(t.Info.Views), t.Sink.ClickHouse.Place()))
 }
 
 func judgeView(f *Facts, t *Table, v *clickhouse.ViewInfo) *Finding {
