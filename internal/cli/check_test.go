@@ -212,6 +212,14 @@ func runCheck(t *testing.T, args ...string) (code int, out string) {
 	return code, o.String()
 }
 
+// settle is for how long a topic, a right or a setting may be on its way.
+const settle = 20 * time.Second
+
+func namesIt(out, want string) bool {
+	first, _, _ := strings.Cut(out, "\n")
+	return strings.Contains(first, want)
+}
+
 // TestCheck_NamesTheFaultInItsFirstLine breaks one thing of a good set-up after the other, on real engines.
 func TestCheck_NamesTheFaultInItsFirstLine(t *testing.T) {
 	w := newCheckWorld(t)
@@ -246,7 +254,7 @@ func TestCheck_NamesTheFaultInItsFirstLine(t *testing.T) {
 			s.alter(map[string]string{"max.message.bytes": "2000000"})
 			s.more = "batch: {bytes: 1MiB}\n"
 		}, "more than batch.bytes (1048576)", 0},
-		"a record of tomorrow":  {func(s *setUp) { s.build(); s.produce(time.Now().Add(24 * time.Hour)) }, "bears a time 24h0m0s from now", 0},
+		"a record of tomorrow":  {func(s *setUp) { s.build(); s.produce(time.Now().Add(24*time.Hour - time.Minute)) }, "bears a time 23h", 0},
 		"small offset metadata": {func(s *setUp) { s.build(); s.toNarrow() }, "error: offset.metadata.max.bytes of the brokers is 100, and 4 batches in flight take up to", 1},
 		"a long session timeout": {func(s *setUp) {
 			s.build()
@@ -304,9 +312,13 @@ func TestCheck_NamesTheFaultInItsFirstLine(t *testing.T) {
 			t.Parallel()
 			s := w.good(t)
 			c.brk(s)
-			code, out := runCheck(t, s.write())
-			first, _, _ := strings.Cut(out, "\n")
-			if !strings.Contains(first, c.want) || code != c.code {
+			file := s.write()
+			code, out := runCheck(t, file)
+			// A broker takes a moment to know what its controller has been told.
+			for end := time.Now().Add(settle); !namesIt(out, c.want) && time.Now().Before(end); code, out = runCheck(t, file) {
+				time.Sleep(settle / 100)
+			}
+			if !namesIt(out, c.want) || code != c.code {
 				t.Errorf("exit code %d, want %d; the first line lacks %q:\n%s", code, c.code, c.want, out)
 			}
 		})
