@@ -218,7 +218,7 @@ func judgePosition(f *Facts) verdict {
 			Why: "the pipeline begins where that one has stopped; `start` has no effect", Mend: []Mend{do("choose another group, if it should not")}})
 	}
 	if at == 0 {
-		return v.orWell("none yet: it begins at the " + string(f.Pipeline.Source.Kafka.Start))
+		return v.orWell("none yet; start: " + string(f.Pipeline.Source.Kafka.Start.At))
 	}
 	return v.orWell(fmt.Sprintf("%d of %d partitions have one", at, len(t.Info.Partitions)))
 }
@@ -261,10 +261,14 @@ func judgeRetention(f *Facts) verdict {
 	}
 	var going int64
 	for _, p := range t.Info.Partitions {
-		at := p.LogStart
-		if c, ok := f.Kafka.Group.Committed[waybill.TopicPartition{Topic: name, Partition: p.Partition}]; ok {
+		at, start := p.LogStart, f.Pipeline.Source.Kafka.Start
+		c, ok := f.Kafka.Group.Committed[waybill.TopicPartition{Topic: name, Partition: p.Partition}]
+		switch {
+		case ok:
 			at = max(at, c.Offset)
-		} else if f.Pipeline.Source.Kafka.Start == config.Latest {
+		case start.At == config.StartOffsets:
+			at = max(at, start.Offsets[p.Partition])
+		case start.At != config.Earliest:
 			continue
 		}
 		if edge, ok := t.Expiring[p.Partition]; ok && edge < 0 {

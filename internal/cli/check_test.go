@@ -136,7 +136,7 @@ func (s *setUp) must(err error) {
 }
 
 // build makes topic, database and table, as far as they are named, and the file.
-func (s *setUp) build() string {
+func (s *setUp) build() {
 	s.Helper()
 	if s.topic != "" {
 		_, err := s.w.adm.CreateTopic(s.Context(), 2, 1, nil, s.topic)
@@ -146,7 +146,6 @@ func (s *setUp) build() string {
 	if s.create != "" {
 		s.exec("CREATE TABLE " + s.db + ".calls " + s.create)
 	}
-	return s.db
 }
 
 // write is the pipeline file.

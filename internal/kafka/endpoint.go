@@ -140,7 +140,7 @@ func (i *inspector) whyTLS(ctx context.Context) Reach {
 func (i *inspector) whyPlain(ctx context.Context, e *Endpoint) Reach {
 	offered, err := i.mechanisms(ctx)
 	switch {
-	case err == nil && len(i.cfg.SASL) == 0:
+	case err == nil && i.cfg.SASL == nil:
 		e.Mechanisms = offered
 		return ReachWantsSASL
 	case err == nil:
@@ -175,7 +175,7 @@ func (i *inspector) speaksTLS(ctx context.Context) bool {
 	if err != nil {
 		return false
 	}
-	defer raw.Close()
+	defer raw.Close() //nolint:errcheck // nothing was said
 	_ = raw.SetDeadline(time.Now().Add(inspectTimeout))
 	seen := &firstByte{Conn: raw}
 	_ = tls.Client(seen, &tls.Config{InsecureSkipVerify: true}).HandshakeContext(ctx) //nolint:gosec // nothing is said to whoever answers

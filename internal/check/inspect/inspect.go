@@ -37,7 +37,7 @@ func lookKafka(ctx context.Context, cfg *config.Pipeline) kafka.Inspection {
 	if mirror := cfg.DeadLetters.Mirror; mirror != "" {
 		want.Topics = append(want.Topics, mirror)
 	}
-	return kafka.Inspect(ctx, kafka.Config{Brokers: k.Brokers, ClientID: "waybill"}, want)
+	return kafka.Inspect(ctx, engine.KafkaConfig(cfg, slog.New(slog.DiscardHandler)), want)
 }
 
 // codeNoDatabase is the server's for a database that is not there.
