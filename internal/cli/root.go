@@ -73,6 +73,7 @@ func addCommands(root *cobra.Command, s Streams) {
 		newValidate(s),
 		newTest(s),
 		newPlan(s),
+		newCheck(s),
 		newStatus(s),
 		newSchema(s), newAudit(s), newFindings(s), newDLQ(s), newRepair(s), newErase(s), newCompleteness(s), newWait(s), newReceipt(s), newBackfill(s),
 		newArchive(s),

@@ -175,16 +175,23 @@ func (c *Client) start(ctx context.Context) error {
 	return c.rankSelf(ctx)
 }
 
+// ErrTooOld is in the error about a server that is too old.
+var ErrTooOld = errors.New("too old")
+
 // checkVersion refuses servers that lack what the protocol rests on.
 func checkVersion(hello proto.ServerHello) error {
 	if hello.Major > minMajor || hello.Major == minMajor && hello.Minor >= minMinor {
 		return nil
 	}
+	return tooOld(fmt.Sprintf("%d.%d", hello.Major, hello.Minor))
+}
+
+func tooOld(version string) error {
 	return &waybill.Error{
 		Op:    "clickhouse.open",
 		Class: waybill.ClassConfig,
 		Hint:  "upgrade the server",
-		Err:   fmt.Errorf("ClickHouse %d.%d is too old: Waybill needs %d.%d or newer", hello.Major, hello.Minor, minMajor, minMinor),
+		Err:   fmt.Errorf("ClickHouse %s is %w: Waybill needs %d.%d or newer", version, ErrTooOld, minMajor, minMinor),
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ClickHouse/ch-go"
 	"github.com/ClickHouse/ch-go/proto"
 )
 
@@ -46,7 +47,7 @@ func (c *Client) measure(ctx context.Context, cn *conn) error {
 	var offset, margin time.Duration
 	for i := range 2 {
 		sent := c.now()
-		micros, err := serverMicros(ctx, cn)
+		micros, err := serverMicros(ctx, cn, c.reads)
 		if err != nil {
 			return err
 		}
@@ -61,12 +62,12 @@ func (c *Client) measure(ctx context.Context, cn *conn) error {
 	return nil
 }
 
-func serverMicros(ctx context.Context, cn *conn) (int64, error) {
+func serverMicros(ctx context.Context, cn *conn, reads []ch.Setting) (int64, error) {
 	var column proto.ColInt64
 	answer, got := int64(0), false
 	err := cn.do(ctx, &statement{
 		body:     "SELECT toUnixTimestamp64Micro(now64(6)) AS t",
-		settings: readSettings,
+		settings: reads,
 		result:   proto.Results{{Name: "t", Data: &column}},
 		onRows: func(int) error {
 			answer, got = column.Row(0), true

@@ -2,6 +2,7 @@ package clickhouse
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -39,7 +40,7 @@ type ViewInfo struct {
 	Target         TargetInfo
 }
 
-// TargetInfo is the table that a view fills.
+// TargetInfo is the table that a view fills. Without an Engine there is none, or the user may not see it.
 type TargetInfo struct {
 	Database, Table, Engine string
 	Window, WindowSeconds   int64
@@ -272,6 +273,9 @@ func (c *Client) view(ctx context.Context, database, name string) (ViewInfo, tab
 		tdb, tname = unquoteIdent(m[1]), unquoteIdent(m[2])
 	}
 	target, err := c.tableRow(ctx, tdb, tname)
+	if e := (*waybill.Error)(nil); errors.As(err, &e) && e.Class == waybill.ClassSchema {
+		return ViewInfo{Database: database, View: name, Target: TargetInfo{Database: tdb, Table: tname}}, tableRow{}, nil
+	}
 	if err != nil {
 		return ViewInfo{}, tableRow{}, err
 	}

@@ -1,6 +1,7 @@
 package clickhouse
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net/http"
@@ -35,6 +36,9 @@ func refusal(resp *http.Response) error {
 	}
 	if err != nil {
 		return fmt.Errorf("%s, and the rest of the response did not come: %w", resp.Status, err)
+	}
+	if bytes.Contains(text, []byte("e.displayText() = DB::Exception")) {
+		return tooOld("of before 2022, by the form of its errors,")
 	}
 	return &strangerError{status: resp.StatusCode, text: string(text)}
 }

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"strings"
 
 	"github.com/waybill-data/waybill/internal/contract"
@@ -12,7 +11,7 @@ import (
 // about the same mistake.
 func (r *reader) checkContract(p *Pipeline) {
 	_, err := contract.Compile(p.Contract, p.PromisedTable(), p.Sink.ClickHouse.Lineage, 0)
-	for _, cp := range contractProblems(err) {
+	for _, cp := range contract.Problems(err) {
 		path := p.at + "contract.columns." + cp.Column
 		if cp.Table || cp.Line == 0 || r.hasProblem(path) {
 			continue
@@ -25,23 +24,6 @@ func (r *reader) checkContract(p *Pipeline) {
 func (p *Pipeline) PromisedTable() contract.TableSchema {
 	c := p.Sink.ClickHouse
 	return contract.Promised(p.Contract, c.Lineage, c.Database, c.Table)
-}
-
-// contractProblems are the *contract.Problem in an error's tree, in order.
-func contractProblems(err error) []*contract.Problem {
-	var p *contract.Problem
-	var joined interface{ Unwrap() []error }
-	if errors.As(err, &joined) {
-		var out []*contract.Problem
-		for _, e := range joined.Unwrap() {
-			out = append(out, contractProblems(e)...)
-		}
-		return out
-	}
-	if errors.As(err, &p) {
-		return []*contract.Problem{p}
-	}
-	return nil
 }
 
 func (r *reader) hasProblem(path string) bool {
@@ -57,7 +39,7 @@ func (r *reader) hasProblem(path string) bool {
 // file: what the contract and the real table disagree about. It is nil if err holds none of them.
 func (p *Pipeline) ContractProblems(err error) Problems {
 	var out Problems
-	for _, cp := range contractProblems(err) {
+	for _, cp := range contract.Problems(err) {
 		path := p.at + "contract.columns." + cp.Column
 		if cp.Line == 0 {
 			out = append(out, Problem{File: p.File, Path: p.tablePath(), Message: cp.Column + ": " + cp.Message})

@@ -131,7 +131,7 @@ func kindOfFinding(s string) (message, hint string) {
 		names = append(names, k.Name)
 	}
 	hint = "`waybill findings explain` lists the kinds"
-	if near := closest(s, names); near != "" && slices.Contains(names, near) {
+	if near := Closest(s, names); near != "" && slices.Contains(names, near) {
 		hint = fmt.Sprintf("did you mean %q?", near)
 	}
 	return "is no kind of finding", hint

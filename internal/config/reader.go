@@ -208,7 +208,7 @@ func (v value) unknown(key string, fields []field) {
 		}
 	}
 	hint := "known here: " + strings.Join(words, ", ")
-	if near := closest(key, words); near != "" {
+	if near := Closest(key, words); near != "" {
 		hint = fmt.Sprintf("did you mean %q?", near)
 	} else if strings.HasSuffix(key, ")") {
 		hint = `a type that contains a comma must be quoted: {type: "Map(String, String)"}`
@@ -318,7 +318,7 @@ func intoWord[T ~string](to *T, choice ...[]word[T]) func(value) {
 			}
 		}
 		hint := "one of: " + available(all)
-		if near := closest(s, known); near != "" {
+		if near := Closest(s, known); near != "" {
 			hint = fmt.Sprintf("did you mean %q?", near)
 		}
 		v.report(fmt.Sprintf("%s: %q is not a choice", v.path, v.shown()), hint)

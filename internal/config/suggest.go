@@ -2,8 +2,8 @@ package config
 
 import "slices"
 
-// closest is the candidate nearest to word, "" if none is near enough to be what was meant.
-func closest(word string, candidates []string) string {
+// Closest is the candidate nearest to word, "" if none is near enough to be what was meant.
+func Closest(word string, candidates []string) string {
 	best, bestDistance := "", max(1, len(word)/3)+1
 	for _, c := range slices.Sorted(slices.Values(candidates)) {
 		if d := distance(word, c); d < bestDistance {

@@ -44,7 +44,7 @@ func TestParseDuration(t *testing.T) {
 func TestClosest(t *testing.T) {
 	keys := []string{"brokers", "topic", "group", "start"}
 	for in, want := range map[string]string{"tpoic": "topic", "Topic": "topic", "broker": "brokers", "zebra": "", "": "", "tsart": "start"} {
-		if got := closest(in, keys); got != want {
+		if got := Closest(in, keys); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
 	}

@@ -28,6 +28,23 @@ func (p *Problem) Error() string {
 	return s
 }
 
+// Problems are the *Problem in an error's tree, in order.
+func Problems(err error) []*Problem {
+	var p *Problem
+	var joined interface{ Unwrap() []error }
+	if errors.As(err, &joined) {
+		var out []*Problem
+		for _, e := range joined.Unwrap() {
+			out = append(out, Problems(e)...)
+		}
+		return out
+	}
+	if errors.As(err, &p) {
+		return []*Problem{p}
+	}
+	return nil
+}
+
 // Compile joins a contract with the table as it is now. It reports every problem it finds: the error
 // is a *waybill.Error whose cause joins one *Problem each. decoderVersion is the version of the decoder
 // that will run the plan.

@@ -238,8 +238,3 @@ func partitionState(s string) status.PartitionState {
 	}
 	return status.Recovering
 }
-
-func lineageOf(cfg *config.Pipeline) contract.Lineage {
-	l := cfg.Sink.ClickHouse.Lineage
-	return contract.Lineage{Topic: l.Topic, Partition: l.Partition, Offset: l.Offset, Epoch: l.Epoch}
-}

@@ -106,12 +106,8 @@ func (t *table) survey(ctx context.Context, s *Survey, to *TableSurvey) error {
 			return err
 		}
 	}
-	notes, err := preflight(t.cfg.Pipeline, info)
+	notes, err := t.preflight(ctx, info)
 	s.Notes = append(s.Notes, notes...)
-	if err == nil {
-		notes, err = t.rowPolicies(ctx)
-		s.Notes = append(s.Notes, notes...)
-	}
 	if err != nil {
 		return s.refuse(err)
 	}

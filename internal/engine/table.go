@@ -81,12 +81,16 @@ func (t *table) check(ctx context.Context, found foundTable, epoch waybill.Epoch
 	if err := t.keepFor(ctx, found.info); err != nil {
 		return nil, err
 	}
-	notes, err := preflight(t.cfg.Pipeline, found.info)
+	return t.preflight(ctx, found.info)
+}
+
+// preflight asks what of the server the checks need, and makes them.
+func (t *table) preflight(ctx context.Context, info clickhouse.TableInfo) ([]waybill.Finding, error) {
+	p, err := t.rowPolicies(ctx)
 	if err != nil {
 		return nil, err
 	}
-	more, err := t.rowPolicies(ctx)
-	return append(notes, more...), err
+	return preflight(t.cfg, t.lineage, info, p)
 }
 
 // create makes the table as the contract says. Any number of workers may do so at once.
@@ -99,27 +103,24 @@ func (t *table) create(ctx context.Context) error {
 	return t.client.Exec(ctx, sql)
 }
 
+// policies are the row policies that apply to the user, or why that is not known.
+type policies struct {
+	names   []string
+	unknown error
+}
+
 // rowPolicies: a policy that hides rows from the reading user makes rows look absent, and they would be
 // inserted again.
-func (t *table) rowPolicies(ctx context.Context) ([]waybill.Finding, error) {
+func (t *table) rowPolicies(ctx context.Context) (p policies, err error) {
 	if t.cfg.Delivery == config.AtLeastOnce {
-		return nil, nil
+		return p, nil
 	}
 	c := t.cfg.Sink.ClickHouse
-	names, err := t.client.RowPolicies(ctx, c.Database, c.Table)
-	switch {
-	case err != nil && waybill.ClassOf(err).NeedsPerson():
-		return []waybill.Finding{{Kind: "row_policies_unknown", Severity: waybill.SeverityInfo, Subject: t.place(),
-			Message: fmt.Sprintf("the user may not see row policies, so it is not known whether one hides rows of %s from it", t.place()),
-			Action:  "GRANT SHOW ROW POLICIES ON *.* to the user, or make sure that no policy applies to it"}}, nil
-	case err != nil:
-		return nil, err
-	case len(names) > 0:
-		return nil, &waybill.Error{Op: "preflight", Pipeline: t.cfg.Name, Class: waybill.ClassConfig,
-			Err:  fmt.Errorf("row policies apply to the user on %s: %s; rows that they hide would be taken for absent and inserted again", t.place(), strings.Join(names, ", ")),
-			Hint: "exempt the user from them, or set `delivery: at-least-once`"}
+	p.names, err = t.client.RowPolicies(ctx, c.Database, c.Table)
+	if err != nil && waybill.ClassOf(err).NeedsPerson() {
+		return policies{unknown: err}, nil
 	}
-	return nil, nil
+	return p, err
 }
 
 // epochColumn: a table may do without the epoch column as long as there is only one epoch.

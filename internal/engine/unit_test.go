@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/check"
 	"github.com/waybill-data/waybill/internal/clickhouse"
 	"github.com/waybill-data/waybill/internal/column"
 	"github.com/waybill-data/waybill/internal/config"
@@ -197,15 +198,18 @@ func TestRefusals_SpeakOfTheirRow(t *testing.T) {
 	}
 }
 
+// leastWindow is the smallest deduplication window that is not refused.
+const leastWindow = 200
+
 func TestPreflight(t *testing.T) {
 	good := func() clickhouse.TableInfo {
-		return clickhouse.TableInfo{Engine: "MergeTree", MergeTree: true, Window: goodWindow, OffsetProjection: true}
+		return clickhouse.TableInfo{Engine: "MergeTree", MergeTree: true, Window: check.GoodWindow, OffsetProjection: true}
 	}
 	view := func(info *clickhouse.TableInfo, window int64) {
 		info.Views = make([]clickhouse.ViewInfo, 1)
 		v := &info.Views[0]
 		v.Database, v.View = "d", "v"
-		v.Target.Database, v.Target.Table, v.Target.Window = "d", "totals", window
+		v.Target.Database, v.Target.Table, v.Target.Window, v.Target.Engine = "d", "totals", window, "MergeTree"
 	}
 	for name, c := range map[string]struct {
 		change func(*clickhouse.TableInfo)
@@ -222,7 +226,8 @@ func TestPreflight(t *testing.T) {
 		"replicated window": {func(i *clickhouse.TableInfo) { i.Window, i.Replicated = 0, true }, "MODIFY SETTING replicated_deduplication_window", nil},
 		"small window":      {func(i *clickhouse.TableInfo) { i.Window = leastWindow }, "", []string{"small_window"}},
 		"no projection":     {func(i *clickhouse.TableInfo) { i.OffsetProjection = false }, "", []string{"no_offset_projection"}},
-		"a view":            {func(i *clickhouse.TableInfo) { view(i, goodWindow) }, "", nil},
+		"a view of nothing": {func(i *clickhouse.TableInfo) { view(i, check.GoodWindow); i.Views[0].Target.Engine = "" }, "does not exist", nil},
+		"a view":            {func(i *clickhouse.TableInfo) { view(i, check.GoodWindow) }, "", nil},
 		"a view without":    {func(i *clickhouse.TableInfo) { view(i, 0) }, "counted twice in it", nil},
 		"a view with less":  {func(i *clickhouse.TableInfo) { view(i, leastWindow) }, "", []string{"small_window"}},
 	} {
@@ -230,7 +235,7 @@ func TestPreflight(t *testing.T) {
 			info := good()
 			c.change(&info)
 			cfg := &config.Pipeline{Name: "p", Delivery: config.ExactlyOnce, Sink: config.Sink{ClickHouse: config.ClickHouse{Database: "d", Table: "t"}}}
-			notes, err := preflight(cfg, info)
+			notes, err := preflight(config.Table{Pipeline: cfg}, contract.DefaultLineage(), info, policies{})
 			if c.refuse == "" && err != nil || c.refuse != "" && (err == nil || !strings.Contains(err.Error(), c.refuse)) {
 				t.Fatalf("got %v, want %q", err, c.refuse)
 			}
@@ -246,7 +251,7 @@ func TestPreflight(t *testing.T) {
 				}
 			}
 			cfg.Delivery = config.AtLeastOnce
-			if notes, err := preflight(cfg, info); err != nil || notes != nil {
+			if notes, err := preflight(config.Table{Pipeline: cfg}, contract.DefaultLineage(), info, policies{}); err != nil || notes != nil {
 				t.Errorf("at-least-once: %v, %v", notes, err)
 			}
 		})
@@ -325,8 +330,8 @@ func TestGather_FrozenPartitionStaysFrozenWhileItIsHeld(t *testing.T) {
 func TestPreflight_QuorumNeedsReplicas(t *testing.T) {
 	for engine, ok := range map[string]bool{"ReplicatedMergeTree": true, "MergeTree": false, "SharedMergeTree": false} {
 		for _, d := range []config.Delivery{config.ExactlyOnce, config.AtLeastOnce} {
-			cfg := &config.Pipeline{Name: "p", Delivery: d, Sink: config.Sink{ClickHouse: config.ClickHouse{Database: "d", Table: "t", Quorum: "2"}}}
-			_, err := preflight(cfg, clickhouse.TableInfo{Engine: engine, MergeTree: true, Window: 1 << 20, Replicated: engine != "MergeTree"})
+			of := config.Table{Pipeline: &config.Pipeline{Name: "p", Delivery: d, Sink: config.Sink{ClickHouse: config.ClickHouse{Database: "d", Table: "t", Quorum: "2"}}}}
+			_, err := preflight(of, contract.DefaultLineage(), clickhouse.TableInfo{Engine: engine, MergeTree: true, Window: 1 << 20, Replicated: engine != "MergeTree"}, policies{})
 			if ok != (err == nil) || err != nil && (waybill.ClassOf(err) != waybill.ClassConfig || !strings.Contains(err.Error(), "insert_quorum is 2")) {
 				t.Errorf("%s, %s: %v", engine, d, err)
 			}

@@ -19,6 +19,7 @@ import (
 	"github.com/waybill-data/waybill/internal/testenv/faultproxy"
 	"github.com/waybill-data/waybill/internal/testenv/kafkaserver"
 	"github.com/waybill-data/waybill/internal/testenv/kdc"
+	"github.com/waybill-data/waybill/internal/testenv/oldserver"
 )
 
 // RequireEnv names the variable that turns a missing engine from a skip into a failure.
@@ -95,6 +96,23 @@ func Alertmanager(t testing.TB, webhook string) *amserver.Server {
 	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
 	defer cancel()
 	srv, err := amserver.Start(ctx, t.TempDir(), webhook)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(srv.Kill)
+	return srv
+}
+
+// OldClickHouse starts a ClickHouse of 2018 of the test's own, and ends it with the test. Where Debian's packages cannot be had the test is
+// skipped, and says so.
+func OldClickHouse(t testing.TB) *oldserver.Server {
+	t.Helper()
+	if _, err := oldserver.Locate(); err != nil {
+		t.Skipf("NOT TESTED AGAINST AN OLD CLICKHOUSE: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
+	defer cancel()
+	srv, err := oldserver.Start(ctx, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

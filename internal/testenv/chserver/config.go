@@ -17,6 +17,8 @@ type User struct {
 	Password string // empty: none
 	// Settings are its profile: setting name to value.
 	Settings map[string]string
+	// ReadOnly are settings that the profile forbids to change.
+	ReadOnly []string
 	// Grants are statements such as "GRANT SELECT, INSERT ON ai.*". Nil: everything is granted. Empty but not nil: nothing is.
 	Grants []string
 }
@@ -94,6 +96,7 @@ var usersTemplate = template.Must(template.New("users").Funcs(funcs).Parse(`<cli
 {{- range keys .Settings}}
             <{{.}}>{{xml (index $settings .)}}</{{.}}>
 {{- end}}
+            <constraints>{{range .ReadOnly}}<{{.}}><readonly/></{{.}}>{{end}}</constraints>
         </profile_{{.Name}}>
 {{- end}}
     </profiles>
