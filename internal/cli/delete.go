@@ -114,7 +114,7 @@ func (r *removal) print(w io.Writer) error {
 
 // dropGroups are the consumer groups of a pipeline that there are, and drops them if it is told to. One that somebody is in is refused.
 func dropGroups(ctx context.Context, cfg *config.Pipeline, yes bool) ([]string, error) {
-	source, err := openGroupTopic(ctx, cfg)
+	source, err := openTopic(ctx, cfg)
 	if err != nil {
 		return nil, unreached(err)
 	}

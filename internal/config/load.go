@@ -86,9 +86,9 @@ func Clashes(p *Pipeline, others []*Pipeline) (out Problems) {
 				fmt.Sprintf("the group %q is already that of pipeline %q", p.Source.Kafka.Group, o.Name),
 				"two pipelines in one group would take each other's partitions: choose another"))
 		case sharesArchive(p, o):
-			out = append(out, p.wholeFile("archive.table",
-				fmt.Sprintf("%s keeps the same topic's records for pipeline %q already", p.Archive.Table, o.Name),
-				"one archive of a topic is enough; or give this one a table of its own"))
+			out = append(out, p.wholeFile("archive",
+				fmt.Sprintf("%s keeps the same topic's records for pipeline %q already", p.Archiver().Sink.ClickHouse.Place(), o.Name),
+				"one archive of a topic is enough; or give this one a place of its own"))
 		}
 	}
 	return out
@@ -112,7 +112,7 @@ func sharesArchive(p, o *Pipeline) bool {
 		return false
 	}
 	a, b := p.Archiver().Sink.ClickHouse, o.Archiver().Sink.ClickHouse
-	return a.Addr == b.Addr && a.Place() == b.Place() && p.Source.Kafka.Topic == o.Source.Kafka.Topic
+	return (a.Addr == b.Addr || a.Elsewhere != "") && a.Place() == b.Place() && p.Source.Kafka.Topic == o.Source.Kafka.Topic
 }
 
 func (p *Pipeline) wholeFile(path, message, hint string) Problem {

@@ -143,35 +143,11 @@ type Source struct {
 	Format Format
 }
 
-// Kafka names a topic and how its consumer group behaves.
-type Kafka struct {
-	Brokers []string // host:port, at least one
-	Topic   string
-	Group   string // default "waybill-" + the pipeline's name
-	// Start is where to begin when the group has no position and the ledger has none either.
-	Start Start
-	// SessionTimeout is how long the broker waits for a heartbeat before it gives the partitions to
-	// others; it bounds the lease of every insert.
-	SessionTimeout time.Duration
-	Protocol       Protocol
-	Isolation      Isolation
-	WhenMoved      WhenMoved
-}
-
 // Format is how a record's value is encoded.
 type Format string
 
 // JSON is one JSON object per record.
 const JSON Format = "json"
-
-// Start says where a pipeline without any position begins.
-type Start string
-
-// Starts.
-const (
-	Earliest Start = "earliest" // the oldest record that the topic retains
-	Latest   Start = "latest"   // the records that arrive from now on
-)
 
 // Protocol is the rebalance protocol of the consumer group.
 type Protocol string
@@ -203,19 +179,28 @@ const (
 // Sink is where rows go.
 type Sink struct {
 	ClickHouse ClickHouse
+	// Objects is where the rows of an archive go that is no table; nil: they go into a table. The account is in ClickHouse all the same.
+	Objects *S3
 }
 
 // ClickHouse names a server and the target table.
 type ClickHouse struct {
-	Scheme   Scheme // what is spoken to the server
-	Addr     string // host:port
+	Scheme Scheme // what is spoken to the server
+	Addr   string // host:port
+	// Others are further hosts, host:port: replicas of the same tables, for when the one before does not answer. See docs/adr/0021.
+	Others   []string
 	User     string
 	Password Secret
-	Database string
-	Table    string // without the database: what SQL names
+	// PasswordFile holds the password instead, and is read for each new connection: a password may change while the pipeline runs.
+	PasswordFile string
+	TLS          TLS // of the schemes that have it
+	Database     string
+	Table        string // without the database: what SQL names
 	// As is the name that the table goes by in tokens, plans and ledger rows, if that is not Table: a backfill writes into a table that is to
 	// get the name later, see Pipeline.Shadow.
 	As string
+	// Elsewhere is the place of rows that are in no table: see Sink.Objects.
+	Elsewhere string
 	// Lineage names the columns that say which record a row came from.
 	Lineage contract.Lineage
 	// InsertDeadline is how long after it was sent an insert may still take effect; the server checks
@@ -223,15 +208,28 @@ type ClickHouse struct {
 	InsertDeadline time.Duration
 	// Cluster is the name of the cluster that changes of the table run on (ON CLUSTER); empty: this server alone.
 	Cluster string
+	// Quorum is on how many replicas a block must be before it is acknowledged: a number, "auto" for most of them; empty: one.
+	Quorum string
 	// Compression of blocks on their way to the server.
 	Compression Compression
 }
 
 // Name is the table's full name, as tokens, plans and ledger rows carry it.
-func (c ClickHouse) Name() string { return c.Database + "." + cmp.Or(c.As, c.Table) }
+func (c ClickHouse) Name() string { return cmp.Or(c.Elsewhere, c.Database+"."+cmp.Or(c.As, c.Table)) }
 
 // Place is the full name under which the server has the table. It is Name, but for a table that is to get its name later.
-func (c ClickHouse) Place() string { return c.Database + "." + c.Table }
+func (c ClickHouse) Place() string { return cmp.Or(c.Elsewhere, c.Database+"."+c.Table) }
+
+// Hosts are all of its addresses, in the order in which they are tried.
+func (c ClickHouse) Hosts() []string { return append([]string{c.Addr}, c.Others...) }
+
+// TLS says what a server's certificate is held against, and what the client shows. Files are read for each new connection. The zero value
+// asks for a certificate that the system's roots vouch for, for the host's name.
+type TLS struct {
+	CA         string // PEM file of the authorities that may vouch for the server; empty: the system's
+	Cert, Key  string // PEM files of the client's certificate; empty: none
+	ServerName string // that the certificate must be for; empty: the host's
+}
 
 // HTTP reports whether the server is spoken to over HTTP, which does not say what it deduplicated.
 func (c ClickHouse) HTTP() bool { return c.Scheme == SchemeHTTP || c.Scheme == SchemeHTTPS }
@@ -241,13 +239,17 @@ type Scheme string
 
 // Schemes.
 const (
-	SchemeNative Scheme = "clickhouse" // the native protocol over TCP
-	SchemeHTTP   Scheme = "http"       // native blocks over HTTP
-	SchemeHTTPS  Scheme = "https"      // the same under TLS, by the system's roots
+	SchemeNative    Scheme = "clickhouse"  // the native protocol over TCP
+	SchemeNativeTLS Scheme = "clickhouses" // the same under TLS; clickhouse:// with ?secure=true means it too
+	SchemeHTTP      Scheme = "http"        // native blocks over HTTP
+	SchemeHTTPS     Scheme = "https"       // the same under TLS
 )
 
+// Secure reports whether the connection is under TLS.
+func (c ClickHouse) Secure() bool { return c.Scheme == SchemeNativeTLS || c.Scheme == SchemeHTTPS }
+
 // defaultPorts of a ClickHouse server.
-var defaultPorts = map[Scheme]string{SchemeNative: DefaultNativePort, SchemeHTTP: DefaultHTTPPort, SchemeHTTPS: DefaultHTTPSPort}
+var defaultPorts = map[Scheme]string{SchemeNative: DefaultNativePort, SchemeNativeTLS: DefaultNativeTLSPort, SchemeHTTP: DefaultHTTPPort, SchemeHTTPS: DefaultHTTPSPort}
 
 // Compression is how blocks are compressed.
 type Compression string
@@ -318,6 +320,7 @@ const (
 	DefaultAllowedLateness = 2 * time.Minute
 	DefaultKafkaPort       = "9092"
 	DefaultNativePort      = "9000"
+	DefaultNativeTLSPort   = "9440"
 	DefaultHTTPPort        = "8123"
 	DefaultHTTPSPort       = "8443"
 )
@@ -326,7 +329,7 @@ func defaults() Pipeline {
 	return Pipeline{
 		Source: Source{
 			Kafka: Kafka{
-				Start: Earliest, SessionTimeout: DefaultSessionTimeout, Protocol: Classic,
+				Start: Start{At: Earliest}, SessionTimeout: DefaultSessionTimeout, Protocol: Classic,
 				Isolation: ReadCommitted, WhenMoved: FollowLedger,
 			},
 			Format: JSON,

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -62,9 +61,13 @@ func openTarget(ctx context.Context, cfg *config.Pipeline, log *slog.Logger) (*t
 	if err != nil {
 		return nil, err
 	}
-	t := &target{cfg: cfg, client: client, ledger: ledger.New(client, ""), plans: map[waybill.PlanID]*contract.Plan{}}
+	t := &target{cfg: cfg, client: client, ledger: ledger.New(client, "").OnCluster(cfg.Sink.ClickHouse.Cluster), plans: map[waybill.PlanID]*contract.Plan{}}
 	for _, of := range cfg.Tables() {
 		t.tables = append(t.tables, newTable(of, client))
+	}
+	if t.tables[0].objects, err = OpenObjects(cfg); err != nil {
+		client.Close()
+		return nil, err
 	}
 	t.recordCtx, t.stopRecording = context.WithCancel(context.WithoutCancel(ctx))
 	if err := t.prepare(ctx); err != nil {
@@ -76,13 +79,13 @@ func openTarget(ctx context.Context, cfg *config.Pipeline, log *slog.Logger) (*t
 
 // Server is how the server of a pipeline file is spoken to.
 func Server(c config.ClickHouse) clickhouse.Config {
-	to := clickhouse.Config{Addr: c.Addr, User: c.User, Password: c.Password.Reveal(), Database: c.Database,
+	to := clickhouse.Config{Addr: c.Addr, Others: c.Others, User: c.User, Password: c.Password.Reveal(), PasswordFile: c.PasswordFile, Database: c.Database, Quorum: c.Quorum,
 		InsertTimeout: insertTimeout(c.InsertDeadline), Connections: MaxInFlight + 4, Compression: clickhouse.Compression(c.Compression)}
 	if c.HTTP() {
 		to.Protocol = clickhouse.HTTP
 	}
-	if c.Scheme == config.SchemeHTTPS {
-		to.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	if c.Secure() {
+		to.TLS = (*clickhouse.TLS)(&c.TLS)
 	}
 	return to
 }
@@ -96,6 +99,9 @@ func (t *target) prepare(ctx context.Context) error {
 		return err
 	}
 	if err := t.prepareTables(ctx); err != nil {
+		return err
+	}
+	if err := t.guard(ctx); err != nil {
 		return err
 	}
 	sum := sha256.Sum256([]byte(t.name()))
@@ -118,6 +124,15 @@ func (t *target) prepare(ctx context.Context) error {
 		return err
 	}
 	return t.adopt(ctx, s)
+}
+
+// guard has the client stay with one server for the tables, and refuses hosts that are no replicas of it.
+func (t *target) guard(ctx context.Context) error {
+	var names [][2]string
+	for _, one := range t.tables {
+		names = append(names, [2]string{one.cfg.Sink.ClickHouse.Database, one.cfg.Sink.ClickHouse.Table})
+	}
+	return t.client.Guard(ctx, t.ledger.Database(), names...)
 }
 
 // prepareTables sees that the tables are there, finds out which epoch they are of, and checks that they can hold what the file asks for.
@@ -152,7 +167,7 @@ func (t *target) prepareTables(ctx context.Context) error {
 // moved reports whether a name has come to mean another table since the tables were prepared.
 func (t *target) moved(ctx context.Context) (bool, error) {
 	for _, one := range t.tables {
-		now, err := t.client.TableUUID(ctx, one.cfg.Sink.ClickHouse.Database, one.cfg.Sink.ClickHouse.Table)
+		now, err := uuidOf(ctx, t.client, one.cfg.Pipeline)
 		if err != nil || now != one.uuid {
 			return err == nil, err
 		}
@@ -441,7 +456,7 @@ func (t *target) present(ctx context.Context, store waybill.Store, b *waybill.Ba
 	out := delivery.RowSet{}
 	s := t.now()
 	for i, one := range t.tables {
-		rows, err := t.client.Present(ctx, one.presence(s.tables[i], b.Epoch, list))
+		rows, err := one.present(ctx, s.tables[i], b.Epoch, list)
 		if err != nil {
 			return nil, err
 		}
@@ -454,17 +469,18 @@ func (t *target) present(ctx context.Context, store waybill.Store, b *waybill.Ba
 func (t *target) past(ctx context.Context, epoch waybill.Epoch, from map[waybill.TopicPartition]int64) (map[waybill.TopicPartition]waybill.OffsetSet, error) {
 	out := map[waybill.TopicPartition]waybill.OffsetSet{}
 	s := t.now()
-	stores := []clickhouse.Presence{t.ledger.DeadLetterPresence(t.cfg.Name, epoch, nil)}
-	for i, one := range t.tables {
-		stores = append(stores, one.presence(s.tables[i], epoch, nil))
-	}
-	for _, store := range stores {
-		rows, err := t.client.PresentPast(ctx, store, from)
-		if err != nil {
-			return nil, err
-		}
+	add := func(rows map[waybill.TopicPartition]waybill.OffsetSet, err error) error {
 		for tp, set := range rows {
 			out[tp] = out[tp].Union(set)
+		}
+		return err
+	}
+	if err := add(t.client.PresentPast(ctx, t.ledger.DeadLetterPresence(t.cfg.Name, epoch, nil), from)); err != nil {
+		return nil, err
+	}
+	for i, one := range t.tables {
+		if err := add(one.past(ctx, s.tables[i], epoch, from)); err != nil {
+			return nil, err
 		}
 	}
 	return out, nil
