@@ -53,7 +53,7 @@ func renamePipeline(ctx context.Context, s Streams, d *desk, to string, yes bool
 	if err := d.recorded(ctx); err != nil {
 		return err
 	}
-	source, err := openGroupTopic(ctx, d.cfg)
+	source, err := openTopic(ctx, d.cfg)
 	if err != nil {
 		return unreached(err)
 	}
