@@ -134,7 +134,7 @@ func Parse(name string, data []byte, getenv func(string) (string, bool)) (*Pipel
 	}
 	p := defaults()
 	p.File, p.src = name, func() *source { return src }
-	p.Meaning = meaning(data, body)
+	p.meaning = meaning(data, body)
 	r.pipeline(value{r, body, ""}, &p)
 	if len(r.problems) > 0 {
 		return nil, r.problems.sorted()

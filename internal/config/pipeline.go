@@ -43,18 +43,22 @@ type Pipeline struct {
 	Archive *Archive
 	// File is the name that the file was loaded or parsed under.
 	File string
-	// Meaning is the same for two texts of a file that say the same: comments and layout do not count. It hides what the text has of secrets.
-	Meaning string
 	// Job is the backfill that this pipeline file was derived for, see Shadow; empty: none.
 	Job string
 
 	// at is where a table is in the file, if not at its top: "routes[1].".
 	at string
 
+	// meaning, see Meaning.
+	meaning string
+
 	// src is the file's text, whose URL may hold a password in so many words. It is a function because
 	// fmt walks into unexported fields: it would print a string or a pointer to one.
 	src func() *source
 }
+
+// Meaning is the same for two texts of a file that say the same: comments and layout do not count. It does not show what the text has of secrets.
+func (p *Pipeline) Meaning() string { return p.meaning }
 
 // Route is one of several tables. The first route whose condition an event meets has it.
 type Route struct {

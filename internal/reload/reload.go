@@ -132,7 +132,7 @@ func (p *planner) take() {
 		now := p.taken[was.Name]
 		switch {
 		case now == nil:
-		case now.Meaning == was.Meaning:
+		case now.Meaning() == was.Meaning():
 			same := *was
 			same.File = now.File
 			p.Same = append(p.Same, &same)
