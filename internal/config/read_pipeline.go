@@ -43,6 +43,10 @@ func (r *reader) pipeline(v value, p *Pipeline) {
 		optional("alerts", func(v value) { readAlerts(v, &p.Alerts) }),
 		later("dedup"),
 	)
+	if v.describing() {
+		v.saysRoutes(routes)
+		return
+	}
 	if p.Source.Kafka.Group == "" {
 		p.Source.Kafka.Group = "waybill-" + p.Name
 	}
@@ -201,7 +205,7 @@ func (v value) at(keys ...string) value {
 		next := v
 		for _, kv := range m.Values {
 			if s, _ := scalarText(kv.Key); s == key {
-				next = value{v.r, kv.Value, join(v.path, key)}
+				next = value{r: v.r, node: kv.Value, path: join(v.path, key)}
 			}
 		}
 		v = next
@@ -213,6 +217,10 @@ const urlShape = "write clickhouse://user:password@host:port/database, or http:/
 
 // readURL takes the server's URL apart. Messages never quote it: it holds a password.
 func readURL(v value, c *ClickHouse) {
+	v.hidden()
+	if v.says(Shape{Type: kinds{"string"}}) {
+		return
+	}
 	raw, ok := scalarText(v.node)
 	if _, isString := v.node.(*ast.StringNode); !ok || !isString {
 		v.expected("text")

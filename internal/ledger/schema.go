@@ -53,6 +53,7 @@ var migrations = []migration{
 	{8, []string{createGenerations, createControls}},
 	{9, []string{createArchiveErased}},
 	{10, []string{widenReplays, createAmendments, createErasures}},
+	{13, []string{versionDeadLetters, createVersionedLettersView}},
 }
 
 // Version of the schema that this binary needs.
