@@ -50,7 +50,7 @@ func TestArchive_Redacts(t *testing.T) {
 
 func TestArchive_RefusesWhatCannotBe(t *testing.T) {
 	for _, tt := range []struct{ yaml, want string }{
-		{"archive: {}", "archive.table is missing"},
+		{"archive: {}", "archive names neither a table nor s3"},
 		{"archive: {table: t}", "archive.table: t is where the pipeline's rows go"},
 		{"archive: {table: k, ttl: 12h}", "archive.ttl"},
 		{"archive: {table: a.b}", "has a dot in it"},
