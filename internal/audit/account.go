@@ -47,8 +47,8 @@ func (a *auditor) account(ctx context.Context, h *holdings, r *ledger.Account) e
 	expired := a.cfg.DeadLetters.TTL > 0 && dead.Len() < r.DeadLettered
 	switch full := r.Written+r.DeadLettered == r.Span.Len(); {
 	case full && !a.opts.Reread && !expired: // every offset is a row or a dead letter, so it is plain which should be which
-		a.rows(h, waybill.OffsetsIn(r.Span).Minus(dead), present, r)
-	case !a.opts.Reread && present.Len() == r.Written && (expired || dead.Len() == r.DeadLettered) && present.Intersect(dead).Empty():
+		a.rows(h, a.mine(h.tp.Partition, waybill.OffsetsIn(r.Span)).Minus(dead), present, r)
+	case !a.opts.Reread && a.wholly(h.tp.Partition, r.Span) && present.Len() == r.Written && (expired || dead.Len() == r.DeadLettered) && present.Intersect(dead).Empty():
 	default:
 		if err := a.lookUp(ctx, h, r, present, dead); err != nil {
 			return err
@@ -94,17 +94,23 @@ func (a *auditor) missing(h *holdings, set waybill.OffsetSet, count int64, exact
 
 // inScope are the offsets of a span that the account is about.
 func (a *auditor) inScope(partition int32, span waybill.Span) waybill.OffsetSet {
-	if a.opts.Scope == nil {
-		return waybill.OffsetsIn(span)
+	if a.opts.Scope != nil {
+		return a.opts.Scope[partition].Within(span)
 	}
-	return a.opts.Scope[partition].Within(span)
+	if len(a.origins) > 0 {
+		if of, some := a.origins[0].Account[partition]; some {
+			return of.Within(span)
+		}
+	}
+	return waybill.OffsetsIn(span)
 }
 
 // lookUp finds out from the records which offsets of a span should have rows: it has offsets that are neither, and the counts do not agree.
 func (a *auditor) lookUp(ctx context.Context, h *holdings, r *ledger.Account, present, dead waybill.OffsetSet) error {
-	neither := a.inScope(h.tp.Partition, r.Span).Minus(present).Minus(dead)
+	neither := a.mine(h.tp.Partition, a.inScope(h.tp.Partition, r.Span)).Minus(present).Minus(dead)
 	lack := r.Written - present.Len()
-	if !a.opts.Reread && lack == neither.Len() && present.Intersect(dead).Empty() {
+	whole := a.wholly(h.tp.Partition, r.Span)
+	if !a.opts.Reread && whole && lack == neither.Len() && present.Intersect(dead).Empty() {
 		a.missing(h, neither, lack, true, r)
 		return nil
 	}
@@ -117,6 +123,10 @@ func (a *auditor) lookUp(ctx context.Context, h *holdings, r *ledger.Account, pr
 		return errors.Join(err, ctx.Err())
 	case err == nil:
 		a.rows(h, made.Minus(dead), present, r)
+	case !whole:
+		if !neither.Empty() {
+			a.unknown("L3", "", "%s %s: offsets %s, which a backfill has left as they were, have neither a row nor a dead letter, and whether they should cannot be told: %v", h.tp, r.Span, shortly(neither), err)
+		}
 	case lack > 0:
 		a.missing(h, neither, lack, false, r)
 	case lack < 0:
@@ -135,7 +145,7 @@ func (a *auditor) lookUp(ctx context.Context, h *holdings, r *ledger.Account, pr
 
 // shares is law L2 by table.
 func (a *auditor) shares(h *holdings, r *ledger.Account) {
-	if len(a.tables) == 1 {
+	if len(a.tables) == 1 || a.only != nil {
 		return
 	}
 	for i := range a.tables {

@@ -19,6 +19,7 @@ var errUntold = errors.New("the records are no longer in the topic, or the broke
 type maker struct {
 	proc   *engine.Processor
 	blocks engine.Blocks
+	aside  engine.Blocks // rows that are not looked at
 }
 
 // again is what came of the records of a ledger's row when they were read again.
@@ -124,16 +125,16 @@ func (a *auditor) readScope(ctx context.Context, tp waybill.TopicPartition, scop
 func (a *auditor) record(ctx context.Context, got *again, r *ledger.Account, rec *waybill.Record) error {
 	got.records++
 	got.sum += waybill.RecordChecksum(rec)
+	if !a.isMine(rec.Partition, rec.Offset) {
+		a.leave(ctx, got, r, rec)
+		return nil
+	}
 	was, is, _, amended := a.amended.At(rec.Partition, rec.Offset)
 	if amended && was == ledger.FateWritten {
 		got.made.Add(rec.Offset) // as the ledger counts it
 	}
 	if amended && (is != ledger.FateWritten || a.contents == nil) {
-		if m, err := a.maker(ctx, a.planOf(r, rec.Offset)); err == nil {
-			m.blocks.Reset()
-			m.proc.Process(rec, a.cfg.Epoch, m.blocks)
-			got.left += m.left(rec)
-		}
+		a.leave(ctx, got, r, rec)
 		return nil // what its plan would make of it is no longer of interest
 	}
 	m, err := a.maker(ctx, a.planOf(r, rec.Offset))
@@ -150,6 +151,15 @@ func (a *auditor) record(ctx context.Context, got *again, r *ledger.Account, rec
 		got.made.Add(rec.Offset)
 	}
 	return err
+}
+
+// leave takes in a record whose row is not looked at.
+func (a *auditor) leave(ctx context.Context, got *again, r *ledger.Account, rec *waybill.Record) {
+	if m, err := a.maker(ctx, a.planOf(r, rec.Offset)); err == nil {
+		m.aside.Reset()
+		m.proc.Process(rec, a.cfg.Epoch, m.aside) // what is gathered in blocks is left alone
+		got.left += m.left(rec)
+	}
 }
 
 // planOf is the plan that an offset's row was made under: that of the latest repair, or the one that the ledger names.
@@ -205,7 +215,7 @@ func (a *auditor) maker(ctx context.Context, id waybill.PlanID) (*maker, error) 
 	if err != nil {
 		return nil, fmt.Errorf("%w (plan %s: %w)", errUntold, id, err)
 	}
-	m := &maker{proc, proc.NewBlocks()}
+	m := &maker{proc, proc.NewBlocks(), proc.NewBlocks()}
 	a.makers[id] = m
 	return m, nil
 }

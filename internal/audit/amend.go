@@ -19,7 +19,7 @@ func (a *auditor) amendments(ctx context.Context, h *holdings, whole waybill.Spa
 	if after.Offsets(p).Empty() {
 		return nil
 	}
-	sure := before.Same(p, after).Within(whole)
+	sure := a.mine(p, before.Same(p, after).Within(whole))
 	is := func(fates ...ledger.Fate) (set waybill.OffsetSet) {
 		for _, fate := range fates {
 			set = set.Union(after.Is(p, fate).Intersect(sure))
@@ -27,7 +27,7 @@ func (a *auditor) amendments(ctx context.Context, h *holdings, whole waybill.Spa
 		return set
 	}
 	erased := is(ledger.FateErased)
-	h.Erased, h.Repaired = erased.Len(), after.Offsets(p).Within(whole).Minus(erased).Len()
+	h.Erased, h.Repaired = erased.Len(), a.mine(p, after.Offsets(p).Within(whole)).Minus(erased).Len()
 	// Those that were written and are again are looked at with all others.
 	a.lack(h, is(ledger.FateWritten).Minus(after.Was(p, ledger.FateWritten)).Minus(h.all), "were made rows by a repair, on record, and have none")
 	a.lack(h, is(ledger.FateNone).Intersect(after.Was(p, ledger.FateWritten)).Minus(h.all), "had rows that a repair has deleted, and their records were gone before they could be made again")
@@ -38,6 +38,10 @@ func (a *auditor) amendments(ctx context.Context, h *holdings, whole waybill.Spa
 		a.broken("L3", KindDeadMissing, h.tp, "", dead, "are dead letters since a repair, on record, and are not there")
 	}
 	h.frame(before, after)
+	h.all = a.mine(p, h.all)
+	for i := range h.tables {
+		h.tables[i] = a.mine(p, h.tables[i])
+	}
 	return nil
 }
 

@@ -15,6 +15,7 @@ import (
 	"slices"
 
 	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/backfill"
 	"github.com/waybill-data/waybill/internal/clickhouse"
 	"github.com/waybill-data/waybill/internal/config"
 	"github.com/waybill-data/waybill/internal/engine"
@@ -71,6 +72,10 @@ type auditor struct {
 	amended *ledger.Amended
 	// contents is nil unless they are compared.
 	contents *contents
+	// origins are the epochs that the table's rows are of, this one's first; nil: it was said what the account is about.
+	origins []backfill.Origin
+	// only are the offsets of which the rows are looked at, of the account of an older epoch; nil: all.
+	only map[int32]waybill.OffsetSet
 }
 
 // table is one of the pipeline's tables, and what it was found to hold.
@@ -92,13 +97,8 @@ type table struct {
 
 // Run audits a pipeline. The error says that it could not be done.
 func Run(ctx context.Context, deps Deps, cfg *config.Pipeline, opts Options) (*Report, error) {
-	a := &auditor{Deps: deps, cfg: cfg, opts: opts, makers: map[waybill.PlanID]*maker{}, amended: &ledger.Amended{},
-		report: &Report{Pipeline: cfg.Name, Epoch: uint32(cfg.Epoch), Topic: cfg.Source.Kafka.Topic, Partitions: []Partition{}, Violations: []Violation{}, Unknown: []Unknown{}}}
-	a.opts.Reread = opts.Reread || opts.Content
-	if a.Progress == nil {
-		a.Progress = func(Progress) {}
-	}
-	for _, step := range []func(context.Context) error{a.askKafka, a.askTables, a.askLaws, a.askContents, a.askPartitions} {
+	a := newAuditor(deps, cfg, opts)
+	for _, step := range []func(context.Context) error{a.askKafka, a.askOrigins, a.askTables, a.askLaws, a.askContents, a.askPartitions} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
@@ -106,8 +106,21 @@ func Run(ctx context.Context, deps Deps, cfg *config.Pipeline, opts Options) (*R
 	if a.contents != nil {
 		a.contents.summary()
 	}
+	if err := a.askInherited(ctx); err != nil {
+		return nil, err
+	}
 	a.report.judge()
 	return a.report, nil
+}
+
+func newAuditor(deps Deps, cfg *config.Pipeline, opts Options) *auditor {
+	a := &auditor{Deps: deps, cfg: cfg, opts: opts, makers: map[waybill.PlanID]*maker{}, amended: &ledger.Amended{},
+		report: &Report{Pipeline: cfg.Name, Epoch: uint32(cfg.Epoch), Topic: cfg.Source.Kafka.Topic, Partitions: []Partition{}, Violations: []Violation{}, Unknown: []Unknown{}}}
+	a.opts.Reread = opts.Reread || opts.Content
+	if a.Progress == nil {
+		a.Progress = func(Progress) {}
+	}
+	return a
 }
 
 // askContents looks what can be compared of the rows' values, if they are to be.
@@ -185,6 +198,9 @@ func (a *auditor) askLaws(ctx context.Context) error {
 		if v.Topic != a.report.Topic || len(a.opts.Within) > 0 && (!asked || v.First >= within.Next || v.Next <= within.First) {
 			continue
 		}
+		if !a.concerns(v.Partition, v.Span) {
+			continue
+		}
 		law := "L1"
 		if v.Kind == ledger.KindUnbalanced {
 			law = "L2"
@@ -201,7 +217,9 @@ func (a *auditor) askPartitions(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.uncovered(tips)
+	if a.only == nil {
+		a.uncovered(tips)
+	}
 	// What is on record as replayed before the tables are looked at must be there.
 	replayed, _, err := a.Ledger.Replayed(ctx, a.cfg.Name, a.cfg.Epoch, a.report.Topic)
 	if err != nil {
@@ -275,8 +293,10 @@ func (a *auditor) partition(ctx context.Context, number int32, whole waybill.Spa
 	h := holdings{Partition: Partition{Partition: number, First: whole.First, Next: whole.Next, LogStart: -1, End: -1}, tp: tp}
 	// The account first: what it says was written before it said so.
 	err := a.Ledger.Accounts(ctx, a.cfg.Name, a.cfg.Epoch, a.report.Topic, map[int32]waybill.Span{number: whole}, func(row *ledger.Account) error {
-		h.count(row)
-		h.rows = append(h.rows, *row)
+		if a.concerns(number, row.Span) {
+			h.count(row)
+			h.rows = append(h.rows, *row)
+		}
 		h.First, h.Next = min(h.First, row.First), max(h.Next, row.Next) // whole rows of the ledger
 		return nil
 	})
@@ -291,8 +311,8 @@ func (a *auditor) partition(ctx context.Context, number int32, whole waybill.Spa
 		if err != nil {
 			return err
 		}
-		h.add(found)
-		twice := t.repeated[tp].Within(whole)
+		h.add(a.ours(tp, t, found))
+		twice := a.mine(number, t.repeated[tp].Within(whole))
 		if h.Repeated += twice.Len(); !twice.Empty() && !a.twice() {
 			a.broken("L3", KindRepeated, tp, t.name, twice, "have more than one row")
 		}
@@ -306,7 +326,7 @@ func (a *auditor) partition(ctx context.Context, number int32, whole waybill.Spa
 	}
 	h.dead = dead[tp]
 	h.Present, h.DeadPresent = h.all.Len(), h.dead.Len()
-	if err := a.replays(ctx, &h, known.replayed.Within(whole)); err != nil {
+	if err := a.replays(ctx, &h, a.mine(number, known.replayed.Within(whole))); err != nil {
 		return err
 	}
 	if err := a.amendments(ctx, &h, whole, known.amended); err != nil {
@@ -387,7 +407,7 @@ func (a *auditor) accounts(ctx context.Context, h *holdings, whole waybill.Span)
 
 // tip is law L4.
 func (a *auditor) tip(h *holdings, tip int64) {
-	if a.info == nil {
+	if a.info == nil || a.only != nil {
 		return
 	}
 	for _, p := range a.info.Partitions {

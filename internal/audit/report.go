@@ -42,6 +42,8 @@ type Violation struct {
 	Offsets []Range `json:"offsets"`
 	Exact   bool    `json:"exact"`
 	Message string  `json:"message"`
+	// Inherited is the epoch that the rows are of, if a backfill has left them as they were.
+	Inherited *uint32 `json:"inherited_from_epoch,omitempty"`
 	// Examples are some of the values that differ.
 	Examples []Example `json:"examples,omitempty"`
 	// Causes are what the server knows of that explains it, oldest first.
@@ -139,6 +141,14 @@ type Sums struct {
 	Lost         int64 `json:"lost"`
 }
 
+// Inherited is rows of an older epoch that backfills have left as they were.
+type Inherited struct {
+	Epoch uint32 `json:"epoch"`
+	// Present is how many of their offsets have a row, Spans how many rows of the ledger speak of them.
+	Present int64 `json:"present"`
+	Spans   int64 `json:"spans"`
+}
+
 // Report is the outcome of an audit.
 type Report struct {
 	Pipeline   string      `json:"pipeline"`
@@ -147,6 +157,7 @@ type Report struct {
 	Tables     []string    `json:"tables"` // database.table
 	Verdict    Verdict     `json:"verdict"`
 	Partitions []Partition `json:"partitions"`
+	Inherited  []Inherited `json:"inherited,omitempty"`
 	Violations []Violation `json:"violations"`
 	Unknown    []Unknown   `json:"unknown"`
 	// Reread is how many records were read from Kafka to tell which offsets should have rows.
@@ -162,11 +173,12 @@ func (r *Report) judge() {
 	type like struct {
 		law, kind, table, column string
 		partition                int32
+		inherited                int64
 	}
 	at := map[like]int{}
 	var merged []Violation
 	for _, v := range r.Violations {
-		k := like{v.Law, v.Kind, v.Table, v.Column, v.Partition}
+		k := like{v.Law, v.Kind, v.Table, v.Column, v.Partition, v.inherited()}
 		i, seen := at[k]
 		switch {
 		case v.Exact && seen:
@@ -197,6 +209,14 @@ func (r *Report) judge() {
 	slices.SortStableFunc(r.Violations, func(a, b Violation) int {
 		return compare(a.Law, b.Law, int64(a.Partition), int64(b.Partition), start(a.Offsets), start(b.Offsets))
 	})
+}
+
+// inherited is the epoch of rows that a backfill has left as they were; -1: it is about others.
+func (v *Violation) inherited() int64 {
+	if v.Inherited == nil {
+		return -1
+	}
+	return int64(*v.Inherited)
 }
 
 func start(ranges []Range) int64 {

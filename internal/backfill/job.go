@@ -126,6 +126,8 @@ type Leg struct {
 	From Positions `json:"from,omitempty"`
 	// Kept is up to where the rows that stay are in the table. nil: nothing is.
 	Kept Positions `json:"kept,omitempty"`
+	// Mutation is the last one of the live table that is in all rows that stay as they were brought in: what comes after it is not.
+	Mutation uint64 `json:"mutation,omitempty"`
 	// Round is what is being brought in; nil: nothing is.
 	Round *Round `json:"round,omitempty"`
 	// V is where live stood when it had stopped; nil: not known yet. It is what the next leg begins at.
@@ -140,6 +142,8 @@ type Leg struct {
 type Round struct {
 	From Positions `json:"from,omitempty"` // nil: from the beginning
 	To   Positions `json:"to"`
+	// Mutation is the live table's last one when the round was begun: it had been carried out.
+	Mutation uint64 `json:"mutation,omitempty"`
 	// Listed: Pieces are all there are. Before that the third table is being filled, and nothing is attached.
 	Listed bool    `json:"listed,omitempty"`
 	Third  string  `json:"third,omitempty"` // name of the third table, empty until it is made

@@ -57,6 +57,8 @@ type (
 	Settled struct{}
 	// Back: live may have gone on since it was asked to stop, as nobody has renewed that. Where it stands is read anew.
 	Back struct{}
+	// Anew: rows that stay were changed in the live table after they were brought in. They are brought in once more.
+	Anew struct{}
 	// Attempt: the tables are about to change places. It is on record so that each attempt has a sequence of its own.
 	Attempt struct{}
 	// GiveUp: the swap is not to be; all is as it was before it.
@@ -84,6 +86,7 @@ func (Began) event() string    { return "began" }
 func (Attached) event() string { return "attached" }
 func (Settled) event() string  { return "settled" }
 func (Back) event() string     { return "back" }
+func (Anew) event() string     { return "anew" }
 func (Attempt) event() string  { return "attempt" }
 func (GiveUp) event() string   { return "give up" }
 func (Fail) event() string     { return "fail" }
@@ -174,7 +177,7 @@ func (j *Job) take(was *Job, e Event) error {
 		j.Cleaned = j.At
 	case GiveUp:
 		return j.giveUp(was, e)
-	case Done, Began, Attached, Settled, Back, Attempt:
+	case Done, Began, Attached, Settled, Back, Anew, Attempt:
 		return j.advance(was, e)
 	case Fail:
 		j.Note = e.Why
@@ -298,6 +301,12 @@ func (j *Job) advance(was *Job, e Event) error {
 		// A position that is read later is never an earlier one: what was done up to the last one counts.
 		j.Step, j.Leg.V, j.Leg.Held = Keep, nil, time.Time{}
 		return nil
+	case Anew:
+		if was.Step != Check || was.Leg.Number > 0 {
+			return was.illegal(e, "nobody looks whether rows that stay were changed")
+		}
+		j.Step, j.Leg.V, j.Leg.Held, j.Leg.Kept, j.Leg.Mutation = Keep, nil, time.Time{}, nil, 0
+		return nil
 	case Attempt:
 		if was.Step != Exchange {
 			return was.illegal(e, "it is not time")
@@ -360,6 +369,9 @@ func (j *Job) round(was *Job, e Event) error {
 		}
 		next := e.Round
 		j.Leg.Round = &next
+		if was.Leg.Kept == nil {
+			j.Leg.Mutation = next.Mutation
+		}
 	case Attached:
 		if r == nil || !r.Listed || e.Done < r.Done || e.Done > len(r.Pieces) {
 			return was.illegal(e, "no such piece")

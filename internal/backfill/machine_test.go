@@ -76,7 +76,7 @@ func TestApply_EachEventInEachState(t *testing.T) {
 		{GiveUp{}, map[State]State{Promoting: Ready, RollingBack: Promoted}},
 		{Cancel{}, map[State]State{Planned: Canceled, Running: Canceled, CaughtUp: Canceled, Verifying: Canceled, Ready: Canceled, Failed: Canceled}},
 		{Clean{}, map[State]State{Promoted: Promoted, RolledBack: RolledBack, Canceled: Canceled}},
-		{Attempt{}, nil}, {Settled{}, nil}, {Attached{Done: 1}, nil}, {Began{}, nil},
+		{Attempt{}, nil}, {Anew{}, nil}, {Settled{}, nil}, {Attached{Done: 1}, nil}, {Began{}, nil},
 		{Back{}, map[State]State{Promoting: Promoting}},
 		{Claim{Owner: "o"}, map[State]State{Planned: Planned, Running: Running, CaughtUp: CaughtUp, Verifying: Verifying, Ready: Ready, Promoting: Promoting, Promoted: Promoted, RollingBack: RollingBack, RolledBack: RolledBack, Failed: Failed, Canceled: Canceled}},
 	} {
@@ -93,6 +93,26 @@ func TestApply_EachEventInEachState(t *testing.T) {
 				t.Errorf("%T in %s is illegal and has changed the job", c.e, s)
 			}
 		}
+	}
+}
+
+// What was brought in is nothing if it was changed since: all of it comes in again, and so does all that depends on it.
+func TestApply_AnewBeginsWithTheRowsThatStay(t *testing.T) {
+	checking := swaps[:len(swaps)-1]
+	j := after(t, planned(), append(slices.Clone(checking), Anew{})...)
+	if j.Step != Keep || j.Leg.Kept != nil || j.Leg.V != nil || j.Leg.Mutation != 0 || !j.Leg.Held.IsZero() {
+		t.Errorf("it is at %s, with %+v", j.Step, j.Leg)
+	}
+	j = after(t, j, Began{Round{To: v, Mutation: 7}}, Began{Round{To: v, Mutation: 7, Listed: true}}, Settled{}, Began{Round{To: v, Mutation: 9}}, Began{Round{To: v, Mutation: 9, Listed: true}}, Settled{})
+	if j.Leg.Mutation != 7 {
+		t.Errorf("mutation %d is said to be in all of it", j.Leg.Mutation)
+	}
+	if _, err := after(t, planned(), swaps...).Apply(Anew{}, noon); err == nil {
+		t.Error("the tables may change places at any moment, and rows come in again")
+	}
+	back := after(t, planned(), append(slices.Clone(in), goBack[:8]...)...)
+	if _, err := back.Apply(Anew{}, noon); back.Step != Check || err == nil {
+		t.Errorf("at %s of a rollback rows come in again", back.Step)
 	}
 }
 

@@ -232,6 +232,9 @@ func printAudit(w io.Writer, r *audit.Report) error {
 	}
 	table(&b, narrow(rows), 10)
 	wrap(&b, "", fmt.Sprintf("%s records read, %s rows written, %s there", count(sum.Read), count(sum.Written), count(sum.Present)))
+	for _, in := range r.Inherited {
+		wrap(&b, "", fmt.Sprintf("%s more are of epoch %d, and were left as they were by a backfill", count(in.Present), in.Epoch))
+	}
 	if sum.Replayed > 0 {
 		wrap(&b, "", fmt.Sprintf("%s of those there are dead letters that were replayed", count(sum.Replayed)))
 	}

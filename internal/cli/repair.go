@@ -283,6 +283,7 @@ func printLeft(b *strings.Builder, l *repair.Left) {
 		{l.Unaccounted, "are on nobody's account"},
 		{l.Erased, "were erased, on record"},
 		{l.Untold, "rows are missing of which nobody can tell which offsets they are"},
+		{l.Inherited, "are rows of an older epoch, which a backfill has left as they were: a backfill of these offsets makes them anew"},
 	} {
 		if x.n > 0 {
 			wrap(b, "", "left alone: "+count(x.n)+" "+x.what)

@@ -19,15 +19,30 @@ func newValidate(s Streams) *cobra.Command {
 types, paths, policies and defaults, and whether the pipelines can run in one
 process. All problems are shown at once, each with its line.
 
-Variables (${NAME}) are taken from the environment; one that is not set is a
-problem. Whether the table fits the contract is for the server to say: that is
-checked when the pipeline starts.`,
+Variables (${NAME}) are taken from the environment, ${file:PATH} is what a file
+holds; one that is not set, or not there, is a problem. Whether the table fits
+the contract is for the server to say: that is checked when the pipeline starts.
+
+--json-schema prints the JSON Schema of pipeline files, by which editors check
+them and complete their keys.`,
 		Example: `  waybill validate llm-calls.yaml
-  CH_PASSWORD=x waybill validate -o json pipelines/*.yaml`,
-		Args: args(cobra.MinimumNArgs(1)),
+  CH_PASSWORD=x waybill validate -o json pipelines/*.yaml
+  waybill validate --json-schema > pipeline-file.schema.json`,
 	}
 	o := outputFlag(cmd)
-	cmd.RunE = func(_ *cobra.Command, files []string) error { return validate(s, *o, files) }
+	schema := cmd.Flags().Bool("json-schema", false, "print the JSON Schema of pipeline files, and check nothing")
+	cmd.Args = args(func(cmd *cobra.Command, files []string) error {
+		if *schema {
+			return cobra.NoArgs(cmd, files)
+		}
+		return cobra.MinimumNArgs(1)(cmd, files)
+	})
+	cmd.RunE = func(_ *cobra.Command, files []string) error {
+		if *schema {
+			return printSchema(s.Out)
+		}
+		return validate(s, *o, files)
+	}
 	return cmd
 }
 

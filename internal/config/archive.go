@@ -90,6 +90,7 @@ func readS3(v value, s *S3) {
 
 // password reads a secret of any length that is not empty, which no message quotes.
 func (v value) password() Secret {
+	v.hidden()
 	s, ok := v.text()
 	if ok && s == "" {
 		v.report(v.path+" must not be empty", "")

@@ -7,6 +7,9 @@ import (
 
 // jsonText is the value as JSON text: numbers as they are written, members in the file's order.
 func (v value) jsonText() string {
+	if v.says(Shape{}) { // anything
+		return ""
+	}
 	out := v.appendJSON(nil)
 	if out == nil {
 		return ""
@@ -60,7 +63,7 @@ func (v value) appendList(dst []byte, seq *ast.SequenceNode) []byte {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = value{v.r, unbroken(n), v.path}.appendJSON(dst)
+		dst = value{r: v.r, node: unbroken(n), path: v.path}.appendJSON(dst)
 	}
 	return append(dst, ']')
 }

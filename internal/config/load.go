@@ -135,7 +135,7 @@ func Parse(name string, data []byte, getenv func(string) (string, bool)) (*Pipel
 	p := defaults()
 	p.File, p.src = name, func() *source { return src }
 	p.meaning = meaning(data, body)
-	r.pipeline(value{r, body, ""}, &p)
+	r.pipeline(value{r: r, node: body}, &p)
 	if len(r.problems) > 0 {
 		return nil, r.problems.sorted()
 	}

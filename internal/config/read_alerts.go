@@ -50,7 +50,7 @@ func readAlert(v value) Alert {
 	a := Alert{Severity: waybill.SeverityWarning}
 	receiver := func(p AlertProtocol) func(value) {
 		return func(v value) {
-			if a.Protocol != "" {
+			if a.Protocol != "" && !v.describing() {
 				v.report("one receiver is one of webhook, slack and alertmanager", "make two items of it")
 				return
 			}
@@ -91,6 +91,7 @@ func readReceiver(v value, a *Alert) {
 
 // readAlertURL: what is wrong with the address is said without it, for it may hold a secret.
 func readAlertURL(v value, a *Alert) {
+	v.hidden()
 	text, ok := v.text()
 	if !ok {
 		return
@@ -105,6 +106,7 @@ func readAlertURL(v value, a *Alert) {
 
 func readSecrets(v value) map[string]Secret {
 	out := map[string]Secret{}
+	v.hidden()
 	for name, text := range readTexts(v) {
 		out[name] = NewSecret(text)
 	}

@@ -54,6 +54,9 @@ func readTLS(v value, t *TLS) {
 
 // readQuorum takes a number of replicas, or auto.
 func readQuorum(v value, q *string) {
+	if v.saysEither(func(v value) { v.saysText("^auto$") }, func(v value) { v.saysInt(2, maxQuorum) }) {
+		return
+	}
 	text, _ := scalarText(v.node)
 	if n, err := strconv.Atoi(text); text != "auto" && (err != nil || n < 2 || n > maxQuorum) {
 		v.report(v.path+" is no quorum", "write auto, for most of the replicas, or how many of them, from 2 on; leave it out for one")
@@ -68,6 +71,10 @@ const urlShape = "write clickhouse://user:password@host:port/database, clickhous
 
 // readURL takes the server's URL apart. Messages never quote it: it holds a password.
 func readURL(v value, c *ClickHouse) {
+	v.hidden()
+	if v.says(Shape{Type: kinds{"string"}}) {
+		return
+	}
 	raw, ok := scalarText(v.node)
 	if _, isString := v.node.(*ast.StringNode); !ok || !isString {
 		v.expected("text")

@@ -72,7 +72,7 @@ func readColumn(e entry) contract.Column {
 		optional("on_null", intoWord(&c.OnNull, policies)),
 		optional("on_invalid", intoWord(&c.OnInvalid, policies)),
 	)
-	if expression.node != nil { // once the type is known
+	if expression.given() { // once the type is known
 		intoExpr(&c.Expr, expr.Compile, fitsColumn(&c))(expression)
 	}
 	e.contradictions(c)
@@ -80,6 +80,9 @@ func readColumn(e entry) contract.Column {
 }
 
 func readDefault(v value) *string {
+	if v.says(Shape{Type: anyScale}) {
+		return nil
+	}
 	if _, isNull := v.node.(*ast.NullNode); isNull {
 		v.report(v.path+" has no value", "to write NULL, leave it out and say on_missing: null and on_null: null")
 		return nil

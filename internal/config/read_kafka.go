@@ -45,10 +45,18 @@ func readKafka(v value, k *Kafka) {
 const severalTopics = "a pipeline reads one topic: write a pipeline file for each; several of them may have one table, see docs/guide/several-topics.md"
 
 func readStart(v value, s *Start) {
-	if _, ok := scalarText(v.node); ok {
-		intoWord(&s.At, words(Earliest, Latest))(v)
+	word := intoWord(&s.At, words(Earliest, Latest))
+	if v.saysEither(word, func(v value) { readStartAt(v, s) }) {
 		return
 	}
+	if _, ok := scalarText(v.node); ok {
+		word(v)
+		return
+	}
+	readStartAt(v, s)
+}
+
+func readStartAt(v value, s *Start) {
 	v.object(
 		optional("timestamp", func(v value) {
 			s.At = StartTimestamp
@@ -72,7 +80,7 @@ func readOffsets(v value) map[int32]int64 {
 	entries, _ := v.entries()
 	for _, e := range entries {
 		p, err := strconv.ParseInt(e.key, 10, 32)
-		if err != nil || p < 0 {
+		if (err != nil || p < 0) && !v.describing() {
 			e.atKey().report(fmt.Sprintf("%s: %q is not the number of a partition", v.path, e.key), "write {0: 1000, 1: 2000}: an offset for each partition")
 			continue
 		}
@@ -124,7 +132,7 @@ func readSASL(v value) *SASL {
 	var s SASL
 	mechanism := func(m SASLMechanism, read func(value, *SASL)) field {
 		return optional(string(m), func(v value) {
-			if s.Mechanism != "" {
+			if s.Mechanism != "" && !v.describing() {
 				v.report(fmt.Sprintf("%s is a second mechanism, beside %s", v.path, s.Mechanism), "a client says who it is in one way: keep one of them")
 				return
 			}
@@ -157,6 +165,7 @@ func secretFields(key string, to *SecretText) []field {
 // intoSecret reads a text that no message quotes.
 func intoSecret(to *string) func(value) {
 	return func(v value) {
+		v.hidden()
 		s, ok := v.text()
 		if ok && s == "" {
 			v.report(v.path+" must not be empty", "")

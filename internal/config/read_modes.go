@@ -7,8 +7,15 @@ var modeWords = words(contract.ModeEvolve, contract.ModeRescue, contract.ModeFre
 // intoModes reads one mode for everything, or a mapping of paths to modes, in which `default` is for everything else.
 func intoModes(to *contract.Modes) func(value) {
 	return func(v value) {
+		one := intoWord(&to.Default, modeWords)
+		if v.saysEither(one, func(v value) {
+			entries, _ := v.entries()
+			one(entries[0].value)
+		}) {
+			return
+		}
 		if _, ok := scalarText(v.node); ok {
-			intoWord(&to.Default, modeWords)(v)
+			one(v)
 			return
 		}
 		entries, ok := v.entries()
@@ -17,7 +24,7 @@ func intoModes(to *contract.Modes) func(value) {
 		}
 		for _, e := range entries {
 			if e.key == "default" {
-				intoWord(&to.Default, modeWords)(e.value)
+				one(e.value)
 				continue
 			}
 			path, err := contract.ParsePath(e.key)

@@ -52,6 +52,10 @@ func (r *reader) pipeline(v value, p *Pipeline) {
 		optional("alerts", func(v value) { readAlerts(v, &p.Alerts) }),
 		later("dedup"),
 	)
+	if v.describing() {
+		v.saysRoutes(routes)
+		return
+	}
 	if p.Source.Kafka.Group == "" {
 		p.Source.Kafka.Group = "waybill-" + p.Name
 	}
@@ -165,7 +169,7 @@ func (v value) at(keys ...string) value {
 		next := v
 		for _, kv := range m.Values {
 			if s, _ := scalarText(kv.Key); s == key {
-				next = value{v.r, kv.Value, join(v.path, key)}
+				next = value{r: v.r, node: kv.Value, path: join(v.path, key)}
 			}
 		}
 		v = next

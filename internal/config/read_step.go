@@ -35,6 +35,9 @@ func readStep(v value) (s contract.UpcastStep) {
 		op(contract.OpConstant, required("path", to), required("value", literal)),
 		op(contract.OpCompute, required("path", to), required("expr", intoExpr(&s.Expr, expr.Compile, nil))),
 	)
+	if v.describing() {
+		v.shape.MinProperties, v.shape.MaxProperties = 1, 1
+	}
 	if entries, ok := v.entries(); ok && len(entries) != 1 {
 		v.report(v.path+": a step is one operation", "write each as an item of its own: - rename: {from: a, to: b}")
 	}

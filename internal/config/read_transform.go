@@ -71,7 +71,7 @@ func arrives(next map[string]string, version, current string) bool {
 // item is one item of a list, or the list if there is none.
 func (v value) item(i int) value {
 	if seq, ok := v.node.(*ast.SequenceNode); ok && i < len(seq.Values) {
-		return value{v.r, seq.Values[i], v.path}
+		return value{r: v.r, node: seq.Values[i], path: v.path}
 	}
 	return v
 }
@@ -143,6 +143,7 @@ const minSecret = 16
 
 // secret reads a secret, which no message quotes.
 func (v value) secret() string {
+	v.hidden()
 	s, ok := v.text()
 	if ok && len(s) < minSecret {
 		v.report(fmt.Sprintf("%s is shorter than %d bytes", v.path, minSecret), "")

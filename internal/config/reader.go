@@ -28,6 +28,8 @@ type value struct {
 	r    *reader
 	node ast.Node
 	path string
+	// shape is to be filled in instead of anything being read: see Shape. nil: the value is read.
+	shape *Shape
 }
 
 // field is one key that an object may have.
@@ -55,6 +57,9 @@ const notAvailable = "is not available in this version"
 // position of the node's first character. A block mapping's own token is its first colon, so its
 // first key stands for it.
 func position(n ast.Node) (line, col int) {
+	if n == nil {
+		return 1, 1
+	}
 	if m, ok := n.(*ast.MappingNode); ok && !m.IsFlowStyle && len(m.Values) > 0 {
 		n = m.Values[0].Key
 	}
@@ -69,7 +74,7 @@ func position(n ast.Node) (line, col int) {
 }
 
 func (v value) report(message, hint string) {
-	if v.r.unresolved[v.node] {
+	if v.describing() || v.r.unresolved[v.node] {
 		return
 	}
 	line, col := position(v.node)
@@ -130,6 +135,9 @@ type entry struct {
 
 // entries are the mapping's keys in file order, duplicates reported and left out.
 func (v value) entries() ([]entry, bool) {
+	if v.describing() {
+		return v.saysEntries()
+	}
 	var pairs []*ast.MappingValueNode
 	switch m := v.node.(type) {
 	case *ast.MappingNode:
@@ -142,7 +150,7 @@ func (v value) entries() ([]entry, bool) {
 	}
 	var out []entry
 	for _, kv := range pairs {
-		e := entry{node: kv.Key, value: value{v.r, kv.Value, v.path}}
+		e := entry{node: kv.Key, value: value{r: v.r, node: kv.Value, path: v.path}}
 		if _, ok := kv.Key.(*ast.MergeKeyNode); ok {
 			e.atKey().report("merge keys (<<) are not part of pipeline files", "write the keys out")
 			continue
@@ -163,7 +171,7 @@ func (v value) entries() ([]entry, bool) {
 }
 
 // atKey is the entry as a thing to report at its key.
-func (e entry) atKey() value { return value{e.r, e.node, e.path} }
+func (e entry) atKey() value { return value{r: e.r, node: e.node, path: e.path, shape: e.shape} }
 
 func join(path, key string) string {
 	if path == "" {
@@ -174,6 +182,10 @@ func join(path, key string) string {
 
 // object reads a mapping with the given keys. Keys are read in file order.
 func (v value) object(fields ...field) {
+	if v.describing() {
+		v.saysObject(fields)
+		return
+	}
 	entries, ok := v.entries()
 	if !ok {
 		return
@@ -232,6 +244,9 @@ func scalarText(n ast.Node) (string, bool) {
 // text reads a string, its variables replaced. Numbers are taken as they are written; an empty
 // value and true/false are refused, for whoever wrote those bare did not mean text.
 func (v value) text() (string, bool) {
+	if v.says(Shape{Type: anyText}) {
+		return "", false
+	}
 	switch v.node.(type) {
 	case *ast.NullNode, *ast.BoolNode:
 		v.expected("text")
@@ -299,6 +314,9 @@ func planned[T ~string](ts ...T) []word[T] {
 func intoWord[T ~string](to *T, choice ...[]word[T]) func(value) {
 	all := slices.Concat(choice...)
 	return func(v value) {
+		if saysWords(v, all) {
+			return
+		}
 		s, ok := v.wordText()
 		if !ok {
 			return
@@ -353,6 +371,9 @@ func (v value) implicitNull() bool {
 
 func intoInt[T ~int | ~int64 | ~uint32](to *T, low, high int64) func(value) {
 	return func(v value) {
+		if v.saysInt(low, high) {
+			return
+		}
 		s, ok := scalarText(v.node)
 		if _, isInt := v.node.(*ast.IntegerNode); !ok || !isInt {
 			v.expected("a whole number")
@@ -369,6 +390,9 @@ func intoInt[T ~int | ~int64 | ~uint32](to *T, low, high int64) func(value) {
 
 func intoSize(to *int64, low, high int64) func(value) {
 	return func(v value) {
+		if v.saysEither(func(v value) { v.saysText(`^\s*[0-9]+\s*([KMG]i?B|B)?\s*$`) }, func(v value) { v.saysInt(low, high) }) {
+			return
+		}
 		s, ok := v.text()
 		if !ok {
 			return
@@ -387,6 +411,9 @@ func intoSize(to *int64, low, high int64) func(value) {
 
 func intoDuration(to *time.Duration, low, high time.Duration) func(value) {
 	return func(v value) {
+		if v.saysText(`^\s*\+?([0-9.]+(ns|us|µs|μs|ms|s|m|h))+\s*$`) {
+			return
+		}
 		s, ok := v.text()
 		if !ok {
 			return
@@ -406,6 +433,9 @@ func intoDuration(to *time.Duration, low, high time.Duration) func(value) {
 // intoDays reads whole days, like 90d.
 func intoDays(to *time.Duration, low, high int64) func(value) {
 	return func(v value) {
+		if v.saysText(`^\s*[0-9]+d\s*$`) {
+			return
+		}
 		s, ok := v.text()
 		if !ok {
 			return
@@ -425,6 +455,9 @@ func intoDays(to *time.Duration, low, high int64) func(value) {
 // intoShare reads a share of a whole, like 5%.
 func intoShare(to *float64) func(value) {
 	return func(v value) {
+		if v.saysText(`^\s*[0-9.]+%\s*$`) {
+			return
+		}
 		s, ok := v.text()
 		if !ok {
 			return
@@ -444,6 +477,9 @@ func intoShare(to *float64) func(value) {
 
 func intoBool(to *bool) func(value) {
 	return func(v value) {
+		if v.says(Shape{Type: kinds{"boolean"}}) {
+			return
+		}
 		b, ok := v.node.(*ast.BoolNode)
 		if !ok {
 			v.expected("true or false")
@@ -455,6 +491,10 @@ func intoBool(to *bool) func(value) {
 
 // list reads a list of at least one item.
 func (v value) list(item func(value)) {
+	if v.describing() {
+		v.saysList(item)
+		return
+	}
 	seq, ok := v.node.(*ast.SequenceNode)
 	if !ok {
 		v.report(fmt.Sprintf("%s must be a list, not %s", v.path, kind(v.node)), "write [a, b], or one item a line after a dash")
@@ -464,7 +504,7 @@ func (v value) list(item func(value)) {
 		v.report(v.path+" is empty", "")
 	}
 	for i, n := range seq.Values {
-		item(value{v.r, unbroken(n), fmt.Sprintf("%s[%d]", v.path, i)})
+		item(value{r: v.r, node: unbroken(n), path: fmt.Sprintf("%s[%d]", v.path, i)})
 	}
 }
 

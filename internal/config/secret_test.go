@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -78,5 +80,33 @@ func TestSecret_ShowsThatItIsThere(t *testing.T) {
 	}
 	if (config.Secret{}).Reveal() != "" {
 		t.Error("the zero value is not empty")
+	}
+}
+
+// What a file holds takes the place of ${file:PATH}: without the end of its line, special characters and all; from where the pipeline file is, if the path is relative.
+func TestSecret_FromAFile(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"password": "p@ss/" + hidden + "\r\n", "large": strings.Repeat("x", 64<<10+1), "binary": "\xff\xfe"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := func(url string) (*config.Pipeline, error) {
+		return config.Parse(filepath.Join(dir, "p.yaml"), []byte(with("clickhouse://h", url)), os.LookupEnv)
+	}
+	for _, path := range []string{"password", filepath.Join(dir, "password")} {
+		p, err := read("clickhouse://u:${file:" + path + "}@h/d")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.Sink.ClickHouse.Password.Reveal(); got != "p@ss/"+hidden {
+			t.Errorf("the password is %q", got)
+		}
+	}
+	for path, want := range map[string]string{"nowhere": "no such file", "large": "has 65537 bytes", "binary": "does not hold text", ".": "is a directory"} {
+		_, err := read("clickhouse://u:${file:" + path + "}@h/d")
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), filepath.Join(dir, path)) || strings.Contains(err.Error(), "xxxx") {
+			t.Errorf("%s: %v, want %q", path, err, want)
+		}
 	}
 }

@@ -32,6 +32,7 @@ type Envelope struct {
 	Key        []byte // nil: the record has none
 	Value      []byte // nil: a tombstone
 	Headers    []waybill.Header
+	Version    string // waybill.Record.Version
 	Batch      waybill.BatchID
 	BatchTime  int64 // waybill.Batch.Time
 	Plan       waybill.PlanID
@@ -53,7 +54,7 @@ type Reason struct {
 func Of(r *waybill.Record, pipeline string, b *waybill.Batch, why Reason) Envelope {
 	return Envelope{
 		Pipeline: pipeline, Epoch: b.Epoch, Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, RecordTime: r.Time,
-		Key: r.Key, Value: r.Value, Headers: r.Headers, Batch: b.ID, BatchTime: b.Time, Plan: b.Plan, Reason: why,
+		Key: r.Key, Value: r.Value, Headers: r.Headers, Version: r.Version, Batch: b.ID, BatchTime: b.Time, Plan: b.Plan, Reason: why,
 	}
 }
 
@@ -76,18 +77,18 @@ func Block(envelopes []Envelope) proto.Input {
 }
 
 type block struct {
-	pipeline, topic, stage, code, column *proto.ColLowCardinality[string]
-	epoch, attempt                       proto.ColUInt32
-	partition                            proto.ColInt32
-	offset                               proto.ColInt64
-	recordTime, batchTime                *proto.ColDateTime64
-	key, value                           nullableBytes
-	headerKeys                           *proto.ColArr[string]
-	headerValues                         *proto.ColArr[[]byte]
-	batch                                proto.ColFixedStr
-	plan                                 proto.ColUInt64
-	message                              proto.ColStr
-	expires                              proto.ColDateTime
+	pipeline, topic, stage, code, column, version *proto.ColLowCardinality[string]
+	epoch, attempt                                proto.ColUInt32
+	partition                                     proto.ColInt32
+	offset                                        proto.ColInt64
+	recordTime, batchTime                         *proto.ColDateTime64
+	key, value                                    nullableBytes
+	headerKeys                                    *proto.ColArr[string]
+	headerValues                                  *proto.ColArr[[]byte]
+	batch                                         proto.ColFixedStr
+	plan                                          proto.ColUInt64
+	message                                       proto.ColStr
+	expires                                       proto.ColDateTime
 }
 
 func newBlock() *block {
@@ -96,7 +97,7 @@ func newBlock() *block {
 		return new(proto.ColDateTime64).WithPrecision(proto.PrecisionMilli).WithLocation(time.UTC)
 	}
 	return &block{
-		pipeline: lowCardinality(), topic: lowCardinality(), stage: lowCardinality(), code: lowCardinality(), column: lowCardinality(),
+		pipeline: lowCardinality(), topic: lowCardinality(), stage: lowCardinality(), code: lowCardinality(), column: lowCardinality(), version: lowCardinality(),
 		recordTime: millis(), batchTime: millis(),
 		headerKeys: new(proto.ColStr).Array(), headerValues: proto.NewArray[[]byte](new(proto.ColBytes)),
 		batch: proto.ColFixedStr{Size: 16}, expires: proto.ColDateTime{Location: time.UTC},
@@ -118,6 +119,7 @@ func (b *block) append(e *Envelope) {
 	}
 	b.headerKeys.Append(keys)
 	b.headerValues.Append(values)
+	b.version.Append(e.Version)
 	b.batch.Append(e.Batch[:])
 	b.batchTime.AppendRaw(proto.DateTime64(e.BatchTime))
 	b.plan.Append(uint64(e.Plan))
@@ -135,7 +137,7 @@ func (b *block) input() proto.Input {
 		{Name: "partition", Data: b.partition}, {Name: "offset", Data: b.offset}, {Name: "record_time", Data: b.recordTime},
 		{Name: "key", Data: b.key.column()}, {Name: "value", Data: b.value.column()},
 		{Name: "header_keys", Data: b.headerKeys}, {Name: "header_values", Data: b.headerValues},
-		{Name: "batch", Data: b.batch}, {Name: "batch_time", Data: b.batchTime}, {Name: "plan", Data: b.plan},
+		{Name: "version", Data: b.version}, {Name: "batch", Data: b.batch}, {Name: "batch_time", Data: b.batchTime}, {Name: "plan", Data: b.plan},
 		{Name: "stage", Data: b.stage}, {Name: "code", Data: b.code}, {Name: "column", Data: b.column},
 		{Name: "message", Data: b.message}, {Name: "attempt", Data: b.attempt}, {Name: "expires_at", Data: b.expires},
 	}

@@ -118,9 +118,24 @@ func (p *Pipeline) knowFindings(ctx context.Context, t *target) error {
 	}
 	now := t.client.ServerNow(time.Now())
 	p.findings.mu.Lock()
-	defer p.findings.mu.Unlock()
 	p.findings.tracker.Adopt(rows, now)
-	return nil
+	p.findings.mu.Unlock()
+	return p.passOn(ctx, t, now)
+}
+
+// passOnTime is how old a finding of a command can be that a worker tells of.
+const passOnTime = 10 * time.Minute
+
+// passOn has receivers told of what a command has put on record. It tells them itself, but does not wait for one that is away.
+func (p *Pipeline) passOn(ctx context.Context, t *target, now time.Time) error {
+	if len(p.cfg.Alerts) == 0 {
+		return nil
+	}
+	rows, err := t.ledger.FindingsNow(ctx, ledger.FindingsOf{Pipeline: p.cfg.Name, All: true, Kinds: []string{kindPromoted}, Since: now.Add(-passOnTime)})
+	if err == nil {
+		p.alerts.Update(rows)
+	}
+	return err
 }
 
 // evidence is what the open finding of a key has, and whether there is one.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/waybill-data/waybill"
@@ -17,13 +18,18 @@ import (
 // hook is a receiver of alerts.
 type hook struct {
 	*httptest.Server
-	mu  sync.Mutex
-	got []string // event and kind
+	mu   sync.Mutex
+	got  []string    // event and kind
+	away atomic.Bool // it answers that it cannot be reached
 }
 
 func newHook(t testing.TB) *hook {
 	h := &hook{}
-	h.Server = httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	h.Server = httptest.NewServer(http.HandlerFunc(func(answer http.ResponseWriter, r *http.Request) {
+		if h.away.Load() {
+			answer.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
 		var m struct{ Event, Kind, Subject string }
 		if err := json.NewDecoder(r.Body).Decode(&m); err != nil {
 			t.Errorf("an alert is no JSON: %v", err)

@@ -16,8 +16,10 @@ import (
 	"github.com/waybill-data/waybill/internal/ledger"
 )
 
-// promotionWait is how long a receiver is waited for. The record says the same, and lasts.
+// promotionWait is how long a receiver is waited for. The record says the same, and lasts; and workers tell one that is away, see passOn.
 const promotionWait = 15 * time.Second
+
+const kindPromoted = "backfill_promoted"
 
 // TellOfPromotion makes a finding of it that a table has another content now, and delivers that to the pipeline's receivers. It may be called again.
 func TellOfPromotion(cfg *config.Pipeline, client *clickhouse.Client, store *ledger.Store, log *slog.Logger) func(context.Context, *ledger.Promotion) error {
@@ -54,7 +56,7 @@ func promotionFinding(p *ledger.Promotion) waybill.Finding {
 	if !p.EventFirst.IsZero() {
 		when = fmt.Sprintf(", events from %s to %s", p.EventFirst.UTC().Format(time.RFC3339), p.EventLast.UTC().Format(time.RFC3339))
 	}
-	return waybill.Finding{Kind: "backfill_promoted", Severity: waybill.SeverityInfo, TopicPartition: waybill.TopicPartition{Topic: p.Job.Topic, Partition: -1}, Subject: target, Batch: fmt.Sprintf("%s.%d", p.Job.ID, p.Job.Leg.Number),
+	return waybill.Finding{Kind: kindPromoted, Severity: waybill.SeverityInfo, TopicPartition: waybill.TopicPartition{Topic: p.Job.Topic, Partition: -1}, Subject: target, Batch: fmt.Sprintf("%s.%d", p.Job.ID, p.Job.Leg.Number),
 		Message: fmt.Sprintf("%s of backfill %s: %s has another content since %s: %d rows of scope %s in place of %d, in %d table partitions%s",
 			p.Kind, p.Job.ID, target, p.AsOf.UTC().Format(time.RFC3339), p.RowsIn, p.Job.Scope, p.RowsOut, len(p.Partitions), when),
 		Action: "whoever has computed something of these rows should compute it again; waybill.promotions has the ranges"}

@@ -453,6 +453,31 @@ func TestReplay_RedactedAndUnderEvolve(t *testing.T) {
 	}
 }
 
+// What redaction keeps of an event is of the version that was current then, also of one that does not say its version: its replay goes on from there.
+func TestReplay_RedactedEventIsNotUpcastTwice(t *testing.T) {
+	w := newWorld(t, 1)
+	w.exec("ALTER TABLE " + w.db + ".calls ADD COLUMN email String, ADD COLUMN upcasts UInt8")
+	w.produceAs(100, func(i int) string {
+		return strings.Replace(misfit(i), `"model"`, fmt.Sprintf(`"mail":"u%d@x.y","model"`, i), 1)
+	})
+	file := func(modes string) *config.Pipeline {
+		return w.file(spec{modes: modes, columns: "\n    email: {type: String}\n    upcasts: {type: UInt8}", top: redacting})
+	}
+	a := w.start(file("new_fields: discard\n  type_conflicts: freeze"))
+	w.quiet(100)
+	a.stop()
+	if got := w.query("SELECT arrayStringConcat(groupUniqArray(version), ',') FROM waybill.dead_letters WHERE pipeline = '" + w.name + "'"); got != "2" {
+		t.Errorf("the dead letters are on record as of version %q", got)
+	}
+	if r := w.replay(file("new_fields: discard\n  type_conflicts: rescue"), ledger.LetterFilter{}); r.Replayed != 10 {
+		t.Fatalf("%+v", r)
+	}
+	w.verifyReplayed()
+	if got := w.query("SELECT concat(toString(countIf(upcasts != 1)), ' ', toString(countIf(email NOT LIKE 'hmac_%'))) FROM " + w.db + ".calls"); got != "0 0" {
+		t.Errorf("rows that were not upcast once, rows without a hashed address: %s", got)
+	}
+}
+
 // A view sees each row once, also if a reply is lost.
 func TestReplay_FillsViews(t *testing.T) {
 	w := newWorldOn(t, testenv.ClickHouse(t), 2)

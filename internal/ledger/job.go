@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -53,6 +54,28 @@ SELECT max(sequence) AS q, argMax(job_json, sequence) AS j, toUInt64(count() - u
 		out[i].Sequence = last
 	}
 	return out, nil
+}
+
+// Origins are the epochs that the rows of the table are of that a pipeline writes under an epoch.
+func (s *Store) Origins(ctx context.Context, pipeline string, epoch waybill.Epoch) ([]backfill.Origin, error) {
+	legs := backfill.Legs{}
+	var text proto.ColStr
+	var bad error
+	err := s.ch.Query(ctx, fmt.Sprintf("SELECT argMax(job_json, sequence) AS j FROM %s WHERE pipeline = %s AND epoch > 0 GROUP BY job, epoch", s.table(TableJobs), clickhouse.Literal(pipeline)),
+		proto.Results{{Name: "j", Data: &text}}, func(n int) error {
+			for i := range n {
+				var j backfill.Job
+				if bad = json.Unmarshal([]byte(text.Row(i)), &j); bad != nil {
+					return bad
+				}
+				legs[j.Leg.Epoch] = j
+			}
+			return nil
+		})
+	if err = cmp.Or(bad, err); err != nil {
+		return nil, renamed("ledger.origins", err)
+	}
+	return legs.Origins(epoch, func(job string) (map[int32]waybill.OffsetSet, error) { return s.JobScope(ctx, pipeline, job) })
 }
 
 // AddJob adds a row to the journal unless there is one of its sequence or a later one: a compare-and-set. All who want the same sequence insert under the same tokens, so

@@ -166,7 +166,7 @@ func texts[T ~string](in []T) []string {
 // from is the dead letters that the filter selects, as a table expression.
 func (s *Store) from(f *LetterFilter) string {
 	return fmt.Sprintf("(SELECT * FROM (SELECT *, %s AS shape FROM (%s)) WHERE %s)", shapeID,
-		strings.NewReplacer("%[1]s", clickhouse.Ident(s.db), "%[2]s", f.scope()).Replace(letters), s.where(f))
+		strings.NewReplacer("%[1]s", clickhouse.Ident(s.db), "%[2]s", f.scope(), "%[3]s", "toString(d.version)").Replace(letters), s.where(f))
 }
 
 // Order is the order in which dead letters are given.
@@ -185,7 +185,7 @@ func (s *Store) Letters(ctx context.Context, f *LetterFilter, order Order, limit
 		by = "batch_time DESC, " + by
 	}
 	sql := fmt.Sprintf(`
-SELECT topic AS t, partition AS p, offset AS o, record_time, key, value, header_keys, header_values, batch, batch_time, plan,
+SELECT topic AS t, partition AS p, offset AS o, record_time, key, value, header_keys, header_values, version, batch, batch_time, plan,
        state, stage, code, column, message, attempt, sequence, state_at, target, who, note, shape
 FROM %s ORDER BY %s`, s.from(f), by)
 	if limit > 0 {
@@ -211,15 +211,15 @@ FROM %s ORDER BY %s`, s.from(f), by)
 
 // letterResult is the columns of Letters.
 type letterResult struct {
-	topic, state, stage, code, column, message, target, by, note, shape proto.ColStr
-	partition                                                           proto.ColInt32
-	offset                                                              proto.ColInt64
-	recordTime, batchTime, stateAt                                      *proto.ColDateTime64
-	key, value                                                          *proto.ColNullable[string]
-	headerKeys, headerValues                                            *proto.ColArr[string]
-	batch                                                               proto.ColFixedStr
-	plan, sequence                                                      proto.ColUInt64
-	attempt                                                             proto.ColUInt32
+	topic, state, stage, code, column, message, target, by, note, shape, version proto.ColStr
+	partition                                                                    proto.ColInt32
+	offset                                                                       proto.ColInt64
+	recordTime, batchTime, stateAt                                               *proto.ColDateTime64
+	key, value                                                                   *proto.ColNullable[string]
+	headerKeys, headerValues                                                     *proto.ColArr[string]
+	batch                                                                        proto.ColFixedStr
+	plan, sequence                                                               proto.ColUInt64
+	attempt                                                                      proto.ColUInt32
 }
 
 func newLetterResult() *letterResult {
@@ -233,7 +233,7 @@ func (r *letterResult) results() proto.Results {
 	return proto.Results{
 		{Name: "t", Data: &r.topic}, {Name: "p", Data: &r.partition}, {Name: "o", Data: &r.offset}, {Name: "record_time", Data: r.recordTime},
 		{Name: "key", Data: r.key}, {Name: "value", Data: r.value}, {Name: "header_keys", Data: r.headerKeys}, {Name: "header_values", Data: r.headerValues},
-		{Name: "batch", Data: &r.batch}, {Name: "batch_time", Data: r.batchTime}, {Name: "plan", Data: &r.plan},
+		{Name: "version", Data: &r.version}, {Name: "batch", Data: &r.batch}, {Name: "batch_time", Data: r.batchTime}, {Name: "plan", Data: &r.plan},
 		{Name: "state", Data: &r.state}, {Name: "stage", Data: &r.stage}, {Name: "code", Data: &r.code}, {Name: "column", Data: &r.column},
 		{Name: "message", Data: &r.message}, {Name: "attempt", Data: &r.attempt}, {Name: "sequence", Data: &r.sequence}, {Name: "state_at", Data: r.stateAt},
 		{Name: "target", Data: &r.target}, {Name: "who", Data: &r.by}, {Name: "note", Data: &r.note}, {Name: "shape", Data: &r.shape},
@@ -243,7 +243,7 @@ func (r *letterResult) results() proto.Results {
 func (r *letterResult) row(i int) *Letter {
 	l := &Letter{
 		Record: waybill.Record{Topic: r.topic.Row(i), Partition: r.partition.Row(i), Offset: r.offset.Row(i), LeaderEpoch: -1, Time: r.recordTime.Row(i).UnixMilli(),
-			Key: nullable(r.key.Row(i)), Value: nullable(r.value.Row(i))},
+			Key: nullable(r.key.Row(i)), Value: nullable(r.value.Row(i)), Version: r.version.Row(i)},
 		State: LetterState(r.state.Row(i)), BatchTime: r.batchTime.Row(i), Plan: waybill.PlanID(r.plan.Row(i)),
 		Stage: r.stage.Row(i), Code: r.code.Row(i), Column: r.column.Row(i), Message: r.message.Row(i), Attempt: r.attempt.Row(i), Sequence: r.sequence.Row(i),
 		StateAt: r.stateAt.Row(i), Target: r.target.Row(i), By: r.by.Row(i), Note: r.note.Row(i), Shape: r.shape.Row(i),

@@ -65,12 +65,12 @@ ORDER BY (pipeline, epoch, topic, partition, offset, sequence)
 SETTINGS non_replicated_deduplication_window = %d
 COMMENT 'What became of dead letters later; for one record the highest sequence counts, and of that replayed before all others'`, quietWindow)
 
-// letters are dead letters as they are now: with the latest outcome. %[1]s is the database, %[2]s what both tables are read for.
+// letters are dead letters as they are now: with the latest outcome. %[1]s is the database, %[2]s what both tables are read for, %[3]s the version of the event.
 const letters = `
 SELECT d.pipeline AS pipeline, d.epoch AS epoch, d.topic AS topic, d.partition AS partition, d.offset AS offset,
        if(ifNull(o.outcome, '') = '', 'waiting', toString(o.outcome)) AS state,
        d.record_time AS record_time, d.key AS key, d.value AS value, d.header_keys AS header_keys, d.header_values AS header_values,
-       d.batch AS batch, d.batch_time AS batch_time,
+       %[3]s AS version, d.batch AS batch, d.batch_time AS batch_time,
        if(state = 'failed', o.plan, d.plan) AS plan,
        if(state = 'failed', toString(o.stage), toString(d.stage)) AS stage,
        if(state = 'failed', toString(o.code), toString(d.code)) AS code,
@@ -89,4 +89,4 @@ LEFT JOIN (
     GROUP BY pipeline, epoch, topic, partition, offset
 ) AS o ON d.pipeline = o.pipeline AND d.epoch = o.epoch AND d.topic = o.topic AND d.partition = o.partition AND d.offset = o.offset`
 
-var createLettersView = "CREATE OR REPLACE VIEW %s." + ViewLetters + " AS" + strings.NewReplacer("%[1]s", "%s", "%[2]s", "1").Replace(letters)
+var createLettersView = "CREATE OR REPLACE VIEW %s." + ViewLetters + " AS" + strings.NewReplacer("%[1]s", "%s", "%[2]s", "1", "%[3]s", "''").Replace(letters)

@@ -8,6 +8,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/waybill-data/waybill/internal/ledger"
 )
 
 //go:embed receipt.html
@@ -19,6 +21,8 @@ var pages = template.Must(template.New("receipt").Funcs(template.FuncMap{
 	"minute": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") },
 	"last":   func(next int64) int64 { return next - 1 },
 	"list":   func(s []string) string { return strings.Join(s, ", ") },
+	"fate":   fateWords,
+	"became": becameWords,
 }).Parse(page))
 
 // HTML writes a receipt as a page that needs nothing else. It has the receipt as JSON in it, for whoever wants to compare.
@@ -31,6 +35,29 @@ func HTML(w io.Writer, d *Document) error {
 		*Document
 		JSON template.JS
 	}{d, template.JS(text)}) //nolint:gosec // json.Marshal escapes what could end the script
+}
+
+// fateWords is what an offset counts as, for people.
+func fateWords(f ledger.Fate) string {
+	switch f {
+	case ledger.FateDead:
+		return "dead letter"
+	case ledger.FateNone:
+		return "no record"
+	case ledger.FateWritten, ledger.FateFiltered, ledger.FateTombstone, ledger.FateErased:
+	}
+	return string(f)
+}
+
+// becameWords is what has become of offsets.
+func becameWords(a Amended) string {
+	switch {
+	case a.Is == ledger.FateWritten && a.Was == ledger.FateWritten:
+		return "written anew"
+	case a.Is == ledger.FateNone && a.Was == ledger.FateWritten:
+		return "deleted, and its record was gone before it could be made again"
+	}
+	return fateWords(a.Is)
 }
 
 // grouped writes a number in groups of three digits.

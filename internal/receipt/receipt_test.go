@@ -79,6 +79,16 @@ func (w *world) batch(partition int32, first, next int64, plan waybill.PlanID, w
 	w.insert(ledger.TableDeadLetters, clickhouse.Insert{Input: deadletter.Block(dead)})
 }
 
+// amend puts on record what a repair or an erasure has made of offsets of partition 0.
+func (w *world) amend(was, is ledger.Fate, offsets ...int64) {
+	w.Helper()
+	var all []ledger.Amendment
+	for _, o := range offsets {
+		all = append(all, ledger.Amendment{Position: waybill.Position{Topic: "t", Offset: o}, Was: was, Is: is})
+	}
+	w.insert(ledger.TableAmendments, clickhouse.Insert{Input: ledger.AmendmentBlock(&ledger.Replay{Pipeline: "p", Sequence: uint64(w.tokens)}, all, at)}) //nolint:gosec // few
+}
+
 func (w *world) make(s Scope) *Document {
 	w.Helper()
 	doc, err := Make(w.Context(), w.Deps, w.cfg, s)
@@ -176,6 +186,9 @@ func TestReceipt_HTML(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := b.String()
+	if strings.Contains(page, "Repaired and erased") {
+		t.Error("the page speaks of repairs, and there were none")
+	}
 	for _, want := range []string{doc.Hash, doc.Receipt.Total.Checksum, "missing_required", "3 rows are &lt;/script&gt;", "0000000000000009", "2026-11-28 14:00 to 2026-11-28 14:01"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q", want)
@@ -197,6 +210,20 @@ func TestReceipt_HTML(t *testing.T) {
 	}
 	if hash, err := back.Receipt.Hash(); err != nil || hash != doc.Hash {
 		t.Errorf("the JSON in the page has the hash %s: %v", hash, err)
+	}
+	w.amend(ledger.FateWritten, ledger.FateErased, 11, 12)
+	w.amend(ledger.FateDead, ledger.FateWritten, 10)
+	w.amend(ledger.FateWritten, ledger.FateWritten, 13, 14, 15)
+	w.amend(ledger.FateWritten, ledger.FateNone, 16)
+	b.Reset()
+	if err := HTML(&b, w.make(Scope{})); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`written</td><td class="text">erased</td><td>2<`, `dead letter</td><td class="text">written</td><td>1<`, `written</td><td class="text">written anew</td><td>3<`,
+		`<td class="text bad">deleted, and its record was gone before it could be made again</td><td>1<`} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("the page lacks %q", want)
+		}
 	}
 	if got := grouped(-1234567); got != "-1\u202f234\u202f567" || grouped(123) != "123" || grouped(1000) != "1\u202f000" {
 		t.Errorf("%q", got)

@@ -83,7 +83,7 @@ func New(deps Deps, cfg *config.Pipeline) *Job {
 
 // Run carries out what a survey has found. It is safe to kill it, and to run it again, or several of it at once.
 func (j *Job) Run(ctx context.Context, s *Survey) (Result, error) {
-	j.result.Left.Untold = s.Untold
+	j.result.Left.Untold, j.result.Left.Inherited = s.Untold, s.Inherited
 	before, err := j.journal.FinishLast(ctx)
 	if err != nil {
 		return j.result, err

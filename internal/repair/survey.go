@@ -52,13 +52,15 @@ type Left struct {
 	Gone        int64 `json:"gone"`        // the topic no longer has their records
 	Holes       int64 `json:"holes"`       // there never was a record, or compaction has removed it
 	Untold      int64 `json:"untold"`      // the audit cannot tell which offsets they are
+	Inherited   int64 `json:"inherited"`   // they are of an older epoch: a backfill has left their rows as they were
 }
 
 // Survey is what is to be repaired, before anything is.
 type Survey struct {
-	wants   []*want
-	Untold  int64         // rows that are missing, of which nobody can tell which they are
-	Verdict audit.Verdict // of the audit that was asked; empty: none was
+	wants     []*want
+	Untold    int64         // rows that are missing, of which nobody can tell which they are
+	Inherited int64         // of rows of older epochs
+	Verdict   audit.Verdict // of the audit that was asked; empty: none was
 }
 
 // Survey looks what there is to repair. It changes nothing.
@@ -113,6 +115,9 @@ func (j *Job) audit(ctx context.Context, o Options, s *Survey, taken delivery.Ro
 		why, wanted := kinds[v.Kind]
 		switch {
 		case !wanted:
+			continue
+		case v.Inherited != nil: // of another epoch's account
+			s.Inherited += v.Count
 			continue
 		case !v.Exact:
 			s.Untold += v.Count
@@ -289,11 +294,12 @@ func (l *Left) Add(o Left) {
 	l.Gone += o.Gone
 	l.Holes += o.Holes
 	l.Untold += o.Untold
+	l.Inherited += o.Inherited
 }
 
 // Sum is how many there are.
 func (l *Left) Sum() int64 {
-	return l.Unaccounted + l.Unsettled + l.Letters + l.Erased + l.Gone + l.Holes + l.Untold
+	return l.Unaccounted + l.Unsettled + l.Letters + l.Erased + l.Gone + l.Holes + l.Untold + l.Inherited
 }
 
 // choose takes the first of the offsets that something can be done about, as many as go into a batch; rest is what comes after.

@@ -57,7 +57,7 @@ type Plan struct {
 
 // Plan says what Run would do. It changes nothing.
 func (j *Job) Plan(ctx context.Context, s *Survey) (*Plan, error) {
-	out := &Plan{Pipeline: j.cfg.Name, Epoch: uint32(j.cfg.Epoch), Topic: j.cfg.Source.Kafka.Topic, Steps: []Step{}, Left: Left{Untold: s.Untold}, Verdict: s.Verdict, Views: append([]string{}, j.Engine.Views()...)}
+	out := &Plan{Pipeline: j.cfg.Name, Epoch: uint32(j.cfg.Epoch), Topic: j.cfg.Source.Kafka.Topic, Steps: []Step{}, Left: Left{Untold: s.Untold, Inherited: s.Inherited}, Verdict: s.Verdict, Views: append([]string{}, j.Engine.Views()...)}
 	for _, w := range s.wants {
 		under, err := j.Engine.FateUnder(ctx, w.plan)
 		if err != nil {
@@ -201,7 +201,7 @@ func (j *Job) mended(ctx context.Context, v *Verdict) error {
 
 func broken(r *audit.Report, kind string) bool {
 	for i := range r.Violations {
-		if r.Violations[i].Kind == kind {
+		if r.Violations[i].Kind == kind && r.Violations[i].Inherited == nil {
 			return true
 		}
 	}

@@ -58,6 +58,8 @@ type model struct {
 	trace   []string
 	faults  int // how many there may still be
 	actors  []*actor
+	// mutations of the live table so far.
+	mutations uint64
 }
 
 // worker is a life of the live pipeline: what it knows of its table.
@@ -613,6 +615,28 @@ func (p port) CountEpoch(_ context.Context, table string, epoch waybill.Epoch, _
 }
 
 func (p port) Exact(context.Context, string) (bool, error) { return true, nil }
+
+func (p port) LastMutation(context.Context, string) (last uint64, underWay int64, err error) {
+	err = p.a.call(p.m, "last mutation", func() error {
+		last = p.m.mutations
+		return nil
+	})
+	return last, 0, err
+}
+
+// Changes: now and then somebody has changed rows since.
+func (p port) Changes(_ context.Context, _ string, after uint64) (out []string, err error) {
+	err = p.a.call(p.m, "changes", func() error {
+		if p.m.mutations < 2 && p.m.unlucky(8) {
+			p.m.mutations++
+		}
+		if p.m.mutations > after {
+			out = []string{"UPDATE"}
+		}
+		return nil
+	})
+	return out, err
+}
 
 func (p port) Members(context.Context) (out []string, err error) {
 	err = p.a.call(p.m, "members", func() error {

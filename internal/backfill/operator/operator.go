@@ -57,6 +57,7 @@ type Operator struct {
 	last     atomic.Pointer[backfill.Job]
 	name     string // of the table that comes in, in this session
 	lastRows int64  // that the last round has brought in
+	anew     int    // how often rows that stay were brought in again
 }
 
 // New makes an operator.

@@ -109,6 +109,41 @@ func TestBackfill_RangeThereAndBackAndThere(t *testing.T) {
 	})
 }
 
+// Rows that stay, and that somebody deletes and changes after they were brought in, are brought in again as they are now.
+func TestPromote_RowsThatStayAreAsTheLiveTableHasThem(t *testing.T) {
+	w := newWorld(t, 2)
+	w.produce(4 * perDay)
+	w.live(w.file(1))
+	w.wantRows(func(int, int64, int64) int { return 1 })
+	ctx := context.Background()
+	changed := 0
+	b := w.bench(w.file(2), func(point string) {
+		if point != "before hold" || changed > 0 {
+			return
+		}
+		changed++ // of days that are attached as they are, of a day that is copied in part, and of the scope
+		w.exec("ALTER TABLE "+w.db+".calls UPDATE version = 9 WHERE id IN (10, 1200, 2000, 3500) SETTINGS mutations_sync = 2",
+			"DELETE FROM "+w.db+".calls WHERE id IN (11, 1201)", "ALTER TABLE "+w.db+".calls DELETE WHERE id = 3501 SETTINGS mutations_sync = 2")
+	})
+	id := w.plan(b, inDays)
+	if err := b.Operator().Run(ctx, id); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Operator().Promote(ctx, id, true); err != nil {
+		t.Fatal(err)
+	}
+	if changed != 1 {
+		t.Fatalf("rows were changed %d times", changed)
+	}
+	got := w.query("SELECT concat(toString(count()), ' ', toString(groupArray((id, version)))) FROM (SELECT * FROM " + w.db + ".calls WHERE id IN (10, 11, 1200, 1201, 2000, 3500, 3501) OR version NOT IN (1, 2) ORDER BY id)")
+	if want := "4 [(10,9),(1200,9),(2000,2),(3500,9)]"; got != want {
+		t.Errorf("there are %s, want %s", got, want)
+	}
+	if got := w.query("SELECT concat(toString(count()), ' ', toString(uniqExact(_partition, _offset))) FROM " + w.db + ".calls"); got != "3957 3957" {
+		t.Errorf("%s rows, want 3957", got)
+	}
+}
+
 // killer ends the goroutine that an operator runs in at each point that none was ended at yet. What is deferred runs, as connections end with a process; no
 // row is written that says so.
 type killer struct {

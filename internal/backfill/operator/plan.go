@@ -161,7 +161,8 @@ func (p *Planner) possible(ctx context.Context, r *Report) error {
 	c := p.Cfg.Sink.ClickHouse
 	table := clickhouse.Table(c.Database, c.Table)
 	if len(p.Cfg.Routes) > 0 {
-		r.Refusals = append(r.Refusals, Refusal{Message: "the pipeline has several routes: their tables would have to change places at once, which is not built yet"})
+		r.Refusals = append(r.Refusals, Refusal{Message: fmt.Sprintf("the pipeline has %d routes: their tables would have to change places at once, which is not built yet", len(p.Cfg.Routes)),
+			Hint: "for few rows `waybill repair run --offsets` makes them anew in place; for all of them run a pipeline of another name into new tables, and exchange them yourself"})
 	}
 	if p.Cfg.Delivery != config.ExactlyOnce {
 		r.Refusals = append(r.Refusals, Refusal{Message: "the pipeline is at-least-once: nothing says which rows are whose", Hint: "set delivery: exactly-once; `waybill plan` says what the table lacks for that"})

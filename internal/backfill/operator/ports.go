@@ -54,6 +54,10 @@ type Tables interface {
 	CountOlder(ctx context.Context, table string, epoch waybill.Epoch, topic string, lo, hi backfill.Positions) (int64, error)
 	CountEpoch(ctx context.Context, table string, epoch waybill.Epoch, topic string) (int64, error)
 	Exact(ctx context.Context, table string) (bool, error)
+	// LastMutation is the number of the table's last mutation (0: there is none), and how many are not carried out yet. Changes are those after one that
+	// delete rows or change values, in words.
+	LastMutation(ctx context.Context, table string) (last uint64, underWay int64, err error)
+	Changes(ctx context.Context, table string, after uint64) ([]string, error)
 }
 
 // Live is the pipeline as it runs, and Waybill's own account of it.

@@ -319,6 +319,29 @@ func (s *Server) Exact(ctx context.Context, table string) (bool, error) {
 	return n == 0, err
 }
 
+// mutationNumber is that of a mutation in system.mutations: of a table that is not replicated they are called mutation_N.txt.
+const mutationNumber = "toUInt64OrZero(extract(mutation_id, '([0-9]+)'))"
+
+func (s *Server) mutations(table string) string {
+	return fmt.Sprintf("system.mutations WHERE database = %s AND table = %s AND NOT is_killed", clickhouse.Literal(s.Database), clickhouse.Literal(table))
+}
+
+// LastMutation is the number of the table's last mutation, and how many are not carried out.
+func (s *Server) LastMutation(ctx context.Context, table string) (last uint64, underWay int64, err error) {
+	n, err := s.number(ctx, "SELECT toString(max("+mutationNumber+")) AS v FROM "+s.mutations(table))
+	if err != nil {
+		return 0, 0, err
+	}
+	underWay, err = s.number(ctx, "SELECT toString(count()) AS v FROM "+s.mutations(table)+" AND NOT is_done")
+	return uint64(max(n, 0)), underWay, err //nolint:gosec // a count
+}
+
+// Changes are mutations that delete or change rows. An ALTER of columns is one as well, and changes no value.
+func (s *Server) Changes(ctx context.Context, table string, after uint64) ([]string, error) {
+	return s.texts(ctx, fmt.Sprintf("SELECT concat(toString(create_time), ' ', left(command, 200)) AS v FROM %s AND %s > %d AND match(command, '^\\\\(?(DELETE|UPDATE) ') ORDER BY create_time, mutation_id",
+		s.mutations(table), mutationNumber, after))
+}
+
 // Rows is how many rows a table has.
 func (s *Server) Rows(ctx context.Context, table string) (int64, error) {
 	return s.number(ctx, fmt.Sprintf("SELECT toString(count()) AS v FROM %s", s.table(table)))

@@ -80,6 +80,52 @@ func (o *Operator) retained(ctx context.Context) error {
 	return nil
 }
 
+// errAnew: an earlier step has to be taken again, and the job says so.
+var errAnew = errors.New("rows that stay are brought in again")
+
+// maxAnew is how often rows that stay are brought in again because somebody has changed them.
+const maxAnew = 3
+
+// unchanged makes sure that rows that stay are as the live table has them. What somebody deletes or changes there after they were brought in is not in what was
+// brought in: then they are brought in once more, while live goes on.
+func (o *Operator) unchanged(ctx context.Context) error {
+	if o.Job().Leg.Number > 0 {
+		return nil
+	}
+	found, err := o.Tables.Changes(ctx, o.Job().Table, o.Job().Leg.Mutation)
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	if o.anew++; o.anew > maxAnew {
+		return o.refused("stop what changes rows, and run it again", "%s.%s is changed by somebody again and again while rows that stay are brought in, the last time by: %s", o.Job().Database, o.Job().Table, found[len(found)-1])
+	}
+	o.Log.Warn("rows that stay were changed in the live table after they were brought in: they are brought in again", "mutations", len(found), "last", found[len(found)-1])
+	if err := o.apply(ctx, backfill.Anew{}); err != nil {
+		return err
+	}
+	o.Passed("anew")
+	if err := o.Live.Release(ctx, o.Job().ID); err != nil {
+		return err
+	}
+	return errAnew
+}
+
+// still waits until the live table is at no mutation, and is the number of the last one: what is attached has them all.
+func (o *Operator) still(ctx context.Context) (uint64, error) {
+	for began, attempt := o.Now(), 0; ; attempt++ {
+		last, underWay, err := o.Tables.LastMutation(ctx, o.Job().Table)
+		switch {
+		case err != nil || underWay == 0:
+			return last, err
+		case o.Now().Sub(began) > o.DrainTime:
+			return 0, o.refused("wait until they are done, or kill them (system.mutations); then run it again", "%d mutations of %s.%s are under way: rows that stay would be brought in without what they do", underWay, o.Job().Database, o.Job().Table)
+		}
+		if err := o.Pause(ctx, attempt); err != nil {
+			return 0, err
+		}
+	}
+}
+
 // giveUp ends a swap that has not changed the live table, and lets live go.
 func (o *Operator) giveUp(ctx context.Context, why string) error {
 	if err := o.apply(ctx, backfill.GiveUp{Why: why}); err != nil {
@@ -104,7 +150,11 @@ func (o *Operator) swap(ctx context.Context) error {
 	for o.Job().State.Swapping() {
 		step := o.Job().Step
 		done := backfill.Done{Step: step}
-		if err := o.step(ctx, step, &done); err != nil {
+		err := o.step(ctx, step, &done)
+		if errors.Is(err, errAnew) {
+			continue // at the step that the job is at now
+		}
+		if err != nil {
 			return fmt.Errorf("%s: %w", step, err)
 		}
 		if err := ctx.Err(); err != nil {
@@ -293,6 +343,16 @@ func (o *Operator) list(ctx context.Context, to backfill.Positions) error {
 		return o.apply(ctx, backfill.Began{Round: r})
 	}
 	r.Third = o.Job().ThirdName(o.Job().Sequence + 1)
+	var err error
+	if r.Mutation, err = o.still(ctx); err != nil {
+		return err
+	}
+	if r.From == nil {
+		// What was brought in before it had to be done anew.
+		if err := o.Tables.RemoveOlder(ctx, o.name, o.Job().Leg.Epoch, o.Job().Topic, nil, ""); err != nil {
+			return err
+		}
+	}
 	if err := o.apply(ctx, backfill.Began{Round: r}); err != nil {
 		return err
 	}
@@ -435,6 +495,9 @@ func (o *Operator) check(ctx context.Context) error {
 	} else if raised > 0 {
 		return o.refused("cancel it, and plan it anew with the file as it is now",
 			"workers run under epoch %d, which is the pipeline file's: it was raised after backfill %s was planned, and what they have written since is in the live table alone", raised, o.Job().ID)
+	}
+	if err := o.unchanged(ctx); err != nil {
+		return err
 	}
 	tips, err := o.tips(ctx)
 	if err != nil {

@@ -303,6 +303,14 @@ func (w *world) wantRows(version func(i int, partition, offset int64) int) {
 	}
 }
 
+// wantCount waits until as many events have their row as are whole of the first n.
+func (w *world) wantCount(n int) {
+	w.Helper()
+	testenv.Eventually(w, soon, fmt.Sprintf("rows of %d events", n), func() bool {
+		return w.query("SELECT count() FROM "+w.db+".calls") == fmt.Sprint(n-n/100)
+	})
+}
+
 // deleteBefore has the broker remove what lies before an offset, as retention does.
 func (w *world) deleteBefore(partition int32, offset int64) {
 	w.Helper()
