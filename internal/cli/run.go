@@ -23,6 +23,7 @@ import (
 // runOptions are the flags of `waybill run`.
 type runOptions struct {
 	listen    string
+	pprof     string
 	memory    string
 	drain     time.Duration
 	logLevel  string
@@ -51,6 +52,7 @@ While it runs, it answers /status, /metrics, /healthz and /readyz over HTTP.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.listen, "listen", server.DefaultListen, "address of /status, /metrics, /healthz and /readyz; empty for none")
+	f.StringVar(&o.pprof, "pprof", "", "loopback address of Go's profiles (/debug/pprof/), as :6060; empty for none")
 	f.StringVar(&o.memory, "memory", "", "memory to stay within, as 1GiB; half of it may be batches (default: GOMEMLIMIT,\nelse 400MiB and 32MiB for each further pipeline, at most half of the container's or machine's)")
 	f.DurationVar(&o.drain, "drain", engine.DefaultDrain, "how long a stop may take to settle what is in flight")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
@@ -88,15 +90,26 @@ func run(ctx context.Context, s Streams, files []string, o runOptions) error {
 	e := engine.NewEngine(version, pipelines, engine.Deps{Log: log, Metrics: metrics, Drain: o.drain, FetchBytes: fetchOf(limit, len(pipelines)),
 		Budget: engine.NewBudget(budget, metrics.SetBudgetUsed)})
 
+	metrics.Registerer().MustRegister(server.States(e))
+
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if o.listen != "" {
-		stop, err := startServer(o.listen, e, metrics, log)
+		stop, err := startServer(server.New(server.Options{Listen: o.listen, Source: e, Metrics: metrics.Handler(), Log: log}), log)
 		if err != nil {
 			return err
 		}
 		defer stop()
 	}
+	if o.pprof != "" {
+		stop, err := startServer(server.NewProfiles(o.pprof, log), log)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
+	notify("READY=1")
+	defer context.AfterFunc(ctx, func() { notify("STOPPING=1") })()
 	ended := live.follow(e.Status)
 	err = e.Run(ctx)
 	ended()
@@ -146,8 +159,7 @@ func sumLine(p *status.Pipeline) string {
 // stopServing bounds how long requests in flight may hold up the end.
 const stopServing = 2 * time.Second
 
-func startServer(listen string, e *engine.Engine, metrics *telemetry.Metrics, log *slog.Logger) (stop func(), err error) {
-	srv := server.New(server.Options{Listen: listen, Source: e, Metrics: metrics.Handler(), Log: log})
+func startServer(srv *server.Server, log *slog.Logger) (stop func(), err error) {
 	if err := srv.Start(); err != nil {
 		return nil, err
 	}
