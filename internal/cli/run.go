@@ -44,7 +44,8 @@ SIGTERM) stops reading, settles what is in flight and leaves the group. A
 second one ends at once, which loses nothing either: the next start carries
 out what was pending.
 
-While it runs, it answers /status, /metrics, /healthz and /readyz over HTTP.`,
+While it runs, it answers /status, /metrics, /healthz and /readyz over HTTP.
+Started by systemd as Type=notify, it says when it listens and when it stops.`,
 		Example: `  waybill run llm-calls.yaml
   waybill run --listen 127.0.0.1:0 --log-format json pipelines/*.yaml`,
 		Args: args(cobra.MinimumNArgs(1)),
