@@ -77,6 +77,7 @@ type world struct {
 	env      []string // of the workers
 	file     string   // the pipeline file's text, in place of the usual one
 	archives bool     // it keeps its records
+	bucket   string   // the directory of those, if they are objects
 	client   *kgo.Client
 	adm      *kadm.Client
 

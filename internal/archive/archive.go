@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -39,11 +38,27 @@ func (g *Gap) Error() string {
 	return fmt.Sprintf("the archive does not hold the records of %s %s", g.TopicPartition, g.Span)
 }
 
+// keeper is where the records are: in a table, or in objects.
+type keeper interface {
+	// rows is how many offsets of each partition have a record under an epoch, before some ends.
+	rows(ctx context.Context, topic string, epoch waybill.Epoch, before map[int32]int64) (map[int32]int64, error)
+	// present is which of some offsets have a record under an epoch.
+	present(ctx context.Context, tp waybill.TopicPartition, epoch waybill.Epoch, offsets waybill.OffsetSet) (waybill.OffsetSet, error)
+	// fetch fills w.records with the records of a piece of a span, in the order of offsets, each once, and answers with the piece's end. About
+	// w.offsets offsets are wanted; it may be more or less.
+	fetch(ctx context.Context, w *window, span waybill.Span) (next int64, err error)
+	// offsetsAt are the first offsets of records that are not older than a time.
+	offsetsAt(ctx context.Context, topic string, epochs []waybill.Epoch, millis int64) (map[int32]int64, error)
+	// remove removes records for good.
+	remove(ctx context.Context, tp waybill.TopicPartition, epochs []waybill.Epoch, offsets waybill.OffsetSet) error
+	size(ctx context.Context) (Size, error)
+}
+
 // Reader reads an archive. It is safe for concurrent use.
 type Reader struct {
-	src   Source
-	ch    *clickhouse.Client
-	store *ledger.Store
+	src    Source
+	keeper keeper
+	store  *ledger.Store
 
 	mu    sync.Mutex
 	known map[string]*holding // by topic
@@ -53,7 +68,11 @@ type Reader struct {
 
 // New makes a reader. The client's and the store's lives are the caller's business.
 func New(ch *clickhouse.Client, store *ledger.Store, src Source) *Reader {
-	return &Reader{src: src, ch: ch, store: store, known: map[string]*holding{}, piece: firstWindow}
+	return newReader(&tableKeeper{ch, src}, store, src)
+}
+
+func newReader(k keeper, store *ledger.Store, src Source) *Reader {
+	return &Reader{src: src, keeper: k, store: store, known: map[string]*holding{}, piece: firstWindow}
 }
 
 // holding is what the archive holds of a topic.
@@ -217,36 +236,19 @@ func (r *Reader) heldUnder(ctx context.Context, topic string, epoch waybill.Epoc
 	return out, nil
 }
 
-// rows counts the rows of each partition that are before its tip: those past it are of batches under way.
+// rows counts the records of each partition that are before its tip: those past it are of batches under way.
 func (r *Reader) rows(ctx context.Context, topic string, epoch waybill.Epoch, tips map[int32]ledger.Tip) (map[int32]int64, error) {
 	if len(tips) == 0 {
 		return nil, nil
 	}
-	l := r.src.Lineage
-	var before []string
+	before := map[int32]int64{}
 	for p, tip := range tips {
-		end := tip.Next
+		before[p] = tip.Next
 		if n := len(tip.Beyond); n > 0 {
-			end = tip.Beyond[n-1].Next
+			before[p] = tip.Beyond[n-1].Next
 		}
-		before = append(before, fmt.Sprintf("%s = %d AND %s < %d", clickhouse.Ident(l.Partition), p, clickhouse.Ident(l.Offset), end))
 	}
-	out := map[int32]int64{}
-	err := r.counts(ctx, fmt.Sprintf("SELECT toInt32(%s) AS p, toInt64(groupBitmap(toUInt64(%s))) AS n FROM %s WHERE %s AND (%s) GROUP BY p",
-		clickhouse.Ident(l.Partition), clickhouse.Ident(l.Offset), r.table(), r.of(topic, epoch), strings.Join(before, " OR ")), out)
-	return out, err
-}
-
-func (r *Reader) table() string { return clickhouse.Table(r.src.Database, r.src.Table) }
-
-// of is the condition for a topic's rows of some epochs.
-func (r *Reader) of(topic string, epochs ...waybill.Epoch) string {
-	in := make([]string, len(epochs))
-	for i, e := range epochs {
-		in[i] = fmt.Sprint(e)
-	}
-	l := r.src.Lineage
-	return fmt.Sprintf("%s = %s AND %s IN (%s)", clickhouse.Ident(l.Topic), clickhouse.Literal(topic), clickhouse.Ident(l.Epoch), strings.Join(in, ", "))
+	return r.keeper.rows(ctx, topic, epoch, before)
 }
 
 // question is what is held of one partition under one epoch.
@@ -308,10 +310,5 @@ func (q *question) trimmed(ctx context.Context, gone int64, erased waybill.Offse
 }
 
 func (q *question) present(ctx context.Context, offsets waybill.OffsetSet) (waybill.OffsetSet, error) {
-	var spans []clickhouse.PartitionSpan
-	for _, sp := range offsets.Spans() {
-		spans = append(spans, clickhouse.PartitionSpan{TopicPartition: q.tp, Span: sp})
-	}
-	there, err := q.r.ch.Present(ctx, clickhouse.Presence{Database: q.r.src.Database, Table: q.r.src.Table, Lineage: q.r.src.Lineage, Epoch: q.epoch, HasProjection: true, Spans: spans})
-	return there[q.tp], err
+	return q.r.keeper.present(ctx, q.tp, q.epoch, offsets)
 }

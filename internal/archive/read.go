@@ -2,16 +2,11 @@ package archive
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"strings"
 	"time"
 
 	"github.com/ClickHouse/ch-go/proto"
 
 	"github.com/waybill-data/waybill"
-	"github.com/waybill-data/waybill/internal/clickhouse"
-	"github.com/waybill-data/waybill/internal/contract"
 )
 
 // Read gives the archived records of a span to fn, in the order of offsets, and answers with the offset that reading got to: the span's end,
@@ -91,8 +86,8 @@ const (
 
 // read reads the next piece of a span of held offsets.
 func (w *window) read(ctx context.Context, span waybill.Span, fn func(*waybill.Record) error) (next int64, err error) {
-	piece := waybill.Span{First: span.First, Next: min(span.Next, span.First+w.offsets)}
-	if piece.Next, err = w.fetch(ctx, piece); err != nil {
+	piece := span
+	if piece.Next, err = w.r.keeper.fetch(ctx, w, span); err != nil {
 		return span.First, err
 	}
 	if int64(len(w.records)) < piece.Len() {
@@ -131,74 +126,6 @@ func (w *window) fit(offsets int64) {
 	case n < goodBytes/2 && offsets >= w.offsets:
 		w.offsets = min(2*w.offsets, mostWindow)
 	}
-}
-
-// errFull ends a query that has brought enough.
-var errFull = errors.New("enough for one piece")
-
-// fetch fills w.records with those of a piece, and answers with its end: it is nearer where the records are large.
-func (w *window) fetch(ctx context.Context, piece waybill.Span) (next int64, err error) {
-	w.records, w.bytes = w.records[:0], w.bytes[:0]
-	l := w.r.src.Lineage
-	partition, offset := clickhouse.Ident(l.Partition), clickhouse.Ident(l.Offset)
-	once := "" // of several epochs, the highest
-	if len(w.epochs) > 1 {
-		once = fmt.Sprintf(", %s DESC LIMIT 1 BY %s", clickhouse.Ident(l.Epoch), offset)
-	}
-	in := newInput()
-	names := make([]string, 0, len(in.results()))
-	for _, c := range in.results()[1:] {
-		names = append(names, clickhouse.Ident(c.Name))
-	}
-	sql := fmt.Sprintf("SELECT toInt64(%s) AS o, %s FROM %s WHERE %s AND %s = %d AND %s >= %d AND %s < %d ORDER BY %s%s SETTINGS max_block_size = 8192, max_threads = 1",
-		offset, strings.Join(names, ", "), w.r.table(), w.r.of(w.tp.Topic, w.epochs...), partition, w.tp.Partition, offset, piece.First, offset, piece.Next, offset, once)
-	err = w.r.ch.Query(ctx, sql, in.results(), func(rows int) error {
-		for i := range rows {
-			w.add(in, i)
-		}
-		if len(w.bytes) > mostBytes {
-			return errFull
-		}
-		return nil
-	})
-	if errors.Is(err, errFull) {
-		return w.records[len(w.records)-1].Offset + 1, nil
-	}
-	return piece.Next, err
-}
-
-// input are the columns of one block.
-type input struct {
-	offset, timestamp proto.ColInt64
-	appended          proto.ColBool
-	leader            proto.ColInt32
-	key, value        *proto.ColNullable[[]byte]
-	names             *proto.ColArr[string]
-	values            *proto.ColArr[proto.Nullable[[]byte]]
-	version, kept     proto.ColStr
-}
-
-func newInput() *input {
-	bytes := func() *proto.ColNullable[[]byte] { return proto.NewColNullable[[]byte](new(proto.ColBytes)) }
-	return &input{key: bytes(), value: bytes(), names: new(proto.ColStr).Array(), values: proto.NewArray[proto.Nullable[[]byte]](bytes())}
-}
-
-func (in *input) results() proto.Results {
-	return proto.Results{{Name: "o", Data: &in.offset}, {Name: "timestamp", Data: &in.timestamp}, {Name: "appended", Data: &in.appended},
-		{Name: "leader_epoch", Data: &in.leader}, {Name: "key", Data: in.key}, {Name: "value", Data: in.value},
-		{Name: "header_keys", Data: in.names}, {Name: "header_values", Data: in.values}, {Name: "version", Data: &in.version}, {Name: "kept", Data: &in.kept}}
-}
-
-// add copies one row. Its bytes go to w.bytes; what is there already stays where it is if that has to grow.
-func (w *window) add(in *input, i int) {
-	r := waybill.Record{Topic: w.tp.Topic, Partition: w.tp.Partition, Offset: in.offset.Row(i), LeaderEpoch: in.leader.Row(i), Time: in.timestamp.Row(i),
-		Appended: in.appended.Row(i), Key: w.copy(in.key.Row(i)), Value: w.copy(in.value.Row(i)),
-		Version: in.version.Row(i), NotKept: in.kept.Row(i) == string(contract.KeptDigest)}
-	names, values := in.names.Row(i), in.values.Row(i)
-	for j, name := range names {
-		r.Headers = append(r.Headers, waybill.Header{Key: name, Value: w.copy(values[j])})
-	}
-	w.records = append(w.records, r)
 }
 
 func (w *window) copy(v proto.Nullable[[]byte]) []byte {

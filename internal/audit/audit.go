@@ -17,8 +17,10 @@ import (
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/clickhouse"
 	"github.com/waybill-data/waybill/internal/config"
+	"github.com/waybill-data/waybill/internal/engine"
 	"github.com/waybill-data/waybill/internal/kafka"
 	"github.com/waybill-data/waybill/internal/ledger"
+	"github.com/waybill-data/waybill/internal/objects"
 )
 
 // Source is the topic. Errors that can heal mean that it could not be asked.
@@ -75,6 +77,8 @@ type auditor struct {
 type table struct {
 	name     string
 	presence clickhouse.Presence
+	// objects is where the rows are, if they are in no table; else nil.
+	objects  *objects.Store
 	repeated map[waybill.TopicPartition]waybill.OffsetSet
 	// forgets says why rows may be gone by right, and nobody can tell which; empty: there is no reason.
 	forgets string
@@ -142,6 +146,12 @@ func (a *auditor) askKafka(ctx context.Context) error {
 
 // askTables looks what the tables are, and so what can be claimed of them.
 func (a *auditor) askTables(ctx context.Context) error {
+	if a.cfg.Sink.Objects != nil {
+		s, err := engine.OpenObjects(a.cfg)
+		a.report.Tables = append(a.report.Tables, a.cfg.Sink.ClickHouse.Place())
+		a.tables = append(a.tables, table{name: a.cfg.Sink.ClickHouse.Place(), objects: s})
+		return err
+	}
 	for _, of := range a.cfg.Tables() {
 		c := of.Sink.ClickHouse
 		schema, info, err := a.Client.Describe(ctx, c.Database, c.Table, c.Lineage)
@@ -203,6 +213,9 @@ func (a *auditor) askPartitions(ctx context.Context) error {
 	}
 	for i := range a.tables {
 		t := &a.tables[i]
+		if t.objects != nil {
+			continue // a record that two objects hold is read once
+		}
 		if t.repeated, err = a.Client.Repeated(ctx, t.presence, a.report.Topic); err != nil {
 			return err
 		}
@@ -274,12 +287,11 @@ func (a *auditor) partition(ctx context.Context, number int32, whole waybill.Spa
 	ask := []clickhouse.PartitionSpan{{TopicPartition: tp, Span: whole}}
 	for i := range a.tables {
 		t := &a.tables[i]
-		t.presence.Spans = ask
-		found, err := a.Client.Present(ctx, t.presence)
+		found, err := a.present(ctx, t, tp, whole)
 		if err != nil {
 			return err
 		}
-		h.add(found[tp])
+		h.add(found)
 		twice := t.repeated[tp].Within(whole)
 		if h.Repeated += twice.Len(); !twice.Empty() && !a.twice() {
 			a.broken("L3", KindRepeated, tp, t.name, twice, "have more than one row")
@@ -307,6 +319,16 @@ func (a *auditor) partition(ctx context.Context, number int32, whole waybill.Spa
 	a.Progress(Progress{number, whole.Len(), whole.Len()})
 	a.report.Partitions = append(a.report.Partitions, h.Partition)
 	return nil
+}
+
+// present is which offsets of a span have a row in the table.
+func (a *auditor) present(ctx context.Context, t *table, tp waybill.TopicPartition, whole waybill.Span) (waybill.OffsetSet, error) {
+	if t.objects != nil {
+		return t.objects.Present(ctx, tp, a.cfg.Epoch, whole)
+	}
+	t.presence.Spans = []clickhouse.PartitionSpan{{TopicPartition: tp, Span: whole}}
+	found, err := a.Client.Present(ctx, t.presence)
+	return found[tp], err
 }
 
 // replays takes dead letters into account that have a row by right: those that were replayed before the tables were looked at must have one, those of

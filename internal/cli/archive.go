@@ -27,7 +27,8 @@ func newArchive(s Streams) *cobra.Command {
 		Use:   "archive",
 		Short: "What a pipeline keeps of its records",
 		Long: `What a pipeline keeps of its records, if its file has an archive: a table with
-the records themselves, so that a backfill can read what Kafka no longer has.
+the records themselves, or objects on storage that speaks S3, so that a
+backfill can read what Kafka no longer has.
 
 The archive is written by a pipeline of its own in the same process, called
 NAME.archive, with its own consumer group and its own account in the ledger.`,
@@ -47,7 +48,8 @@ func (d *desk) keeper(ctx context.Context) (*archive.Reader, *config.Pipeline, e
 	if err := d.recorded(ctx); err != nil {
 		return nil, nil, err
 	}
-	return engine.OpenArchive(d.client, d.ledger, d.cfg), of, nil
+	r, err := engine.OpenArchive(d.client, d.ledger, d.cfg)
+	return r, of, err
 }
 
 // auditArchive makes the desk that of the archive's pipeline.
@@ -85,6 +87,9 @@ It ends with 1 if there is a gap.`,
 	cmd.RunE = withDesk(func(ctx context.Context, d *desk, _ []string) error { return archiveStatus(ctx, s, *o, d, offline) })
 	return cmd
 }
+
+// ttlOfBucket says for how long objects are kept.
+const ttlOfBucket = "as long as the bucket keeps them"
 
 // archiveReport is what `archive status -o json` prints.
 type archiveReport struct {
@@ -131,6 +136,9 @@ func archiveStatus(ctx context.Context, s Streams, o output, d *desk, offline bo
 
 func archiveReportOf(ctx context.Context, r *archive.Reader, of *config.Pipeline, offline bool) (*archiveReport, error) {
 	rep := &archiveReport{Pipeline: of.Name, Table: of.Sink.ClickHouse.Place(), Partitions: []archivePartition{}}
+	if of.Sink.Objects != nil {
+		rep.TTL = ttlOfBucket
+	}
 	if ttl := of.Contract.Raw.TTL; ttl > 0 {
 		rep.TTL = fmt.Sprintf("%dd", int(ttl/(24*time.Hour)))
 	}
@@ -184,7 +192,11 @@ const tellingRows = 10_000
 func (rep *archiveReport) print(w io.Writer) error {
 	var b strings.Builder
 	keep := "for ever"
-	if rep.TTL != "" {
+	switch rep.TTL {
+	case "":
+	case ttlOfBucket:
+		keep = rep.TTL
+	default:
 		keep = "for " + rep.TTL
 	}
 	fmt.Fprintf(&b, "%s keeps records in %s %s\n", rep.Pipeline, rep.Table, keep)
@@ -194,7 +206,10 @@ func (rep *archiveReport) print(w io.Writer) error {
 		return err
 	}
 	fmt.Fprintf(&b, "%s records", count(rep.Size.Rows))
-	if rep.Size.Rows >= tellingRows {
+	switch {
+	case rep.Size.Objects > 0:
+		fmt.Fprintf(&b, " in %s objects, %s", count(rep.Size.Objects), size(rep.Size.OnDisk))
+	case rep.Size.Rows >= tellingRows:
 		fmt.Fprintf(&b, ", %s on disk (%.0f bytes a record, %.1f times less than raw)", size(rep.Size.OnDisk),
 			float64(rep.Size.OnDisk)/float64(rep.Size.Rows), float64(rep.Size.Uncompressed)/float64(max(rep.Size.OnDisk, 1)))
 	}
@@ -228,6 +243,10 @@ func newArchiveVerify(s Streams) *cobra.Command {
 headers and timestamp, byte for byte. Where the pipeline redacts, it compares
 with what the plan that archived a record leaves of it.
 
+An archive of objects is read as a whole first, whatever the topic still has:
+each object must be what its name says, and the records of each row of the
+ledger must have the row's checksum. What is damaged or missing is named.
+
 Without --all it takes about --records of them, from the beginning and the end
 of what both hold of each partition.
 
@@ -253,6 +272,8 @@ type archiveVerification struct {
 	OK       bool   `json:"ok"`
 	Pipeline string `json:"pipeline"`
 	archive.Verification
+	// Inventory is that of an archive of objects.
+	Inventory *archive.Inventory `json:"inventory,omitempty"`
 }
 
 func archiveVerify(ctx context.Context, s Streams, o output, d *desk, records int64) error {
@@ -264,7 +285,7 @@ func archiveVerify(ctx context.Context, s Streams, o output, d *desk, records in
 	if err != nil {
 		return unreached(err)
 	}
-	v.OK = v.Missing == 0 && v.Differ == 0
+	v.OK = v.Missing == 0 && v.Differ == 0 && (v.Inventory == nil || v.Inventory.OK())
 	if o == outputJSON {
 		err = printJSON(s.Out, v)
 	} else {
@@ -278,7 +299,11 @@ func archiveVerify(ctx context.Context, s Streams, o output, d *desk, records in
 
 func (v *archiveVerification) print(w io.Writer) error {
 	var b strings.Builder
+	if v.Inventory != nil {
+		printInventory(&b, v.Pipeline, v.Inventory)
+	}
 	switch {
+	case v.Inventory != nil && !v.Inventory.OK():
 	case v.OK:
 		fmt.Fprintf(&b, "%s: %s records compared, all as in the topic\n", v.Pipeline, count(v.Compared))
 	default:
@@ -294,9 +319,35 @@ func (v *archiveVerification) print(w io.Writer) error {
 	return err
 }
 
+// printInventory says what is damaged or missing.
+func printInventory(b *strings.Builder, pipeline string, v *archive.Inventory) {
+	fmt.Fprintf(b, "%s: %s records in %s objects read", pipeline, count(v.Records), count(v.Objects))
+	if v.OK() {
+		fmt.Fprintf(b, ", all as the account says\n")
+	} else {
+		fmt.Fprintf(b, "; %s objects are damaged, %s spans lack records, %s are another's\n", count(int64(len(v.Damaged))), count(int64(len(v.Missing))), count(int64(len(v.Differ))))
+	}
+	for _, d := range v.Damaged {
+		fmt.Fprintf(b, "  %s: %s\n", d.Object, d.Error)
+	}
+	for _, l := range v.Missing {
+		fmt.Fprintf(b, "  partition %d, offsets %d-%d: missing\n", l.Partition, l.First, l.Next-1)
+	}
+	for _, l := range v.Differ {
+		fmt.Fprintf(b, "  partition %d, offsets %d-%d: not the checksum of what was archived\n", l.Partition, l.First, l.Next-1)
+	}
+	if v.Unsummed > 0 {
+		fmt.Fprintf(b, "%s rows of the account were compared by offsets alone: some of their records were erased\n", count(v.Unsummed))
+	}
+}
+
 // verifyArchive compares about so many records; 0: all.
 func verifyArchive(ctx context.Context, d *desk, r *archive.Reader, of *config.Pipeline, records int64) (*archiveVerification, error) {
 	v := &archiveVerification{Pipeline: of.Name, Verification: archive.Verification{Examples: []archive.Example{}}}
+	var err error
+	if v.Inventory, _, err = r.TakeInventory(ctx, of.Source.Kafka.Topic); err != nil || v.Inventory != nil && !v.Inventory.OK() {
+		return v, err // what is damaged cannot be compared
+	}
 	topic, err := openTopic(ctx, of)
 	if err != nil {
 		return nil, err

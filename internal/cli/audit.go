@@ -15,6 +15,7 @@ import (
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/audit"
 	"github.com/waybill-data/waybill/internal/config"
+	"github.com/waybill-data/waybill/internal/engine"
 	"github.com/waybill-data/waybill/internal/kafka"
 )
 
@@ -124,10 +125,9 @@ func auditOf(ctx context.Context, s Streams, d *desk, opts auditOptions, within 
 	return audit.Run(ctx, deps, d.cfg, audit.Options{Within: within, Reread: opts.reread, Content: opts.content})
 }
 
-// openTopic is a way to the pipeline's topic, without a group.
+// openTopic is a way to the pipeline's topic and to what its group has committed, without being in the group.
 func openTopic(ctx context.Context, cfg *config.Pipeline) (*kafka.Reader, error) {
-	k := cfg.Source.Kafka
-	return kafka.OpenReader(ctx, kafka.Config{Brokers: k.Brokers, Topic: k.Topic, Isolation: kafka.Isolation(k.Isolation), ClientID: "waybill", Log: slog.New(slog.DiscardHandler)})
+	return kafka.OpenReader(ctx, engine.KafkaConfig(cfg, slog.New(slog.DiscardHandler)))
 }
 
 // within is the offsets that the flags ask for; nil: all.

@@ -87,7 +87,7 @@ func runErase(ctx context.Context, s Streams, o output, d *desk, opts erase.Opti
 		return unreached(err)
 	}
 	defer e.Close()
-	source, err := openGroupTopic(ctx, d.cfg)
+	source, err := openTopic(ctx, d.cfg)
 	if err != nil {
 		return unreached(err)
 	}

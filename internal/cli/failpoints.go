@@ -11,7 +11,7 @@ import (
 // newFailpoints lists the places at which a test can have this very binary die, so that the end-to-end
 // tests cover all of them, whatever list they were compiled with.
 func newFailpoints(s Streams) *cobra.Command {
-	replays, repairs, erasures := false, false, false
+	replays, repairs, erasures, objects := false, false, false, false
 	cmd := &cobra.Command{
 		Use:    "failpoints",
 		Short:  "List the places at which a test can kill a worker",
@@ -26,6 +26,8 @@ func newFailpoints(s Streams) *cobra.Command {
 				names = failpoint.Erasures()
 			case repairs:
 				names = failpoint.Repairs()
+			case objects:
+				names = failpoint.Objects()
 			}
 			for _, n := range names {
 				if _, err := fmt.Fprintln(s.Out, n); err != nil {
@@ -37,6 +39,7 @@ func newFailpoints(s Streams) *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&replays, "replays", false, "those of a replay of dead letters")
 	cmd.Flags().BoolVar(&erasures, "erasures", false, "those of an erasure")
+	cmd.Flags().BoolVar(&objects, "objects", false, "those of the worker of an archive of objects")
 	cmd.Flags().BoolVar(&repairs, "repairs", false, "those of a repair")
 	return cmd
 }

@@ -14,10 +14,8 @@ import (
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/audit"
-	"github.com/waybill-data/waybill/internal/config"
 	"github.com/waybill-data/waybill/internal/engine"
 	"github.com/waybill-data/waybill/internal/failpoint"
-	"github.com/waybill-data/waybill/internal/kafka"
 	"github.com/waybill-data/waybill/internal/repair"
 	"github.com/waybill-data/waybill/internal/replay"
 	"github.com/waybill-data/waybill/internal/telemetry"
@@ -167,7 +165,7 @@ func withRepair(ctx context.Context, s Streams, d *desk, records int, run func(*
 		return unreached(err)
 	}
 	defer e.Close()
-	source, err := openGroupTopic(ctx, d.cfg)
+	source, err := openTopic(ctx, d.cfg)
 	if err != nil {
 		return unreached(err)
 	}
@@ -179,12 +177,6 @@ func withRepair(ctx context.Context, s Streams, d *desk, records int, run func(*
 			tell(s.Err, "waybill: %s so far: %s\n", count(r.Begun), repaired(&r))
 		}
 	}}, d.cfg))
-}
-
-// openGroupTopic is a way to the pipeline's topic and to what its group has committed, without being in the group.
-func openGroupTopic(ctx context.Context, cfg *config.Pipeline) (*kafka.Reader, error) {
-	k := cfg.Source.Kafka
-	return kafka.OpenReader(ctx, kafka.Config{Brokers: k.Brokers, Topic: k.Topic, Group: k.Group, Isolation: kafka.Isolation(k.Isolation), ClientID: "waybill", Log: slog.New(slog.DiscardHandler)})
 }
 
 // thisProcess names who does something, for the record.

@@ -29,14 +29,22 @@ type runOptions struct {
 	logLevel  string
 	logFormat string
 	quiet     bool
+	reload    time.Duration
 }
 
 func newRun(s Streams) *cobra.Command {
 	var o runOptions
 	cmd := &cobra.Command{
-		Use:   "run FILE...",
+		Use:   "run FILE|DIR...",
 		Short: "Run pipelines until stopped",
 		Long: `Runs the pipelines of the given files in this process until it is stopped.
+
+Of a directory, all files that end in .yaml or .yml are run. Files are looked at
+for changes while it runs (--reload), and at once when SIGHUP comes: a pipeline
+whose file has changed settles what is in flight and goes on under the new file;
+one whose file is gone from its directory settles and stops; the others are not
+touched. A broken file changes nothing: its pipeline goes on as it was, and log,
+/status and the metric waybill_pipeline_file_problems say so.
 
 Start as many processes with the same files as you like: they share the
 topic's partitions as members of one consumer group. An interrupt (Ctrl-C,
@@ -47,7 +55,7 @@ out what was pending.
 While it runs, it answers /status, /metrics, /healthz and /readyz over HTTP.
 Started by systemd as Type=notify, it says when it listens and when it stops.`,
 		Example: `  waybill run llm-calls.yaml
-  waybill run --listen 127.0.0.1:0 --log-format json pipelines/*.yaml`,
+  waybill run --listen 127.0.0.1:0 --log-format json pipelines/`,
 		Args: args(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, files []string) error { return run(cmd.Context(), s, files, o) },
 	}
@@ -56,13 +64,14 @@ Started by systemd as Type=notify, it says when it listens and when it stops.`,
 	f.StringVar(&o.pprof, "pprof", "", "loopback address of Go's profiles (/debug/pprof/), as :6060; empty for none")
 	f.StringVar(&o.memory, "memory", "", "memory to stay within, as 1GiB; half of it may be batches (default: GOMEMLIMIT,\nelse 400MiB and 32MiB for each further pipeline, at most half of the container's or machine's)")
 	f.DurationVar(&o.drain, "drain", engine.DefaultDrain, "how long a stop may take to settle what is in flight")
+	f.DurationVar(&o.reload, "reload", defaultReload, "how often the files are looked at for changes; 0: only on SIGHUP")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&o.logFormat, "log-format", "auto", "text, json, or auto: text on a terminal, json otherwise")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "no live line on a terminal")
 	return cmd
 }
 
-func run(ctx context.Context, s Streams, files []string, o runOptions) error {
+func run(ctx context.Context, s Streams, places []string, o runOptions) error {
 	if err := failpoint.Arm(os.Getenv); err != nil {
 		return usage(err)
 	}
@@ -73,11 +82,14 @@ func run(ctx context.Context, s Streams, files []string, o runOptions) error {
 	if o.logFormat != "auto" && o.logFormat != "text" && o.logFormat != "json" {
 		return usage(fmt.Errorf("--log-format %s: choose auto, text or json", o.logFormat))
 	}
-	pipelines, err := config.LoadAll(files, os.LookupEnv)
+	if o.reload < 0 {
+		return usage(fmt.Errorf("--reload %s: a length of time, or 0", o.reload))
+	}
+	files, err := config.LoadPlaces(places, os.LookupEnv)
 	if err != nil {
 		return err
 	}
-	pipelines = config.Running(pipelines)
+	pipelines := config.Running(files)
 	limit, err := memory(o.memory, os.DirFS("/"), len(pipelines))
 	if err != nil {
 		return usage(err)
@@ -88,8 +100,8 @@ func run(ctx context.Context, s Streams, files []string, o runOptions) error {
 	metrics := telemetry.NewMetrics(version)
 	budget := budgetOf(limit)
 	metrics.SetBudget(budget)
-	e := engine.NewEngine(version, pipelines, engine.Deps{Log: log, Metrics: metrics, Drain: o.drain, FetchBytes: fetchOf(limit, len(pipelines)),
-		Budget: engine.NewBudget(budget, metrics.SetBudgetUsed)})
+	deps := engine.Deps{Log: log, Metrics: metrics, Drain: o.drain, FetchBytes: fetchOf(limit, len(pipelines)), Budget: engine.NewBudget(budget, metrics.SetBudgetUsed)}
+	e := engine.NewEngine(version, pipelines, deps)
 
 	metrics.Registerer().MustRegister(server.States(e))
 
@@ -112,7 +124,9 @@ func run(ctx context.Context, s Streams, files []string, o runOptions) error {
 	notify("READY=1")
 	defer context.AfterFunc(ctx, func() { notify("STOPPING=1") })()
 	ended := live.follow(e.Status)
+	stopLooking := (&reloader{engine: e, deps: deps, places: places, every: o.reload, memory: limit, running: files}).start(ctx)
 	err = e.Run(ctx)
+	stopLooking()
 	ended()
 	if err != nil && !errors.Is(err, context.Canceled) {
 		return stopped(err)

@@ -61,7 +61,7 @@ func TestParse_FillsEveryDefault(t *testing.T) {
 		File: "p.yaml",
 		Source: config.Source{
 			Kafka: config.Kafka{
-				Brokers: []string{"k:9092"}, Topic: "t", Group: "waybill-m", Start: config.Earliest,
+				Brokers: []string{"k:9092"}, Topic: "t", Group: "waybill-m", Start: config.Start{At: config.Earliest},
 				SessionTimeout: 45 * time.Second, Protocol: config.Classic,
 				Isolation: config.ReadCommitted, WhenMoved: config.FollowLedger,
 			},
@@ -191,7 +191,7 @@ audit: {continuous: false, reason: the nightly audit does it}
 		Name: "all", File: "p.yaml", Epoch: 7,
 		Source: config.Source{
 			Kafka: config.Kafka{
-				Brokers: []string{"a:1", "[::1]:2", "c:9092"}, Topic: "t.x", Group: "g", Start: config.Latest,
+				Brokers: []string{"a:1", "[::1]:2", "c:9092"}, Topic: "t.x", Group: "g", Start: config.Start{At: config.Latest},
 				SessionTimeout: 90 * time.Second, Protocol: config.Consumer,
 				Isolation: config.ReadUncommitted, WhenMoved: config.Stop,
 			},

@@ -1,6 +1,9 @@
 package config
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -24,24 +27,10 @@ func Load(path string) (*Pipeline, error) {
 // problems it reports names that are used twice and groups that two pipelines would fight over.
 // Beside an error it returns the pipelines that can be read, for whoever wants to say so.
 func LoadAll(paths []string, getenv func(string) (string, bool)) ([]*Pipeline, error) {
+	all, problems := LoadEach(paths, getenv)
 	var out []*Pipeline
-	var problems Problems
-	for _, path := range paths {
-		data, err := os.ReadFile(path)
-		if err != nil {
-			problems = append(problems, Problem{File: path, Message: unreadable(err)})
-			continue
-		}
-		p, err := Parse(path, data, getenv)
-		if err != nil {
-			var own Problems
-			if !errors.As(err, &own) {
-				return nil, err
-			}
-			problems = append(problems, own...)
-			continue
-		}
-		if found := clashes(p, out); len(found) > 0 {
+	for _, p := range all {
+		if found := Clashes(p, out); len(found) > 0 {
 			problems = append(problems, found...)
 			continue
 		}
@@ -53,6 +42,29 @@ func LoadAll(paths []string, getenv func(string) (string, bool)) ([]*Pipeline, e
 	return out, nil
 }
 
+// LoadEach reads pipeline files without a look at whether they can run beside each other: those that can be read, in their order, and
+// what is wrong with the others.
+func LoadEach(paths []string, getenv func(string) (string, bool)) (out []*Pipeline, problems Problems) {
+	for _, path := range paths {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			problems = append(problems, Problem{File: path, Message: unreadable(err)})
+			continue
+		}
+		p, err := Parse(path, data, getenv)
+		var own Problems
+		switch {
+		case errors.As(err, &own):
+			problems = append(problems, own...)
+		case err != nil:
+			problems = append(problems, Problem{File: path, Message: err.Error()})
+		default:
+			out = append(out, p)
+		}
+	}
+	return out, problems
+}
+
 // unreadable leaves the path out of an error of package os: it is shown in front of it.
 func unreadable(err error) string {
 	var pe *os.PathError
@@ -62,8 +74,8 @@ func unreadable(err error) string {
 	return "cannot read the file: " + err.Error()
 }
 
-// clashes are the ways in which p cannot run beside the others.
-func clashes(p *Pipeline, others []*Pipeline) (out Problems) {
+// Clashes are the ways in which p cannot run beside the others.
+func Clashes(p *Pipeline, others []*Pipeline) (out Problems) {
 	for _, o := range others {
 		switch {
 		case o.Name == p.Name:
@@ -74,9 +86,9 @@ func clashes(p *Pipeline, others []*Pipeline) (out Problems) {
 				fmt.Sprintf("the group %q is already that of pipeline %q", p.Source.Kafka.Group, o.Name),
 				"two pipelines in one group would take each other's partitions: choose another"))
 		case sharesArchive(p, o):
-			out = append(out, p.wholeFile("archive.table",
-				fmt.Sprintf("%s keeps the same topic's records for pipeline %q already", p.Archive.Table, o.Name),
-				"one archive of a topic is enough; or give this one a table of its own"))
+			out = append(out, p.wholeFile("archive",
+				fmt.Sprintf("%s keeps the same topic's records for pipeline %q already", p.Archiver().Sink.ClickHouse.Place(), o.Name),
+				"one archive of a topic is enough; or give this one a place of its own"))
 		}
 	}
 	return out
@@ -100,7 +112,7 @@ func sharesArchive(p, o *Pipeline) bool {
 		return false
 	}
 	a, b := p.Archiver().Sink.ClickHouse, o.Archiver().Sink.ClickHouse
-	return a.Addr == b.Addr && a.Place() == b.Place() && p.Source.Kafka.Topic == o.Source.Kafka.Topic
+	return (a.Addr == b.Addr || a.Elsewhere != "") && a.Place() == b.Place() && p.Source.Kafka.Topic == o.Source.Kafka.Topic
 }
 
 func (p *Pipeline) wholeFile(path, message, hint string) Problem {
@@ -122,6 +134,7 @@ func Parse(name string, data []byte, getenv func(string) (string, bool)) (*Pipel
 	}
 	p := defaults()
 	p.File, p.src = name, func() *source { return src }
+	p.Meaning = meaning(data, body)
 	r.pipeline(value{r, body, ""}, &p)
 	if len(r.problems) > 0 {
 		return nil, r.problems.sorted()
@@ -158,4 +171,16 @@ func onlyDocument(src *source, file *ast.File) (ast.Node, *Problem) {
 	line, col := position(bodies[1])
 	p := src.problem(line, col, "", "the file holds more than one document", "one pipeline per file: put the other into a file of its own")
 	return nil, &p
+}
+
+// meaning is a hash of what a file says: keys and values, whatever their order, and no comments.
+func meaning(data []byte, body ast.Node) string {
+	var v any
+	if err := yaml.NodeToValue(body, &v); err == nil {
+		if text, err := json.Marshal(v); err == nil {
+			data = text
+		}
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
 }

@@ -43,6 +43,8 @@ type Pipeline struct {
 	Archive *Archive
 	// File is the name that the file was loaded or parsed under.
 	File string
+	// Meaning is the same for two texts of a file that say the same: comments and layout do not count. It hides what the text has of secrets.
+	Meaning string
 	// Job is the backfill that this pipeline file was derived for, see Shadow; empty: none.
 	Job string
 
@@ -137,35 +139,11 @@ type Source struct {
 	Format Format
 }
 
-// Kafka names a topic and how its consumer group behaves.
-type Kafka struct {
-	Brokers []string // host:port, at least one
-	Topic   string
-	Group   string // default "waybill-" + the pipeline's name
-	// Start is where to begin when the group has no position and the ledger has none either.
-	Start Start
-	// SessionTimeout is how long the broker waits for a heartbeat before it gives the partitions to
-	// others; it bounds the lease of every insert.
-	SessionTimeout time.Duration
-	Protocol       Protocol
-	Isolation      Isolation
-	WhenMoved      WhenMoved
-}
-
 // Format is how a record's value is encoded.
 type Format string
 
 // JSON is one JSON object per record.
 const JSON Format = "json"
-
-// Start says where a pipeline without any position begins.
-type Start string
-
-// Starts.
-const (
-	Earliest Start = "earliest" // the oldest record that the topic retains
-	Latest   Start = "latest"   // the records that arrive from now on
-)
 
 // Protocol is the rebalance protocol of the consumer group.
 type Protocol string
@@ -197,6 +175,8 @@ const (
 // Sink is where rows go.
 type Sink struct {
 	ClickHouse ClickHouse
+	// Objects is where the rows of an archive go that is no table; nil: they go into a table. The account is in ClickHouse all the same.
+	Objects *S3
 }
 
 // ClickHouse names a server and the target table.
@@ -210,6 +190,8 @@ type ClickHouse struct {
 	// As is the name that the table goes by in tokens, plans and ledger rows, if that is not Table: a backfill writes into a table that is to
 	// get the name later, see Pipeline.Shadow.
 	As string
+	// Elsewhere is the place of rows that are in no table: see Sink.Objects.
+	Elsewhere string
 	// Lineage names the columns that say which record a row came from.
 	Lineage contract.Lineage
 	// InsertDeadline is how long after it was sent an insert may still take effect; the server checks
@@ -222,10 +204,10 @@ type ClickHouse struct {
 }
 
 // Name is the table's full name, as tokens, plans and ledger rows carry it.
-func (c ClickHouse) Name() string { return c.Database + "." + cmp.Or(c.As, c.Table) }
+func (c ClickHouse) Name() string { return cmp.Or(c.Elsewhere, c.Database+"."+cmp.Or(c.As, c.Table)) }
 
 // Place is the full name under which the server has the table. It is Name, but for a table that is to get its name later.
-func (c ClickHouse) Place() string { return c.Database + "." + c.Table }
+func (c ClickHouse) Place() string { return cmp.Or(c.Elsewhere, c.Database+"."+c.Table) }
 
 // HTTP reports whether the server is spoken to over HTTP, which does not say what it deduplicated.
 func (c ClickHouse) HTTP() bool { return c.Scheme == SchemeHTTP || c.Scheme == SchemeHTTPS }
@@ -320,7 +302,7 @@ func defaults() Pipeline {
 	return Pipeline{
 		Source: Source{
 			Kafka: Kafka{
-				Start: Earliest, SessionTimeout: DefaultSessionTimeout, Protocol: Classic,
+				Start: Start{At: Earliest}, SessionTimeout: DefaultSessionTimeout, Protocol: Classic,
 				Isolation: ReadCommitted, WhenMoved: FollowLedger,
 			},
 			Format: JSON,

@@ -137,8 +137,9 @@ func (s *source) problem(line, col int, path, message, hint string) Problem {
 // password that was not percent-encoded may itself hold one.
 var literalPassword = regexp.MustCompile(`://[^:/\s]*:([^\s"']+)@`)
 
-// literalSecret finds the secret of a redaction policy.
-var literalSecret = regexp.MustCompile(`\bsecret["']?:\s*["']?([^\s"',}]+)`)
+// literalSecret finds the secret of a redaction policy, and what clients prove themselves with: to its end, which may be a quote, the next key
+// of a mapping in braces, or the line's.
+var literalSecret = regexp.MustCompile(`\b(?:secret|password|token|client_secret)["']?:\s*("(?:[^"\\]|\\.)*"|'[^']*'|\$\{\w+\}|.+?)(?:, |\}|\s*$|\s+#)`)
 
 // mask hides passwords in a line of a file, placeholders excepted: a build log keeps what it is shown.
 func mask(line string, caret int) (string, int) {

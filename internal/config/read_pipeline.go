@@ -81,31 +81,6 @@ func readSource(v value, s *Source) {
 	)
 }
 
-// maxGroup is how long a group's name may be.
-const maxGroup = 249
-
-func readKafka(v value, k *Kafka) {
-	v.object(
-		required("brokers", func(v value) {
-			v.list(func(v value) {
-				var b string
-				intoText(&b, notEmpty)(v)
-				if addr, ok := v.hostPort(b, DefaultKafkaPort); ok {
-					k.Brokers = append(k.Brokers, addr)
-				}
-			})
-		}),
-		required("topic", intoText(&k.Topic, topicName)),
-		optional("group", intoText(&k.Group, notEmpty, atMost(maxGroup))),
-		optional("start", intoWord(&k.Start, words(Earliest, Latest))),
-		optional("session_timeout", intoDuration(&k.SessionTimeout, time.Second, 30*time.Minute)),
-		optional("protocol", intoWord(&k.Protocol, words(Classic, Consumer))),
-		optional("isolation", intoWord(&k.Isolation, words(ReadCommitted, ReadUncommitted))),
-		optional("when_moved", intoWord(&k.WhenMoved, words(FollowLedger, Stop))),
-		later("topics"), later("tls"), later("sasl"), later("rack"),
-	)
-}
-
 func readSink(v value, s *Sink) {
 	v.object(required("clickhouse", func(v value) { readClickHouse(v, &s.ClickHouse) }))
 }

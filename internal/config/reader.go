@@ -36,7 +36,9 @@ type field struct {
 	required bool
 	// later makes the key a known word that this version does not have.
 	later bool
-	read  func(value)
+	// refusal makes the key a known word that there is no such thing for, and says what to write instead.
+	refusal string
+	read    func(value)
 }
 
 func optional(key string, read func(value)) field { return field{key: key, read: read} }
@@ -44,6 +46,9 @@ func required(key string, read func(value)) field {
 	return field{key: key, read: read, required: true}
 }
 func later(key string) field { return field{key: key, later: true} }
+func refused(key, instead string) field {
+	return field{key: key, later: true, refusal: instead}
+}
 
 const notAvailable = "is not available in this version"
 
@@ -179,6 +184,8 @@ func (v value) object(fields ...field) {
 		switch {
 		case i < 0:
 			e.atKey().unknown(e.key, fields)
+		case fields[i].refusal != "":
+			e.atKey().report("there is no "+e.path, fields[i].refusal)
 		case fields[i].later:
 			e.atKey().report(e.path+" "+notAvailable, "remove it")
 		default:

@@ -155,6 +155,17 @@ func (p *Plan) Canonical() []byte { return slices.Clone(p.canonical) }
 // DecoderVersion is the version of the decoder that the plan was compiled for.
 func (p *Plan) DecoderVersion() uint16 { return p.text.DecoderVersion }
 
+// For is the same plan for another version of the decoder, which may make other rows of the same records.
+func (p *Plan) For(decoder uint16) (*Plan, error) {
+	t := p.text
+	t.DecoderVersion = decoder
+	t.Routes = slices.Clone(t.Routes)
+	for i := range t.Routes {
+		t.Routes[i].Plan.DecoderVersion = decoder
+	}
+	return newPlan(t)
+}
+
 // Database of the target table.
 func (p *Plan) Database() string { return p.text.Database }
 

@@ -93,9 +93,12 @@ type (
 		Errs    map[waybill.TopicPartition]error
 	}
 	// Rebuilt answers Rebuild. Tallies are in the order of Spans. Refused are rows that a durable
-	// decision has already turned into dead letters.
+	// decision has already turned into dead letters. Foreign: the batch was gathered by another version of
+	// the decoder, so that the tallies say what this one would make of the records, and not what became of those
+	// that have been placed.
 	Rebuilt struct {
 		Op        Op
+		Foreign   bool
 		Tallies   []Tally
 		Checksums []uint64
 		Refused   RowSet

@@ -178,7 +178,59 @@ func (m *Machine) rebuilt(w *work, e Rebuilt) {
 	w.refused = e.Refused.Intersect(w.rows)
 	w.rows = w.rows.Minus(w.refused)
 	w.dead = w.dead.Union(w.refused)
+	if e.Foreign && m.cfg.Mode == ExactlyOnce {
+		m.report(waybill.Finding{Kind: "decoder_changed", Severity: waybill.SeverityInfo, TopicPartition: w.batch.Spans[0].TopicPartition, Span: w.batch.Spans[0].Span, Batch: w.batch.ID.String(),
+			Message: fmt.Sprintf("batch %s was gathered by another version of the decoder (%d)", w.batch.ID.Short(), w.batch.Decoder),
+			Action:  "what the tables have of it counts as it is; what they do not have is decoded by this version"})
+		w.deposit = &deposit{}
+		m.consult(w)
+		return
+	}
 	m.land(w)
+}
+
+// consult finds out what has become of a batch whose records this worker would judge otherwise than who gathered it: a record that is in a store has had its
+// fate. It first waits until nothing of it can be on its way any more; what is absent then is this worker's to judge.
+func (m *Machine) consult(w *work) {
+	m.askStore(w, waybill.StoreTarget, func(rows RowSet) {
+		m.askStore(w, waybill.StoreDeadLetters, func(dead RowSet) {
+			w.judge(rows, dead)
+			m.land(w)
+		})
+	})
+}
+
+func (m *Machine) askStore(w *work, store waybill.Store, then func(present RowSet)) {
+	spans := map[waybill.TopicPartition]waybill.Span{}
+	for _, s := range w.batch.Spans {
+		if _, held := w.held[s.TopicPartition]; held {
+			spans[s.TopicPartition] = s.Span
+		}
+	}
+	w.deposit.op = m.ask(func(op Op) Effect {
+		return ReadBack{Op: op, Work: w.id, Store: store, Batch: w.batch, Spans: spans, Wait: store == waybill.StoreTarget, Attempt: w.deposit.attempt}
+	}, func(ev Event) {
+		e := ev.(ReadBackDone)
+		if e.Err != nil {
+			w.deposit.attempt++
+			m.askStore(w, store, then)
+			return
+		}
+		w.deposit.attempt = 0
+		then(e.Present)
+	})
+}
+
+// judge takes in that records are rows, or dead letters, whatever this worker would have made of them.
+func (w *work) judge(rows, dead RowSet) {
+	for tp := range w.held {
+		isRow := w.rows[tp].Minus(dead[tp]).Union(rows[tp])
+		isDead := w.dead[tp].Union(dead[tp]).Minus(rows[tp])
+		// Filtered records are counted, not named: those that have had another fate are no longer among them.
+		t := w.tallies[tp]
+		t.Filtered = max(0, t.Filtered-(isRow.Len()+isDead.Len()-w.rows[tp].Len()-w.dead[tp].Len()))
+		w.tallies[tp], w.rows[tp], w.dead[tp] = t, isRow, isDead
+	}
 }
 
 // land places the rows in the target.

@@ -12,20 +12,28 @@ import (
 )
 
 // OpenArchive is a way to the records that a pipeline keeps; nil if its file says that it keeps none. The client is the caller's.
-func OpenArchive(client *clickhouse.Client, store *ledger.Store, cfg *config.Pipeline) *archive.Reader {
+func OpenArchive(client *clickhouse.Client, store *ledger.Store, cfg *config.Pipeline) (*archive.Reader, error) {
 	of := cfg.Archiver()
 	if of == nil {
-		return nil
+		return nil, nil //nolint:nilnil // there is none, and that is no error
 	}
 	c := of.Sink.ClickHouse
-	return archive.New(client, store, archive.Source{Pipeline: of.Name, Database: c.Database, Table: c.Table, Lineage: c.Lineage})
+	src := archive.Source{Pipeline: of.Name, Database: c.Database, Table: c.Table, Lineage: c.Lineage}
+	if of.Sink.Objects == nil {
+		return archive.New(client, store, src), nil
+	}
+	s, err := OpenObjects(of)
+	if err != nil {
+		return nil, err
+	}
+	return archive.NewObjects(s, store, src), nil
 }
 
 // processor makes rows under a plan, for a batch.
 func (l *life) processor(p *contract.Plan) (*Processor, error) {
 	proc, err := l.p.target.processor(p)
-	if err == nil && l.p.backfill != nil && l.p.backfill.Archive != nil {
-		proc.sumLeft = p.Redacts()
+	if err == nil && (l.p.backfill != nil && l.p.backfill.Archive != nil || l.p.cfg.Sink.Objects != nil) {
+		proc.sumLeft = p.Redacts() // of objects so that they can be compared with the account: see archive.Reader.TakeInventory
 	}
 	return proc, err
 }

@@ -45,7 +45,11 @@ func (w *world) reader(file *config.Pipeline) *archive.Reader {
 		w.Fatal(err)
 	}
 	w.Cleanup(client.Close)
-	return engine.OpenArchive(client, ledger.New(client, ""), file)
+	r, err := engine.OpenArchive(client, ledger.New(client, ""), file)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return r
 }
 
 // odd is a record of every kind there is, by its number.
@@ -269,25 +273,31 @@ func TestArchive_NamesWhatItLacks(t *testing.T) {
 	}
 }
 
+// transactions produces ten records in each of some transactions, to partition 0.
+func (w *world) transactions(ends ...kgo.TransactionEndTry) {
+	w.Helper()
+	cl := w.client(kgo.TransactionalID(w.name), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	defer cl.Close()
+	for _, end := range ends {
+		if err := cl.BeginTransaction(); err != nil {
+			w.Fatal(err)
+		}
+		for i := range 10 {
+			cl.Produce(w.Context(), kgo.StringRecord(call(i)), nil)
+		}
+		if err := cl.Flush(w.Context()); err != nil {
+			w.Fatal(err)
+		}
+		if err := cl.EndTransaction(w.Context(), end); err != nil {
+			w.Fatal(err)
+		}
+	}
+}
+
 // What a transaction leaves in the log is a hole, and no gap: markers, and records that were aborted.
 func TestArchive_HolesAreNoGaps(t *testing.T) {
 	w, file := archived(t, 1, spec{})
-	cl := w.client(kgo.TransactionalID(w.name), kgo.RecordPartitioner(kgo.ManualPartitioner()))
-	defer cl.Close()
-	for _, end := range []kgo.TransactionEndTry{kgo.TryCommit, kgo.TryAbort, kgo.TryCommit} {
-		if err := cl.BeginTransaction(); err != nil {
-			t.Fatal(err)
-		}
-		for i := range 10 {
-			cl.Produce(t.Context(), kgo.StringRecord(call(i)), nil)
-		}
-		if err := cl.Flush(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if err := cl.EndTransaction(t.Context(), end); err != nil {
-			t.Fatal(err)
-		}
-	}
+	w.transactions(kgo.TryCommit, kgo.TryAbort, kgo.TryCommit)
 	a := w.start(file.Archiver())
 	w.quiet(33)
 	a.stop()

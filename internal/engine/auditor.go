@@ -440,6 +440,7 @@ func (a *auditor) seen(ctx context.Context, spans []clickhouse.PartitionSpan) (h
 // adoptPast takes in, from the newest to the oldest, what the ledger says of the time before the partitions were held.
 func (a *auditor) adoptPast(ctx context.Context, now time.Time) error {
 	if len(a.adopt) == 0 || a.presence.Full() {
+		a.presence.Adopted()
 		return nil
 	}
 	tips, err := a.p.target.tips(ctx, a.p.target.epoch, a.p.cfg.Source.Kafka.Topic)

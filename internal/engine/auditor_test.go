@@ -33,6 +33,13 @@ func (r *worker) verified(n float64) {
 	})
 }
 
+// rounds waits until the auditor has asked about everything n more times.
+func (r *worker) rounds(n float64) {
+	r.w.Helper()
+	until := r.metric("audit_rounds_total", "complete") + n
+	testenv.Eventually(r.w, 3*soon, fmt.Sprintf("the audit goes %g more rounds", n), func() bool { return r.metric("audit_rounds_total", "complete") >= until })
+}
+
 func (w *world) noFindings(r *worker, but ...string) {
 	w.Helper()
 	for _, f := range r.p.Status().Findings {

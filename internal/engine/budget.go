@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"sync"
 )
 
@@ -45,6 +46,16 @@ func (b *Budget) account(weight int64) *account {
 	a := &account{budget: b, weight: weight}
 	b.accounts = append(b.accounts, a)
 	return a
+}
+
+// close ends an account: its share is the others' from here on. What it may hold still stays taken.
+func (a *account) close() {
+	b := a.budget
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.accounts = slices.DeleteFunc(b.accounts, func(o *account) bool { return o == a })
+	close(b.changed)
+	b.changed = make(chan struct{})
 }
 
 // share is what a pipeline can have at any time.

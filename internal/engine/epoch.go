@@ -30,7 +30,7 @@ func (s Standing) begun() bool { return s.Superseded > 0 && s.Epoch == s.Superse
 func EffectiveEpoch(ctx context.Context, client *clickhouse.Client, store *ledger.Store, cfg *config.Pipeline) (waybill.Epoch, error) {
 	var uuids []string
 	for _, of := range cfg.Tables() {
-		id, err := client.TableUUID(ctx, of.Sink.ClickHouse.Database, of.Sink.ClickHouse.Table)
+		id, err := uuidOf(ctx, client, of.Pipeline)
 		if err != nil {
 			return 0, err
 		}

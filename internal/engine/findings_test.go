@@ -79,6 +79,28 @@ func TestFindings_OneForAllWorkersAndRestarts(t *testing.T) {
 	w.verify()
 }
 
+// Who has noticed a restart of the server, and was comparing what was written before, is no more: whoever has the partitions now closes the finding.
+func TestFindings_OfAWorkerThatIsNoMoreAreClosed(t *testing.T) {
+	w := newWorld(t, 2)
+	cfg := w.file(spec{})
+	w.produce(300)
+	a := w.start(cfg)
+	w.quiet(300)
+	a.stop()
+	w.exec("INSERT INTO waybill.findings (id, kind, severity, pipeline, episode, state, opened_at, message, worker) VALUES ('f-1', 'unverified_after_restart', 'warning', '" +
+		w.name + "', 1, 'opened', now64(3), 'the server was restarted', 'one that is no more')")
+	state := func() string {
+		return w.query("SELECT any(state) FROM waybill.findings_now WHERE kind = 'unverified_after_restart' AND pipeline = '" + w.name + "'")
+	}
+	if got := state(); got != "open" {
+		t.Fatalf("the test opens a finding, and it is %s", got)
+	}
+	b := w.start(cfg)
+	testenv.Eventually(t, 3*soon, "the finding is closed", func() bool { return state() == "closed" })
+	b.stop()
+	w.verify()
+}
+
 func open(kind string) func(status.Pipeline) bool {
 	return func(s status.Pipeline) bool {
 		for _, f := range s.Findings {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/waybill-data/waybill/internal/ledger"
 	"github.com/waybill-data/waybill/internal/status"
 )
 
@@ -25,13 +26,57 @@ type outlived struct {
 // heedTimeout bounds one question.
 const heedTimeout = 5 * time.Second
 
-// heldError ends a life because a job holds the pipeline.
+// heldError ends a life because a job holds the pipeline, or a person has paused it.
 type heldError struct {
 	job   string
-	until time.Time // if nobody renews it
+	until time.Time     // if nobody renews it
+	pause *ledger.Pause // nil: it is a job
 }
 
-func (e *heldError) Error() string { return "held by job " + e.job }
+func (e *heldError) Error() string {
+	if e.pause == nil {
+		return "held by job " + e.job
+	}
+	text := "paused by " + e.pause.Who + " at " + e.pause.At.UTC().Format(time.RFC3339)
+	if e.pause.Why != "" {
+		text += ": " + e.pause.Why
+	}
+	return text
+}
+
+// state is how a pipeline that waits for e's end is shown.
+func (e *heldError) state() (state status.PipelineState, reason string) {
+	if e.pause != nil {
+		return status.Paused, e.Error()
+	}
+	return status.Held, fmt.Sprintf("%s until %s, unless it is renewed", e.Error(), e.until.UTC().Format(time.RFC3339))
+}
+
+// stopped asks whether somebody wants the pipeline to stand still: a person, or a job. nil: nobody does, or it cannot be asked.
+func (p *Pipeline) stopped(ctx context.Context) *heldError {
+	if h := p.pausedBy(ctx); h != nil {
+		return h
+	}
+	return p.heldBy(ctx)
+}
+
+// pausedBy asks whether a person has paused the pipeline. The one that keeps its records is paused with it; a backfill is not.
+func (p *Pipeline) pausedBy(ctx context.Context) *heldError {
+	if p.cfg.Job != "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, heedTimeout)
+	defer cancel()
+	pause, err := p.target.ledger.PauseOf(ctx, archiveOf(p.cfg))
+	if err != nil {
+		p.log.Debug("whether the pipeline is paused could not be read", "error", err)
+		return nil
+	}
+	if !pause.Paused {
+		return nil
+	}
+	return &heldError{pause: &pause}
+}
 
 // heldBy asks whether a job holds the pipeline. nil: none does, or it cannot be asked: correctness does not rest on the hold (adr/0015).
 func (p *Pipeline) heldBy(ctx context.Context) *heldError {
@@ -48,7 +93,7 @@ func (p *Pipeline) heldBy(ctx context.Context) *heldError {
 	case job == "", job == p.outlived.job && time.Now().Before(p.outlived.till):
 		return nil
 	}
-	return &heldError{job, until}
+	return &heldError{job: job, until: until}
 }
 
 // heed is the goroutine of a life that looks out for holds.
@@ -61,43 +106,51 @@ func (l *life) heed() {
 			return
 		case <-time.After(heedEvery):
 		}
-		if h := l.p.heldBy(l.ctx); h != nil {
-			l.p.log.Warn("held: settling what is in flight, then leaving the group", "job", h.job, "until", h.until)
+		if h := l.p.stopped(l.ctx); h != nil {
+			state, reason := h.state()
+			l.p.log.Warn("settling what is in flight, then leaving the group", "to_be", state, "reason", reason)
 			l.drain(h)
 			return
 		}
 	}
 }
 
-// standBy waits while a job holds the pipeline: until that lifts the hold, or it ends by itself, or the tables are others. waited: there was
-// something to wait for, and everything is to be looked at anew. The error is that of ctx.
+// standBy waits while a job holds the pipeline, or a person has paused it: until the hold is lifted, or ends by itself, or the tables are others; a pause
+// lasts whatever becomes of the tables. waited: there was something to wait for, and everything is to be looked at anew. The error is that of ctx.
 func (p *Pipeline) standBy(ctx context.Context) (waited bool, err error) {
 	began := time.Now()
-	how, job := "the hold is over", ""
+	how := "the hold is over"
+	lags := p.newLags()
+	defer lags.end()
 	for {
-		h := p.heldBy(ctx)
+		h := p.stopped(ctx)
 		if h == nil {
 			break
 		}
-		if !waited {
-			waited, job = true, h.job
-			p.metrics.SetHeld(true)
-			p.log.Warn("held: waiting", "job", h.job, "until", h.until)
+		state, reason := h.state()
+		if was, _ := p.stateNow(); was != state {
+			p.log.Warn("standing still", "state", state, "reason", reason)
 		}
-		p.setState(status.Held, fmt.Sprintf("held by job %s until %s, unless it is renewed", h.job, h.until.UTC().Format(time.RFC3339)))
-		if moved, err := p.target.moved(ctx); err == nil && moved {
-			how, p.outlived = "the tables are others", outlived{job, time.Now().Add(outlive)}
+		waited = true
+		p.metrics.SetHeld(h.pause == nil)
+		p.metrics.SetPaused(h.pause != nil)
+		p.setState(state, reason)
+		if moved, err := p.target.moved(ctx); err == nil && moved && h.pause == nil {
+			how, p.outlived = "the tables are others", outlived{h.job, time.Now().Add(outlive)}
 			break
 		}
+		lags.look(ctx)
 		if err := wait(ctx, heedEvery); err != nil {
 			p.metrics.SetHeld(false)
+			p.metrics.SetPaused(false)
 			return waited, err
 		}
 	}
 	if waited {
 		p.metrics.SetHeld(false)
+		p.metrics.SetPaused(false)
 		p.setState(status.Starting, "")
-		p.log.Info("going on after a hold", "why", how, "held_for", time.Since(began).Round(time.Millisecond))
+		p.log.Info("going on", "why", how, "stood_still_for", time.Since(began).Round(time.Millisecond))
 	}
 	return waited, nil
 }

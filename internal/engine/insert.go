@@ -15,12 +15,15 @@ import (
 	"github.com/waybill-data/waybill/internal/delivery"
 	"github.com/waybill-data/waybill/internal/failpoint"
 	"github.com/waybill-data/waybill/internal/ledger"
+	"github.com/waybill-data/waybill/internal/objects"
 )
 
 // request is one INSERT of a Send: of its rows in one table, if they are for the target.
 type request struct {
-	in   clickhouse.Insert // without token and deadline
-	rows delivery.RowSet
+	in clickhouse.Insert // without token and deadline
+	// objects are what is written in place of an INSERT; nil: nothing is.
+	objects []objects.Object
+	rows    delivery.RowSet
 	// route is part of the token: each table has a chain of its own. table is its number.
 	route string
 	table int
@@ -68,6 +71,14 @@ func (t *target) targetInserts(l *life, e delivery.Send, d *data) ([]request, er
 	var out []request
 	for _, part := range parts {
 		one, plan := t.tables[part.table], routes[part.table].Plan
+		if one.objects != nil {
+			all, err := one.objectsOf(plan, &part, e.Batch)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, request{objects: all, rows: part.rows, table: part.table})
+			continue
+		}
 		in, gone, err := one.insert(l.ctx, s.tables[part.table], plan, raw.Stamp(plan, part.block, e.Batch.Time))
 		if err != nil {
 			return nil, err
@@ -77,7 +88,7 @@ func (t *target) targetInserts(l *life, e delivery.Send, d *data) ([]request, er
 				Message: fmt.Sprintf("columns %s are gone from %s; batch %s, which was gathered before, is written without them, as if it had come just before the DROP", names, one.place(), e.Batch.ID.Short()),
 				Action:  "the values are in the topic: take the columns out of the contract, or add them again and read the span anew"})
 		}
-		out = append(out, request{in, part.rows, routes[part.table].Name, part.table})
+		out = append(out, request{in: in, rows: part.rows, route: routes[part.table].Name, table: part.table})
 	}
 	return out, nil
 }
@@ -137,7 +148,7 @@ func (l *life) sendOne(e delivery.Send, shape *shape, r *request) reply {
 		failpoint.During(failpoint.DuringTarget)
 	}
 	began := time.Now()
-	a := l.p.target.client.Insert(l.ctx, r.in)
+	a := l.p.target.sent(l.ctx, r)
 	switch {
 	case a.Changed:
 		l.outdated()

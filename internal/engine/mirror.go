@@ -34,7 +34,7 @@ func (p *Pipeline) producer(topic string) (*kafka.Producer, error) {
 	if p.mirrorTo != nil {
 		return p.mirrorTo, nil
 	}
-	cfg := kafka.Config{Brokers: p.cfg.Source.Kafka.Brokers, ClientID: "waybill", Log: p.log}
+	cfg := KafkaConfig(p.cfg, p.log)
 	if p.deps.Kafka != nil {
 		p.deps.Kafka(&cfg)
 	}

@@ -79,6 +79,8 @@ type Pipeline struct {
 	backfill *backfill      // nil: it is none
 	// outlived is the job whose hold is over for this worker, though it lasts: the tables have changed since. It is that of whoever asks.
 	outlived outlived
+	// lags are where the group stands while the pipeline stands still; nil: it does not.
+	lags atomic.Pointer[[]status.Partition]
 }
 
 // New makes a pipeline that has not started.
@@ -88,11 +90,11 @@ func newPipeline(cfg *config.Pipeline, deps Deps, b *backfill) *Pipeline {
 	if deps.Drain == 0 {
 		deps.Drain = DefaultDrain
 	}
-	label, log, weight := cfg.Name, deps.Log.With("pipeline", cfg.Name), int64(weightLive)
-	if b != nil { // what is shown of it must not be taken for the pipeline's
-		label, log, weight = cfg.Name+"@"+cfg.Job, log.With("backfill", cfg.Job), weightBackfill
+	log, weight := deps.Log.With("pipeline", cfg.Name), int64(weightLive)
+	if b != nil {
+		log, weight = log.With("backfill", cfg.Job), weightBackfill
 	}
-	p := &Pipeline{cfg: cfg, deps: deps, log: log, metrics: deps.Metrics.ForPipeline(label), budget: deps.Budget.account(weight), state: status.Starting,
+	p := &Pipeline{cfg: cfg, deps: deps, log: log, metrics: deps.Metrics.ForPipeline(labelOf(cfg)), budget: deps.Budget.account(weight), state: status.Starting,
 		findings: newFindings(cfg.Name, cfg.Epoch), backfill: b}
 	p.dead.DeadLetters = cfg.DeadLetters
 	p.alerts = p.newAlerts()
@@ -103,6 +105,14 @@ func newPipeline(cfg *config.Pipeline, deps Deps, b *backfill) *Pipeline {
 		p.drift.monitors = append(p.drift.monitors, drift.New(drift.Config{}))
 	}
 	return p
+}
+
+// labelOf is what metrics call a pipeline. What is shown of a backfill must not be taken for the pipeline's.
+func labelOf(cfg *config.Pipeline) string {
+	if cfg.Job != "" {
+		return cfg.Name + "@" + cfg.Job
+	}
+	return cfg.Name
 }
 
 // Run runs the pipeline until ctx ends, which drains what is in flight, or until it cannot go on. The
@@ -238,6 +248,10 @@ func (p *Pipeline) workWith(t *target) {
 	p.mu.Lock()
 	p.target = t
 	p.mu.Unlock()
+	if t.topicWas != "" {
+		p.log.Warn("the file names another topic than the pipeline had under this epoch: it is read from where the file says (source.kafka.start); what the old one has past the position is not read",
+			"topic", p.cfg.Source.Kafka.Topic, "was", t.topicWas)
+	}
 	if t.epoch != p.cfg.Epoch {
 		p.log.Info("the epoch follows the table", "epoch", t.epoch, "file", p.cfg.Epoch, "tables", t.identities())
 	}
@@ -313,8 +327,11 @@ func (p *Pipeline) live(ctx context.Context) error {
 			return &stopError{p.badScope(err)}
 		}
 	}
-	if h := p.heldBy(ctx); h != nil {
+	if h := p.stopped(ctx); h != nil {
 		return h
+	}
+	if err := p.soleGroup(ctx); err != nil {
+		return err
 	}
 	l := &life{p: p, joined: make(chan struct{}), data: map[delivery.WorkID]*data{}, doubts: map[delivery.WorkID]func(delivery.RowSet){}, refusals: map[delivery.WorkID]*refusals{},
 		epochs: map[waybill.TopicPartition]map[int64]int32{}, starts: map[waybill.TopicPartition]delivery.Gather{}, retries: map[waybill.TopicPartition]*gathering{},
@@ -369,18 +386,31 @@ func (p *Pipeline) live(ctx context.Context) error {
 	return cause
 }
 
-// open joins the group. It returns with l.mu held, so that callbacks which come before there is a
-// machine wait for it.
-func (l *life) open(ctx context.Context) (*kafka.Session, error) {
-	p, k := l.p, l.p.cfg.Source.Kafka
-	cfg := kafka.Config{Brokers: k.Brokers, Topic: k.Topic, Group: k.Group, Protocol: kafka.Protocol(k.Protocol), SessionTimeout: k.SessionTimeout,
-		Isolation: kafka.Isolation(k.Isolation), ClientID: "waybill", Log: p.log, FetchMaxBytes: p.deps.FetchBytes, PartitionMaxBytes: partitionMaxBytes}
+// kafkaConfig is how the pipeline's brokers are spoken to.
+func (p *Pipeline) kafkaConfig() kafka.Config {
+	cfg := KafkaConfig(p.cfg, p.log)
+	if cfg.PartitionMaxBytes == 0 {
+		cfg.PartitionMaxBytes = partitionMaxBytes
+	}
+	if most := p.deps.FetchBytes; most > 0 { // memory is shared; the file may ask for less of it
+		if cfg.FetchMaxBytes == 0 {
+			cfg.FetchMaxBytes = most
+		}
+		cfg.FetchMaxBytes = min(cfg.FetchMaxBytes, most)
+	}
 	if cfg.FetchMaxBytes > 0 {
 		cfg.PartitionMaxBytes = min(cfg.PartitionMaxBytes, cfg.FetchMaxBytes)
 	}
 	if p.deps.Kafka != nil {
 		p.deps.Kafka(&cfg)
 	}
+	return cfg
+}
+
+// open joins the group. It returns with l.mu held, so that callbacks which come before there is a
+// machine wait for it.
+func (l *life) open(ctx context.Context) (*kafka.Session, error) {
+	cfg := l.p.kafkaConfig()
 	l.mu.Lock()
 	sess, err := kafka.Open(ctx, cfg, kafka.Callbacks{Assigned: l.onAssigned, Revoked: l.onRevoked, Lost: l.onRevoked})
 	if err != nil {

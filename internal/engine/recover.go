@@ -2,13 +2,17 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/config"
+	"github.com/waybill-data/waybill/internal/contract"
+	"github.com/waybill-data/waybill/internal/decode/json"
 	"github.com/waybill-data/waybill/internal/delivery"
 	"github.com/waybill-data/waybill/internal/failpoint"
 	"github.com/waybill-data/waybill/internal/kafka"
@@ -18,6 +22,10 @@ import (
 // fetchOffsets reads what Kafka and the ledger say about newly assigned partitions.
 func (l *life) fetchOffsets(e delivery.FetchOffsets) {
 	positions, err := l.positions(e.Parts)
+	if errors.Is(err, errTwoGroups) {
+		l.cancel(err)
+		return
+	}
 	l.trouble(aboutOffsets, err, e.Attempt)
 	if err == nil {
 		l.p.cleared(aboutMembership)
@@ -30,6 +38,9 @@ func (l *life) positions(parts []delivery.Held) ([]delivery.Position, error) {
 	tps := make([]waybill.TopicPartition, len(parts))
 	for i, h := range parts {
 		tps[i] = h.TopicPartition
+	}
+	if err := l.p.ofGroup(l.ctx); err != nil {
+		return nil, err
 	}
 	committed, err := l.sess.FetchOffsets(l.ctx, tps)
 	if err != nil {
@@ -121,7 +132,7 @@ func (l *life) resolveStart(e delivery.ResolveStart) {
 	offset, err := l.start(e.Part.TopicPartition)
 	l.trouble(aboutBeginning(e.Part.TopicPartition), err, e.Attempt)
 	if err == nil {
-		l.p.log.Info("starting", "partition", e.Part.Partition, "offset", offset, "start", l.p.cfg.Source.Kafka.Start)
+		l.p.log.Info("starting", "partition", e.Part.Partition, "offset", offset, "start", l.p.cfg.Source.Kafka.Start.At)
 		failpoint.Hit(failpoint.StartResolved)
 	}
 	l.step(delivery.StartResolved{Op: e.Op, Offset: offset, Err: err})
@@ -135,27 +146,68 @@ func (l *life) start(tp waybill.TopicPartition) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	// What a backfill has not accounted for of a partition is all that there is: where the file would begin says nothing of that.
-	latest := l.p.cfg.Source.Kafka.Start == config.Latest && !l.p.target.standing.begun()
-	if latest {
-		// A partition that was added since the pipeline began holds records that came after its start.
-		first, err := l.firstSight()
-		if err != nil {
-			return 0, err
-		}
-		latest = tp.Partition < first.Partitions
+	pi, ok := partitionOf(info, tp.Partition)
+	if !ok {
+		return 0, l.startError(tp, fmt.Errorf("the brokers do not know partition %d", tp.Partition), "")
 	}
-	for _, pi := range info.Partitions {
-		if pi.Partition != tp.Partition {
-			continue
-		}
-		if latest {
-			return pi.StableEnd, nil
-		}
+	at := l.p.cfg.Source.Kafka.Start
+	// What a backfill has not accounted for of a partition is all that there is: where the file would begin says nothing of that.
+	if at.At == config.Earliest || l.p.target.standing.begun() {
 		return pi.LogStart, nil
 	}
-	return 0, &waybill.Error{Op: "kafka.start", Pipeline: l.p.cfg.Name, Class: waybill.ClassRetryable,
-		Position: waybill.Position{Topic: tp.Topic, Partition: tp.Partition, Offset: -1}, Err: fmt.Errorf("the brokers do not know partition %d", tp.Partition)}
+	// A partition that was added since the pipeline began holds records that came after its start.
+	first, err := l.firstSight()
+	if err != nil {
+		return 0, err
+	}
+	if tp.Partition >= first.Partitions {
+		return pi.LogStart, nil
+	}
+	switch at.At {
+	case config.Latest:
+		return pi.StableEnd, nil
+	case config.StartTimestamp:
+		return l.startAfter(tp, pi, at.Time)
+	case config.StartOffsets:
+		return l.startAt(tp, pi, at.Offsets)
+	case config.Earliest: // above
+	}
+	return pi.LogStart, nil
+}
+
+// startAfter is the first record at or after a time; without one, what is appended from now on.
+func (l *life) startAfter(tp waybill.TopicPartition, pi kafka.PartitionInfo, t time.Time) (int64, error) {
+	offset, found, err := l.sess.OffsetAfter(l.ctx, tp.Partition, t)
+	if err != nil || !found {
+		return pi.StableEnd, err
+	}
+	return max(offset, pi.LogStart), nil
+}
+
+// startAt is the offset that the file names. One whose record is gone is taken all the same: what is missing from there on is counted as lost.
+func (l *life) startAt(tp waybill.TopicPartition, pi kafka.PartitionInfo, offsets map[int32]int64) (int64, error) {
+	offset, named := offsets[tp.Partition]
+	switch {
+	case !named:
+		return pi.LogStart, nil
+	case offset > pi.End:
+		return 0, l.startError(tp, fmt.Errorf("source.kafka.start is offset %d, and the partition ends at %d", offset, pi.End),
+			"correct the offset; without a correction it waits until the partition is that long")
+	}
+	return offset, nil
+}
+
+func (l *life) startError(tp waybill.TopicPartition, err error, hint string) error {
+	return &waybill.Error{Op: "kafka.start", Pipeline: l.p.cfg.Name, Class: waybill.ClassRetryable, Position: waybill.Position{Topic: tp.Topic, Partition: tp.Partition, Offset: -1}, Err: err, Hint: hint}
+}
+
+func partitionOf(info kafka.TopicInfo, partition int32) (kafka.PartitionInfo, bool) {
+	for _, pi := range info.Partitions {
+		if pi.Partition == partition {
+			return pi, true
+		}
+	}
+	return kafka.PartitionInfo{}, false
 }
 
 // rebuild reads the spans of a pending batch again and decodes them under its recorded plan and time.
@@ -199,13 +251,17 @@ func (l *life) rebuilt(e delivery.Rebuild) (delivery.Rebuilt, *data, error) {
 	if err != nil {
 		return delivery.Rebuilt{}, nil, err
 	}
+	plan, foreign, err := readable(plan)
+	if err != nil {
+		return delivery.Rebuilt{}, nil, err
+	}
 	proc, err := l.processor(plan)
 	if err != nil {
 		return delivery.Rebuilt{}, nil, err
 	}
 	d := newData(proc.NewBlocks())
 	d.batch, d.made, d.soiled = e.Batch, plan, true // its block may be of another plan
-	ev := delivery.Rebuilt{Op: e.Op}
+	ev := delivery.Rebuilt{Op: e.Op, Foreign: foreign}
 	for _, span := range e.Batch.Spans {
 		s := d.open(span.TopicPartition, 0, span.First)
 		s.erased = l.erasedPast(span.TopicPartition, span.First)
@@ -222,6 +278,20 @@ func (l *life) rebuilt(e delivery.Rebuild) (delivery.Rebuilt, *data, error) {
 	d.takeNotes(proc)
 	ev.Refused, err = l.p.target.decisions(l.ctx, e.Batch)
 	return ev, d, err
+}
+
+// readable is a plan that this binary's decoder takes. foreign: the plan was made for another version of the decoder, which may have made other rows, or
+// none, of the same records.
+func readable(p *contract.Plan) (ours *contract.Plan, foreign bool, err error) {
+	version := json.Version
+	if p.Raw() {
+		version = contract.RawVersion
+	}
+	if p.DecoderVersion() == version {
+		return p, false, nil
+	}
+	ours, err = p.For(version)
+	return ours, true, err
 }
 
 // reread reads the records of a pending batch's span again, and says how many offsets of it were gone when it was gathered.

@@ -263,7 +263,7 @@ func TestRepair_BesideALiveWorker(t *testing.T) {
 	w.produceAs(500, misfit)
 	w.quiet(1800)
 	a.verified(1800)
-	time.Sleep(12 * time.Second) // a bucket whose count is not what it was is compared again every ten seconds
+	a.rounds(4) // a bucket whose count is not what it was is compared again every ten seconds, and rounds are five apart
 	if open("rows_missing") || open("rows_unexpected") || open("rows_repeated") {
 		t.Errorf("findings: %+v", a.p.Status().Findings)
 	}

@@ -157,7 +157,7 @@ func TestReplay_BesideALiveWorker(t *testing.T) {
 	w.quiet(w.produced.Load())
 	// The worker's own audit has looked at what there is, and finds nothing wrong with the rows of dead letters.
 	a.verified(float64(w.produced.Load()))
-	time.Sleep(8 * time.Second) // and once more, now that the replay is over
+	a.rounds(2) // and once more, now that the replay is over
 	if a.found("rows_unexpected") || a.found("rows_missing") {
 		t.Errorf("findings: %+v", a.p.Status().Findings)
 	}

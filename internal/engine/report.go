@@ -47,6 +47,13 @@ func (p *Pipeline) setState(s status.PipelineState, reason string) {
 	p.state, p.reason = s, reason
 }
 
+// stateNow is what was set last.
+func (p *Pipeline) stateNow() (status.PipelineState, string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.state, p.reason
+}
+
 // recordWait bounds how long a pipeline that ends waits for its findings to be recorded.
 const recordWait = 5 * time.Second
 
@@ -188,6 +195,9 @@ func (p *Pipeline) Status() status.Pipeline {
 	p.mu.Unlock()
 	if l != nil {
 		l.status(&s, now)
+	}
+	if at := p.lags.Load(); at != nil && l == nil {
+		s.Partitions = *at
 	}
 	if p.backfill != nil {
 		s.Backfill = p.backfill.progress(p.cfg.Job, s.Partitions)

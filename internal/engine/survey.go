@@ -187,7 +187,10 @@ type Sampled struct {
 // group and commits nothing. A record is fn's only until fn returns.
 func ReadSample(ctx context.Context, cfg *config.Pipeline, size SampleSize, fn func(*waybill.Record) error) (Sampled, error) {
 	k := cfg.Source.Kafka
-	to := kafka.Config{Brokers: k.Brokers, Topic: k.Topic, Isolation: kafka.Isolation(k.Isolation), ClientID: "waybill", PartitionMaxBytes: partitionMaxBytes}
+	to := KafkaConfig(cfg, slog.New(slog.DiscardHandler))
+	if to.PartitionMaxBytes == 0 {
+		to.PartitionMaxBytes = partitionMaxBytes
+	}
 	r, err := kafka.OpenReader(ctx, to)
 	if err != nil {
 		return Sampled{}, err

@@ -42,6 +42,7 @@ type target struct {
 	standing Standing
 	epoch    waybill.Epoch
 	notes    []waybill.Finding // of the preflight
+	topicWas string            // another topic that the pipeline had under the epoch until now; empty: none
 
 	recording     sync.WaitGroup  // who writes findings
 	recordCtx     context.Context // ends when they are given up
@@ -64,6 +65,10 @@ func openTarget(ctx context.Context, cfg *config.Pipeline, log *slog.Logger) (*t
 	t := &target{cfg: cfg, client: client, ledger: ledger.New(client, ""), plans: map[waybill.PlanID]*contract.Plan{}}
 	for _, of := range cfg.Tables() {
 		t.tables = append(t.tables, newTable(of, client))
+	}
+	if t.tables[0].objects, err = OpenObjects(cfg); err != nil {
+		client.Close()
+		return nil, err
 	}
 	t.recordCtx, t.stopRecording = context.WithCancel(context.WithoutCancel(ctx))
 	if err := t.prepare(ctx); err != nil {
@@ -135,6 +140,9 @@ func (t *target) prepareTables(ctx context.Context) error {
 		return err
 	}
 	t.epoch = t.standing.Epoch
+	if t.topicWas, err = t.identify(ctx); err != nil {
+		return err
+	}
 	for i, one := range t.tables {
 		notes, err := one.check(ctx, found[i], t.epoch)
 		if err != nil {
@@ -148,7 +156,7 @@ func (t *target) prepareTables(ctx context.Context) error {
 // moved reports whether a name has come to mean another table since the tables were prepared.
 func (t *target) moved(ctx context.Context) (bool, error) {
 	for _, one := range t.tables {
-		now, err := t.client.TableUUID(ctx, one.cfg.Sink.ClickHouse.Database, one.cfg.Sink.ClickHouse.Table)
+		now, err := uuidOf(ctx, t.client, one.cfg.Pipeline)
 		if err != nil || now != one.uuid {
 			return err == nil, err
 		}
@@ -437,7 +445,7 @@ func (t *target) present(ctx context.Context, store waybill.Store, b *waybill.Ba
 	out := delivery.RowSet{}
 	s := t.now()
 	for i, one := range t.tables {
-		rows, err := t.client.Present(ctx, one.presence(s.tables[i], b.Epoch, list))
+		rows, err := one.present(ctx, s.tables[i], b.Epoch, list)
 		if err != nil {
 			return nil, err
 		}
@@ -450,17 +458,18 @@ func (t *target) present(ctx context.Context, store waybill.Store, b *waybill.Ba
 func (t *target) past(ctx context.Context, epoch waybill.Epoch, from map[waybill.TopicPartition]int64) (map[waybill.TopicPartition]waybill.OffsetSet, error) {
 	out := map[waybill.TopicPartition]waybill.OffsetSet{}
 	s := t.now()
-	stores := []clickhouse.Presence{t.ledger.DeadLetterPresence(t.cfg.Name, epoch, nil)}
-	for i, one := range t.tables {
-		stores = append(stores, one.presence(s.tables[i], epoch, nil))
-	}
-	for _, store := range stores {
-		rows, err := t.client.PresentPast(ctx, store, from)
-		if err != nil {
-			return nil, err
-		}
+	add := func(rows map[waybill.TopicPartition]waybill.OffsetSet, err error) error {
 		for tp, set := range rows {
 			out[tp] = out[tp].Union(set)
+		}
+		return err
+	}
+	if err := add(t.client.PresentPast(ctx, t.ledger.DeadLetterPresence(t.cfg.Name, epoch, nil), from)); err != nil {
+		return nil, err
+	}
+	for i, one := range t.tables {
+		if err := add(one.past(ctx, s.tables[i], epoch, from)); err != nil {
+			return nil, err
 		}
 	}
 	return out, nil

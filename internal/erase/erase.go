@@ -265,7 +265,11 @@ func (j *Job) remove(ctx context.Context, e *ledger.Erasure) error {
 	for p, set := range e.Offsets {
 		rows[j.in(p)] = set
 	}
-	if a := engine.OpenArchive(j.client, j.store, j.cfg); a != nil {
+	a, err := engine.OpenArchive(j.client, j.store, j.cfg)
+	if err != nil {
+		return err
+	}
+	if a != nil {
 		for tp, set := range rows {
 			if err := a.Erase(ctx, tp, set, e.Note, j.client.ServerNow(time.Now())); err != nil {
 				return err

@@ -1,6 +1,7 @@
 package erase
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -15,7 +16,9 @@ import (
 	"github.com/waybill-data/waybill/internal/config"
 	"github.com/waybill-data/waybill/internal/contract"
 	"github.com/waybill-data/waybill/internal/delivery"
+	"github.com/waybill-data/waybill/internal/engine"
 	"github.com/waybill-data/waybill/internal/ledger"
+	"github.com/waybill-data/waybill/internal/objects"
 )
 
 // Options say whose records are to be erased.
@@ -360,6 +363,9 @@ func (j *Job) inOwn(ctx context.Context, f *Found, o *Options) (err error) {
 
 // inArchive finds the subject's records in the pipeline's archive.
 func (j *Job) inArchive(ctx context.Context, f *Found, o *Options) error {
+	if of := j.cfg.Archiver(); of != nil && of.Sink.Objects != nil {
+		return j.inObjects(ctx, f, o, of)
+	}
 	table, where, ok := j.archived(o)
 	if !ok {
 		return nil
@@ -371,6 +377,45 @@ func (j *Job) inArchive(ctx context.Context, f *Found, o *Options) error {
 		f.offsets[epoch] = f.offsets[epoch].Union(rows)
 	}
 	return err
+}
+
+// inObjects is inArchive for an archive of objects, all of which are read.
+func (j *Job) inObjects(ctx context.Context, f *Found, o *Options, of *config.Pipeline) error {
+	if len(o.Match) == 0 && o.Key == "" {
+		return nil
+	}
+	s, err := engine.OpenObjects(of)
+	if err != nil {
+		return err
+	}
+	topic := j.cfg.Source.Kafka.Topic
+	return s.List(ctx, "topic="+topic+"/", "", func(e objects.Entry) error {
+		records, _, err := s.Records(ctx, e.Name)
+		if err != nil {
+			return err
+		}
+		rows := delivery.RowSet{}
+		for i := range records {
+			if o.holds(&records[i]) {
+				set := rows[j.in(e.Partition)]
+				set.Add(records[i].Offset)
+				rows[j.in(e.Partition)] = set
+			}
+		}
+		f.Archived += rows.Len()
+		f.offsets[j.cfg.Epoch] = f.offsets[j.cfg.Epoch].Union(rows)
+		return nil
+	})
+}
+
+// holds: the record is the subject's, by its key or by one of the texts in it.
+func (o *Options) holds(r *waybill.Record) bool {
+	if o.Key != "" && string(r.Key) == o.Key {
+		return true
+	}
+	return slices.ContainsFunc(o.Match, func(m string) bool {
+		return bytes.Contains(r.Value, []byte(m)) || bytes.Contains(r.Key, []byte(m)) || slices.ContainsFunc(r.Headers, func(h waybill.Header) bool { return bytes.Contains(h.Value, []byte(m)) })
+	})
 }
 
 // archived is where records of the subject are in the archive; ok is false if there is none.

@@ -49,6 +49,9 @@ const (
 	Drained           Name = "drained"             // a graceful stop has settled everything and not left yet
 )
 
+// AfterObject is passed after each object of an archive: AfterTarget is after all of a batch.
+const AfterObject Name = "after-object"
+
 // PromoteStep is passed before and after each thing that `waybill schema promote` does. It lies on no batch's way.
 const PromoteStep Name = "promote-step"
 
@@ -94,6 +97,12 @@ func Replays() []Name {
 	return []Name{ReplaySelected, ReplayBegun, BeforeReadBack, AfterReadBack, BeforeTarget, DuringTarget, AfterTarget, ReplayLanded, ReplayOutcomes, ReplayFinished}
 }
 
+// Objects lists the failpoints that the worker of an archive of objects passes.
+func Objects() []Name {
+	return []Name{Assigned, OffsetsFetched, StartResolved, BatchClosed, CommitBuilt, CommitAnswered, BeforeTarget, DuringTarget, AfterObject, AfterTarget, BeforeLedger, AfterLedger,
+		BeforeReadBack, AfterReadBack, BeforeRebuild, AfterRebuild, TailChecked, Revoked, Drained}
+}
+
 // All lists the failpoints that workers pass.
 func All() []Name {
 	return []Name{Assigned, OffsetsFetched, StartResolved, BeforeAlter, AfterAlter, BatchClosed, CommitBuilt, CommitAnswered, BeforeTarget, DuringTarget, AfterTarget,
@@ -121,7 +130,7 @@ func Arm(getenv func(string) string) error {
 			return fmt.Errorf("%s=%s: want NAME or NAME:N with N >= 1", Env, spec)
 		}
 	}
-	for _, known := range slices.Concat(All(), Replays(), Repairs(), Erasures(), []Name{PromoteStep, BackfillStep}) {
+	for _, known := range slices.Concat(All(), Replays(), Repairs(), Erasures(), []Name{AfterObject, PromoteStep, BackfillStep}) {
 		if of, step, _ := strings.Cut(name, "/"); string(known) == of && (step == "" || known == BackfillStep) {
 			armed = Name(name)
 			left.Store(n)

@@ -57,6 +57,7 @@ var kinds = map[string]Kind{
 	"lagging_replica":          {Severity: warning, Closes: ByItself, Title: "the replica that is written to is behind the others"},
 
 	// Backfills.
+	"decoder_changed":   {Severity: info, Closes: Told, Title: "a batch of another version's decoder was carried out"},
 	"backfill_promoted": {Severity: info, Closes: Told, Title: "a backfill, or its rollback, has changed what the table holds"},
 
 	// The contract and the table.

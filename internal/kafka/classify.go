@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -65,12 +66,16 @@ var rules = map[*kerr.Error]rule{
 	kerr.BrokerNotAvailable:      {waybill.ClassRetryable, true, "the broker is gone", ""},
 	kerr.CorruptMessage:          {waybill.ClassRetryable, true, "a batch failed its checksum: on the way, or on the disk", "see the broker's log"},
 
-	// What only a person can mend.
-	kerr.TopicAuthorizationFailed:   {waybill.ClassConfig, true, "no right to the topic", "grant READ and DESCRIBE on the topic"},
-	kerr.GroupAuthorizationFailed:   {waybill.ClassConfig, true, "no right to the group", "grant READ on the group"},
-	kerr.ClusterAuthorizationFailed: {waybill.ClassConfig, true, "no right to the cluster", "grant DESCRIBE on the cluster"},
-	kerr.SaslAuthenticationFailed:   {waybill.ClassConfig, true, "the broker refused the credentials", "check user and password"},
-	kerr.UnsupportedSaslMechanism:   {waybill.ClassConfig, true, "the broker does not offer this SASL mechanism", "use a mechanism that the broker offers"},
+	// A person mends these on the brokers or in the files that the client reads for each connection, and the pipeline goes on: they are
+	// tried again. A connection is refused before it can write anything.
+	kerr.SaslAuthenticationFailed:   {waybill.ClassRetryable, true, "the broker refused the credentials", "check source.kafka.sasl against what the broker knows; files are read again by the next connection"},
+	kerr.UnsupportedSaslMechanism:   {waybill.ClassRetryable, true, "the broker does not offer this SASL mechanism", "use a mechanism of the listener (sasl.enabled.mechanisms), or a listener that has this one"},
+	kerr.IllegalSaslState:           {waybill.ClassRetryable, true, "the broker expected another step of SASL", "give source.kafka.sasl if the listener wants it, or take it out"},
+	kerr.TopicAuthorizationFailed:   {waybill.ClassRetryable, true, "no right to the topic", "grant READ and DESCRIBE on the topic"},
+	kerr.GroupAuthorizationFailed:   {waybill.ClassRetryable, true, "no right to the group", "grant READ on the group"},
+	kerr.ClusterAuthorizationFailed: {waybill.ClassRetryable, true, "no right to the cluster", "grant DESCRIBE on the cluster"},
+
+	// What only a person can mend, and then starts the pipeline.
 	kerr.UnsupportedVersion:         {waybill.ClassConfig, true, "the broker is too old for this request", "use a newer broker, or the classic protocol"},
 	kerr.UnsupportedCompressionType: {waybill.ClassConfig, true, "the broker cannot serve this compression", ""},
 	kerr.InvalidGroupID:             {waybill.ClassConfig, true, "not a group's name, or a group of another type", "correct the group's name"},
@@ -105,6 +110,7 @@ func classify(op string, err error, at waybill.Position) *waybill.Error {
 		e.Class = waybill.ClassUnknown
 	}
 	var loss *kgo.ErrDataLoss
+	var closed *kgo.ErrFirstReadEOF
 	switch {
 	case ok:
 		e.Class, e.Hint = r.class, r.hint
@@ -112,6 +118,8 @@ func classify(op string, err error, at waybill.Position) *waybill.Error {
 		e.Class, e.Hint = waybill.ClassFenced, "see the runbook on lost records"
 	case errors.Is(err, kgo.ErrClientClosed):
 		e.Class = waybill.ClassFenced
+	case errors.As(err, &closed), strings.Contains(err.Error(), "tls alert record"):
+		e.Hint = "if it goes on: hold source.kafka.tls and source.kafka.sasl against the broker's listener at this port"
 	case errors.Is(err, kgo.ErrMaxDecompress):
 		e.Class, e.Hint = waybill.ClassConfig, "the batch is larger than this client will decompress"
 	}
@@ -157,7 +165,7 @@ func fetchProblem(err error) FetchProblem {
 		return ProblemRecreated
 	case errors.Is(err, kerr.CorruptMessage), ke == nil && !kgo.IsRetryableBrokerErr(err) && !isContext(err):
 		return ProblemUndecoded
-	case known && rules[ke].class == waybill.ClassConfig:
+	case known && (rules[ke].class == waybill.ClassConfig || errors.Is(err, kerr.TopicAuthorizationFailed)):
 		return ProblemRefused
 	}
 	return ProblemOther

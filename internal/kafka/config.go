@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"context"
-	"crypto/tls"
 	"log/slog"
 	"net"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl"
 
 	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/kafka/auth"
 )
 
 // Protocol is how the group's members agree on who owns what.
@@ -40,7 +40,7 @@ const (
 	DefaultPartitionMaxBytes = 1 << 20
 )
 
-// fetchMaxWait is how long a broker may hold a fetch that finds nothing.
+// fetchMaxWait is how long, if nobody says otherwise, a broker may hold a fetch that finds nothing.
 const fetchMaxWait = 250 * time.Millisecond
 
 // Config describes a membership. Brokers, Topic and Group are required.
@@ -59,14 +59,23 @@ type Config struct {
 	Isolation Isolation // empty means read_committed
 	ClientID  string
 
+	// InstanceID makes the membership static; empty: dynamic. Two members of one id throw each other out.
+	InstanceID string
+	// Rack is where this client is: a broker may have it read from a replica there. Empty: from leaders.
+	Rack string
+
 	// MetadataMaxAge bounds how long added partitions stay unnoticed.
 	MetadataMaxAge time.Duration
 	// FetchMaxBytes and PartitionMaxBytes bound one fetch response; a single larger batch still comes through.
 	FetchMaxBytes     int32
 	PartitionMaxBytes int32
+	FetchMinBytes     int32         // what a broker waits for, as long as FetchMaxWait; zero: one byte
+	FetchMaxWait      time.Duration // zero: 250 ms
 
-	TLS  *tls.Config
-	SASL []sasl.Mechanism
+	// TLS, if not nil, is laid over every connection. Its files are read for each.
+	TLS *auth.TLS
+	// SASL, if not nil, is how each connection says who it is.
+	SASL sasl.Mechanism
 	// Dialer opens connections; nil means TCP. TLS, if set, is laid over what it returns.
 	Dialer func(ctx context.Context, network, address string) (net.Conn, error)
 	Log    *slog.Logger // nil discards
@@ -80,6 +89,8 @@ func (c Config) withDefaults() Config {
 	set(&c.MetadataMaxAge, DefaultMetadataMaxAge)
 	set(&c.FetchMaxBytes, DefaultFetchMaxBytes)
 	set(&c.PartitionMaxBytes, DefaultPartitionMaxBytes)
+	set(&c.FetchMinBytes, 1)
+	set(&c.FetchMaxWait, fetchMaxWait)
 	if c.Protocol == ProtocolClassic {
 		set(&c.SessionTimeout, DefaultSessionTimeout)
 		set(&c.HeartbeatInterval, min(DefaultHeartbeatInterval, c.SessionTimeout/3))
@@ -129,8 +140,11 @@ func (c Config) clientOpts(dial *dialer) []kgo.Opt {
 	if c.ClientID != "" {
 		opts = append(opts, kgo.ClientID(c.ClientID))
 	}
-	if len(c.SASL) > 0 {
-		opts = append(opts, kgo.SASL(c.SASL...))
+	if c.Rack != "" {
+		opts = append(opts, kgo.Rack(c.Rack))
+	}
+	if c.SASL != nil {
+		opts = append(opts, kgo.SASL(c.SASL))
 	}
 	return opts
 }

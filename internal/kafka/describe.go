@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -74,6 +75,24 @@ func (s *Session) fillExtents(ctx context.Context, parts []PartitionInfo) error 
 		}
 	}
 	return nil
+}
+
+// OffsetAfter is the offset of a partition's first record at or after a time, by the records' own timestamps; not found: there is none.
+func (s *Session) OffsetAfter(ctx context.Context, partition int32, t time.Time) (offset int64, found bool, err error) {
+	at := position(waybill.TopicPartition{Topic: s.cfg.Topic, Partition: partition}, -1)
+	listed, err := kadm.NewClient(s.asker).ListOffsetsAfterMilli(ctx, t.UnixMilli(), s.cfg.Topic)
+	if err != nil {
+		return 0, false, classify("kafka.offset_after", err, at)
+	}
+	o, ok := listed.Lookup(s.cfg.Topic, partition)
+	switch {
+	case !ok:
+		return 0, false, classify("kafka.offset_after", errUnanswered, at)
+	case o.Err != nil:
+		return 0, false, classify("kafka.offset_after", o.Err, at)
+	}
+	// The client puts the end in place of "there is none", and no timestamp beside it.
+	return o.Offset, o.Timestamp >= 0, nil
 }
 
 // metadata asks for the topic by name, uncached.

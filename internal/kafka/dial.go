@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"net"
 	"sync"
@@ -49,16 +48,7 @@ func (d *dialer) secure(ctx context.Context, raw net.Conn, address string) (net.
 	if d.cfg.TLS == nil {
 		return raw, nil
 	}
-	c := d.cfg.TLS.Clone()
-	if c.ServerName == "" {
-		host, _, err := net.SplitHostPort(address)
-		if err != nil {
-			return nil, err
-		}
-		c.ServerName = host
-	}
-	conn := tls.Client(raw, c)
-	return conn, conn.HandshakeContext(ctx)
+	return d.cfg.TLS.Client(ctx, raw, address)
 }
 
 func (d *dialer) cutAll() {

@@ -119,7 +119,8 @@ func (s *Session) openReader() error {
 		kgo.WithPools(lent),
 		kgo.WithHooks(lent),
 		// A partition that is started while a fetch of others waits for records waits with it.
-		kgo.FetchMaxWait(fetchMaxWait),
+		kgo.FetchMaxWait(s.cfg.FetchMaxWait),
+		kgo.FetchMinBytes(s.cfg.FetchMinBytes),
 		kgo.FetchMaxBytes(s.cfg.FetchMaxBytes),
 		kgo.FetchMaxPartitionBytes(s.cfg.PartitionMaxBytes),
 		kgo.BrokerMaxReadBytes(s.cfg.maxReadBytes()),
@@ -158,6 +159,9 @@ func (s *Session) openMember() error {
 		kgo.OnPartitionsRevoked(s.onRevoked),
 		kgo.OnPartitionsLost(s.onLost),
 		kgo.AdjustFetchOffsetsFn(fetchNothing),
+	}
+	if s.cfg.InstanceID != "" {
+		opts = append(opts, kgo.InstanceID(s.cfg.InstanceID))
 	}
 	if s.cfg.RebalanceTimeout > 0 {
 		opts = append(opts, kgo.RebalanceTimeout(s.cfg.RebalanceTimeout))

@@ -140,10 +140,49 @@ SELECT 'p', 1, 't', 0, number * 10, number * 10 + 10, 10, 1, 10, 10, fromUnixTim
 
 func TestMigrate_NewerSchemaIsRefused(t *testing.T) {
 	w := newWorld(t)
-	w.exec("INSERT INTO " + w.s.db + ".meta SELECT 99, now64(3)")
+	w.exec("INSERT INTO " + w.s.db + ".meta SELECT 99, now64(3), 0")
 	err := w.s.Migrate(t.Context(), now)
-	if waybill.ClassOf(err) != waybill.ClassConfig {
+	if waybill.ClassOf(err) != waybill.ClassConfig || !strings.Contains(err.Error(), "has schema version 99, which takes a binary of version 99 or newer") {
 		t.Errorf("error %v, want a config error", err)
+	}
+}
+
+// A migration says which older binaries may go on; one of several that is not for this one is enough to refuse.
+func TestMigrate_NewerSchemaThatOlderBinariesMayUse(t *testing.T) {
+	w := newWorld(t)
+	w.exec(fmt.Sprintf("INSERT INTO %s.meta SELECT 98, now64(3), %d", w.s.db, Version()))
+	if err := w.s.Migrate(t.Context(), now); err != nil {
+		t.Errorf("refused: %v", err)
+	}
+	w.exec(fmt.Sprintf("INSERT INTO %s.meta SELECT 97, now64(3), %d", w.s.db, Version()+1))
+	if err := w.s.Migrate(t.Context(), now); waybill.ClassOf(err) != waybill.ClassConfig {
+		t.Errorf("error %v, want a config error", err)
+	}
+}
+
+func TestPause_LastsUntilItIsLifted(t *testing.T) {
+	w := newWorld(t)
+	of := func(pipeline string) Pause {
+		t.Helper()
+		p, err := w.s.PauseOf(t.Context(), pipeline)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	if p := of("p"); p.Paused {
+		t.Errorf("paused by nobody: %+v", p)
+	}
+	for _, paused := range []bool{true, true, false, true} {
+		if err := w.s.SetPause(t.Context(), "p", Pause{Paused: paused, Who: "ann", Why: "moving"}); err != nil {
+			t.Fatal(err)
+		}
+		if p := of("p"); p.Paused != paused || p.Who != "ann" || p.Why != "moving" || time.Since(p.At).Abs() > time.Minute {
+			t.Errorf("%+v, want paused %v", p, paused)
+		}
+	}
+	if p := of("q"); p.Paused {
+		t.Errorf("another pipeline is paused: %+v", p)
 	}
 }
 

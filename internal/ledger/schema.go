@@ -40,19 +40,23 @@ const (
 type migration struct {
 	version    uint32
 	statements []string // %s is the quoted database
+	// oldest is the oldest version whose binaries may go on beside this one: it says what they have to know of the tables. 0: they may not. Only
+	// version 12 and later are asked, the binaries before it refuse whatever is newer than they are.
+	oldest uint32
 }
 
 var migrations = []migration{
-	{1, []string{createMeta, createLedger, createDeadLetters, createPlans, createDecisions, createFindings, createPipelines}},
-	{2, []string{widenLedger, rollUpLedger, widenPlans, createChanges, createDrift}},
-	{3, []string{routeLedger, rollUpRouted, routeDrift}},
-	{4, []string{journalFindings, createFindingsNow, createAlerts}},
-	{5, []string{expireDeadLetters, createReplays, createOutcomes, createLettersView}},
-	{6, []string{timeLedger(), rollUpTimed(), createMinutes(), createThrough, createCompleteThrough}},
-	{7, []string{createJobs, createJobScopes, createPromotions}},
-	{8, []string{createGenerations, createControls}},
-	{9, []string{createArchiveErased}},
-	{10, []string{widenReplays, createAmendments, createErasures}},
+	{version: 1, statements: []string{createMeta, createLedger, createDeadLetters, createPlans, createDecisions, createFindings, createPipelines}},
+	{version: 2, statements: []string{widenLedger, rollUpLedger, widenPlans, createChanges, createDrift}},
+	{version: 3, statements: []string{routeLedger, rollUpRouted, routeDrift}},
+	{version: 4, statements: []string{journalFindings, createFindingsNow, createAlerts}},
+	{version: 5, statements: []string{expireDeadLetters, createReplays, createOutcomes, createLettersView}},
+	{version: 6, statements: []string{timeLedger(), rollUpTimed(), createMinutes(), createThrough, createCompleteThrough}},
+	{version: 7, statements: []string{createJobs, createJobScopes, createPromotions}},
+	{version: 8, statements: []string{createGenerations, createControls}},
+	{version: 9, statements: []string{createArchiveErased}},
+	{version: 10, statements: []string{widenReplays, createAmendments, createErasures}},
+	{version: 12, statements: []string{widenMeta, createPauses, createGroups}},
 }
 
 // Version of the schema that this binary needs.

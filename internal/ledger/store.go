@@ -44,10 +44,7 @@ func (s *Store) Migrate(ctx context.Context, now time.Time) error {
 		return err
 	}
 	if have > Version() {
-		return &waybill.Error{
-			Op: "ledger.migrate", Class: waybill.ClassConfig, Hint: "run the newer Waybill everywhere",
-			Err: fmt.Errorf("database %s has schema version %d, this binary knows %d", s.db, have, Version()),
-		}
+		return s.newer(ctx, have)
 	}
 	for _, m := range migrations {
 		if m.version <= have {
@@ -60,6 +57,24 @@ func (s *Store) Migrate(ctx context.Context, now time.Time) error {
 	return nil
 }
 
+// newer is what is wrong with a schema that is newer than this binary; nil if its migrations say that this binary may go on.
+func (s *Store) newer(ctx context.Context, have uint32) error {
+	var least proto.ColUInt32
+	oldest := uint32(0)
+	err := s.ch.Query(ctx, fmt.Sprintf("SELECT max(if(oldest = 0, version, oldest)) AS o FROM %s WHERE version > %d", s.table(TableMeta), Version()),
+		proto.Results{{Name: "o", Data: &least}}, func(int) error {
+			oldest = least.Row(0)
+			return nil
+		})
+	if err != nil || oldest <= Version() {
+		return renamed("ledger.migrate", err)
+	}
+	return &waybill.Error{
+		Op: "ledger.migrate", Class: waybill.ClassConfig, Hint: "a newer Waybill has run here: run that version, or a newer one, everywhere; nothing was changed",
+		Err: fmt.Errorf("database %s has schema version %d, which takes a binary of version %d or newer; this one knows %d", s.db, have, oldest, Version()),
+	}
+}
+
 func (s *Store) apply(ctx context.Context, m migration, now time.Time) error {
 	for _, sql := range m.sql(s.db) {
 		if err := s.ch.Exec(ctx, sql); err != nil {
@@ -68,9 +83,12 @@ func (s *Store) apply(ctx context.Context, m migration, now time.Time) error {
 	}
 	version, at := proto.ColUInt32{m.version}, millisColumn()
 	at.Append(now)
+	in := proto.Input{{Name: "version", Data: version}, {Name: "applied_at", Data: at}}
+	if m.version >= versionCompatible {
+		in = append(in, proto.InputColumn{Name: "oldest", Data: proto.ColUInt32{m.oldest}})
+	}
 	a := s.ch.Insert(ctx, clickhouse.Insert{
-		Database: s.db, Table: TableMeta,
-		Input: proto.Input{{Name: "version", Data: version}, {Name: "applied_at", Data: at}},
+		Database: s.db, Table: TableMeta, Input: in,
 		Token: waybill.Token(fmt.Sprintf("meta-%d", m.version)),
 	})
 	if a.Err != nil {

@@ -310,9 +310,9 @@ func (j *Job) read(ctx context.Context, offsets delivery.RowSet) (records []wayb
 
 // unarchive reads records that the topic no longer has from the pipeline's archive, if it keeps one.
 func (j *Job) unarchive(ctx context.Context, tp waybill.TopicPartition, offsets waybill.OffsetSet) (records []waybill.Record, err error) {
-	a := engine.OpenArchive(j.client, j.store, j.cfg)
-	if a == nil {
-		return nil, nil
+	a, err := engine.OpenArchive(j.client, j.store, j.cfg)
+	if a == nil || err != nil {
+		return nil, err
 	}
 	for _, span := range offsets.Spans() {
 		for span.First < span.Next {

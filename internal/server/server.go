@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/waybill-data/waybill"
@@ -141,16 +142,16 @@ func index(w http.ResponseWriter, _ *http.Request) {
 func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok\n") }
 
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
-	reasons := s.o.Source.Status().NotReady()
-	if len(reasons) == 0 {
-		plain(w, http.StatusOK, "ready\n")
-		return
+	st := s.o.Source.Status()
+	code, text := http.StatusOK, "ready\n"
+	reasons := st.NotReady()
+	if len(reasons) > 0 {
+		code, text = http.StatusServiceUnavailable, "not ready\n"
 	}
-	text := "not ready\n"
-	for _, r := range reasons {
+	for _, r := range slices.Concat(reasons, st.Notes()) {
 		text += "- " + r + "\n"
 	}
-	plain(w, http.StatusServiceUnavailable, text)
+	plain(w, code, text)
 }
 
 func (s *Server) status(w http.ResponseWriter, _ *http.Request) {

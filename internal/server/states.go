@@ -7,7 +7,7 @@ import (
 )
 
 // pipelineStates are all that a pipeline can be in. Each has a series, so that a rule can ask for one that is not the case.
-var pipelineStates = [...]status.PipelineState{status.Starting, status.Running, status.Stalled, status.Held, status.Draining, status.Stopped}
+var pipelineStates = [...]status.PipelineState{status.Starting, status.Running, status.Stalled, status.Held, status.Paused, status.Draining, status.Stopped}
 
 // states reports how each pipeline of the process is at the moment of a scrape. A pipeline that the process no longer has leaves no series behind.
 type states struct {

@@ -250,6 +250,10 @@ func (o *operator) makeTable(j *backfill) bool {
 		j.table = ch.UUID(j.as)
 	}
 	if j.floor != nil && !ch.Exists(j.as) {
+		if !ch.Exists(nameStandby) { // a table is nowhere: some mutants do that
+			o.w.fail("job %d: the table that was taken back is gone", j.number)
+			return false
+		}
 		ch.Rename(nameStandby, j.as)
 	}
 	options := ch.Options(j.as)

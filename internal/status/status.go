@@ -16,6 +16,14 @@ type Status struct {
 	Started   time.Time  `json:"started"`
 	Now       time.Time  `json:"now"` // when this was taken, by the process's clock
 	Pipelines []Pipeline `json:"pipelines"`
+	Files     *Files     `json:"files,omitempty"` // nil if nobody looks at them
+}
+
+// Files is how the pipeline files are, of a process that looks at them while it runs.
+type Files struct {
+	Changed time.Time `json:"changed"` // when they were last found to be others than before
+	// Problems are what is wrong with them. A pipeline whose file is broken goes on as it was.
+	Problems []string `json:"problems"`
 }
 
 // PipelineState says how a pipeline is doing.
@@ -27,6 +35,7 @@ const (
 	Running  PipelineState = "running"  // reads and inserts as records come
 	Stalled  PipelineState = "stalled"  // waits for an outside system to heal, and retries; Reason has its words
 	Held     PipelineState = "held"     // a job holds it: nothing is in flight, and it is in no group; Reason says which and until when
+	Paused   PipelineState = "paused"   // a person has paused it: as when it is held, until somebody resumes it; Reason says who and why
 	Draining PipelineState = "draining" // carries out what is in flight and reads nothing more
 	Stopped  PipelineState = "stopped"  // does nothing until a person acts; Reason says why
 )
@@ -207,6 +216,22 @@ func (s Status) NotReady() []string {
 	return out
 }
 
+// Notes are what somebody who asks whether the process is ready should know beside that, as a restart would not help: pipelines that are paused
+// or held, and pipeline files that are broken.
+func (s Status) Notes() (out []string) {
+	for _, p := range s.Pipelines {
+		if p.State == Held || p.State == Paused {
+			out = append(out, fmt.Sprintf("%s is %s: %s", p.Name, p.State, p.Reason))
+		}
+	}
+	if s.Files != nil {
+		for _, why := range s.Files.Problems {
+			out = append(out, "pipeline files: "+why)
+		}
+	}
+	return out
+}
+
 // NotReady lists why the pipeline is not ready, nothing if it is.
 func (p Pipeline) NotReady() []string {
 	switch {
@@ -214,7 +239,7 @@ func (p Pipeline) NotReady() []string {
 		return []string{fmt.Sprintf("%s is stopped: %s", p.Name, p.Reason)}
 	case p.State == Stopped || p.State == Draining || p.State == Starting:
 		return []string{fmt.Sprintf("%s is %s", p.Name, p.State)}
-	case p.State == Held:
+	case p.State == Held || p.State == Paused:
 		return nil // a restart would not help
 	case !p.Assigned:
 		return []string{p.Name + " waits for the group to assign partitions"}

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -29,7 +30,7 @@ type Metrics struct {
 	// Per pipeline.
 	settled, ledgerRows, serverRestarts, rebalances *prometheus.CounterVec
 	upcast, assumed, late                           *prometheus.CounterVec
-	stalledSeconds, oldestUnsettled, held           *prometheus.GaugeVec
+	stalledSeconds, oldestUnsettled, held, paused   *prometheus.GaugeVec
 	completeThrough                                 *prometheus.GaugeVec
 
 	// The continuous audit's.
@@ -37,7 +38,10 @@ type Metrics struct {
 	auditVerified, auditWaiting, auditUnwatched, auditLate *prometheus.GaugeVec
 	auditThrough                                           *prometheus.GaugeVec
 
-	budget, budgetUsed prometheus.Gauge
+	budget, budgetUsed, fileProblems prometheus.Gauge
+	reloads                          *prometheus.CounterVec
+
+	forget []func(prometheus.Labels) int // of each metric with the label pipeline
 }
 
 // Insert times span a block of a few rows on a local server to a block that waits out a deadline.
@@ -54,6 +58,11 @@ func NewMetrics(version string) *Metrics {
 	m.registerAudit()
 	m.budget = m.gauge("memory_budget_bytes", "Bytes of records that the process may hold at once.").WithLabelValues()
 	m.budgetUsed = m.gauge("memory_budget_used_bytes", "Bytes of records that the process holds now.").WithLabelValues()
+	m.fileProblems = m.gauge("pipeline_file_problems", "Problems of the pipeline files as they are now; a pipeline whose file is broken goes on as it was.").WithLabelValues()
+	m.reloads = m.counter("reloads_total", "Changes of the pipeline files that were noticed, by outcome: applied, or refused at least in part.", "outcome")
+	for _, outcome := range []string{reloadApplied, reloadRefused} {
+		m.reloads.WithLabelValues(outcome)
+	}
 	return m
 }
 
@@ -91,6 +100,7 @@ func (m *Metrics) registerPipeline() {
 	m.stalled = m.gauge("stalled", "1 while the pipeline waits for an outside system to heal, by error class.", "pipeline", "class")
 	m.stalledSeconds = m.gauge("stalled_seconds", "How long the current stall has lasted; 0 without one.", "pipeline")
 	m.held = m.gauge("held", "1 while a job holds the pipeline: it is in no group and waits.", "pipeline")
+	m.paused = m.gauge("paused", "1 while a person has paused the pipeline: it is in no group and waits to be resumed.", "pipeline")
 	m.findings = m.counter("findings_total", "Findings that became known, by kind and severity.", "pipeline", "kind", "severity")
 	m.openFindings = m.gauge("findings_open", "Findings of the pipeline that are open, as this worker knows them.", "pipeline", "kind", "severity")
 	m.alerts = m.counter("alerts_total", "Attempts to tell receivers of findings, by receiver and outcome.", "pipeline", "receiver", "outcome")
@@ -113,19 +123,51 @@ func (m *Metrics) registerAudit() {
 func (m *Metrics) counter(name, help string, labels ...string) *prometheus.CounterVec {
 	v := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "waybill", Name: name, Help: help}, labels)
 	m.reg.MustRegister(v)
+	m.remember(v.DeletePartialMatch, labels)
 	return v
 }
 
 func (m *Metrics) gauge(name, help string, labels ...string) *prometheus.GaugeVec {
 	v := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "waybill", Name: name, Help: help}, labels)
 	m.reg.MustRegister(v)
+	m.remember(v.DeletePartialMatch, labels)
 	return v
 }
 
 func (m *Metrics) histogram(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
 	v := prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "waybill", Name: name, Help: help, Buckets: buckets}, labels)
 	m.reg.MustRegister(v)
+	m.remember(v.DeletePartialMatch, labels)
 	return v
+}
+
+func (m *Metrics) remember(forget func(prometheus.Labels) int, labels []string) {
+	if slices.Contains(labels, "pipeline") {
+		m.forget = append(m.forget, forget)
+	}
+}
+
+// Forget withdraws all metrics of a pipeline that this process does not run any more.
+func (m *Metrics) Forget(pipeline string) {
+	for _, forget := range m.forget {
+		forget(prometheus.Labels{"pipeline": pipeline})
+	}
+}
+
+// Outcomes of a reload.
+const (
+	reloadApplied = "applied"
+	reloadRefused = "refused"
+)
+
+// Reload counts a change of the pipeline files that left them with so many problems.
+func (m *Metrics) Reload(problems int) {
+	outcome := reloadApplied
+	if problems > 0 {
+		outcome = reloadRefused
+	}
+	m.reloads.WithLabelValues(outcome).Inc()
+	m.fileProblems.Set(float64(problems))
 }
 
 // SetBudget sets the process's memory budget for records, in bytes.

@@ -68,7 +68,7 @@ type PipelineMetrics struct {
 
 	settled, ledgerRows, serverRestarts, rebalances prometheus.Counter
 	upcast, assumed, late                           prometheus.Counter
-	stalledSeconds, oldestUnsettled, held           prometheus.Gauge
+	stalledSeconds, oldestUnsettled, held, paused   prometheus.Gauge
 	commits                                         [commitOutcomes]prometheus.Counter
 	stores                                          map[waybill.Store]*storeMetrics // not written after ForPipeline
 	deadLetters, discarded, defaulted, rounded      *bounded
@@ -99,6 +99,7 @@ func (m *Metrics) ForPipeline(name string) *PipelineMetrics {
 		stalledSeconds:  m.stalledSeconds.WithLabelValues(name),
 		oldestUnsettled: m.oldestUnsettled.WithLabelValues(name),
 		held:            m.held.WithLabelValues(name),
+		paused:          m.paused.WithLabelValues(name),
 		auditSeconds:    m.auditSeconds.WithLabelValues(name),
 		auditVerified:   m.auditVerified.WithLabelValues(name),
 		auditWaiting:    m.auditWaiting.WithLabelValues(name),
@@ -263,12 +264,16 @@ func (p *PipelineMetrics) ClearStalled() {
 }
 
 // SetHeld says whether a job holds the pipeline.
-func (p *PipelineMetrics) SetHeld(held bool) {
-	n := 0.0
-	if held {
-		n = 1
+func (p *PipelineMetrics) SetHeld(held bool) { p.held.Set(flag(held)) }
+
+// SetPaused says whether a person has paused the pipeline.
+func (p *PipelineMetrics) SetPaused(paused bool) { p.paused.Set(flag(paused)) }
+
+func flag(on bool) float64 {
+	if on {
+		return 1
 	}
-	p.held.Set(n)
+	return 0
 }
 
 func (p *PipelineMetrics) setStall(class string) {

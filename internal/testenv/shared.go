@@ -11,6 +11,7 @@ import (
 
 	"github.com/waybill-data/waybill/internal/testenv/chserver"
 	"github.com/waybill-data/waybill/internal/testenv/kafkaserver"
+	"github.com/waybill-data/waybill/internal/testenv/s3server"
 )
 
 // sharedAllowed is set by Run, which is also what stops the shared servers.
@@ -33,6 +34,7 @@ type shared[S stopper] struct {
 var (
 	sharedClickHouse shared[*chserver.Server]
 	sharedKafka      shared[*kafkaserver.Server]
+	sharedS3         shared[*s3server.Server]
 )
 
 // SharedClickHouse is a server with default options that all tests of the process use. Tests must not kill, freeze or stop
@@ -56,6 +58,15 @@ func SharedKafka(t testing.TB) *kafkaserver.Server {
 	return sharedKafka.get(t, func(ctx context.Context, dir string) (*kafkaserver.Server, error) {
 		return kafkaserver.Start(ctx, kafkaserver.Options{Dir: dir})
 	})
+}
+
+// SharedS3 is object storage that all tests of the process use, under bucket names of their own.
+func SharedS3(t testing.TB) *s3server.Server {
+	t.Helper()
+	if _, err := s3server.Locate(); err != nil {
+		missing(t, "versitygw", err)
+	}
+	return sharedS3.get(t, s3server.Start)
 }
 
 func (s *shared[S]) get(t testing.TB, start func(ctx context.Context, dir string) (S, error)) S {
@@ -102,4 +113,6 @@ func (s *shared[S]) stop() error {
 	return errors.Join(err, os.RemoveAll(s.dir))
 }
 
-func stopShared() error { return errors.Join(sharedClickHouse.stop(), sharedKafka.stop()) }
+func stopShared() error {
+	return errors.Join(sharedClickHouse.stop(), sharedKafka.stop(), sharedS3.stop())
+}

@@ -20,6 +20,7 @@ import (
 	"github.com/waybill-data/waybill/internal/testenv/chserver"
 	"github.com/waybill-data/waybill/internal/testenv/faultproxy"
 	"github.com/waybill-data/waybill/internal/testenv/kafkaserver"
+	"github.com/waybill-data/waybill/internal/testenv/kdc"
 	"github.com/waybill-data/waybill/internal/testenv/proc"
 	"github.com/waybill-data/waybill/internal/testenv/promserver"
 )
@@ -181,4 +182,20 @@ func Proxy(t testing.TB, target string) *faultproxy.Proxy {
 		}
 	})
 	return p
+}
+
+// Kerberos starts a key distribution centre of the test's own, and ends it with the test.
+func Kerberos(t testing.TB) *kdc.Server {
+	t.Helper()
+	if _, err := kdc.Locate(); err != nil {
+		missing(t, "MIT Kerberos", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
+	defer cancel()
+	srv, err := kdc.Start(ctx, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(srv.Kill)
+	return srv
 }

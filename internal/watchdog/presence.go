@@ -82,6 +82,10 @@ type Presence struct {
 	states  states
 	touched map[faultKey]bool // judged since Say
 	restart map[Bucket]bool   // to be compared after a restart of the server; nil: there was none
+	what    string            // that restart, in words
+	// inherited: partitions came whose worker before may have been comparing them after a restart, and did not get to the end. It is over
+	// once their past has been adopted.
+	inherited, adopted bool
 	vague   map[waybill.TopicPartition][]Vague
 
 	verified, given int64 // offsets that were compared for the first time; that are no longer watched
@@ -117,6 +121,7 @@ func (p *Presence) Hold(tp waybill.TopicPartition, position int64) {
 	if _, held := p.through[tp]; !held {
 		p.through[tp] = position
 		p.newest[tp] = -1
+		p.inherited, p.adopted = true, false
 		for _, kind := range p.kinds() {
 			p.touched[faultKey{kind, tp}] = true
 		}
@@ -388,32 +393,59 @@ func (p *Presence) Counted(now time.Time, expected, counts map[Bucket]int64) {
 	}
 }
 
+// Adopted: all of the past of the partitions that are held has been adopted, or as much of it as can be watched.
+func (p *Presence) Adopted() { p.adopted = true }
+
 // Restarted has all that was put on account since then compared at once: the server may have lost what it had not written to disk. what says what
 // has happened, for the finding that is open until that is done.
 func (p *Presence) Restarted(since time.Time, what string) (out Said) {
-	p.restart = map[Bucket]bool{}
+	p.restart, p.what = map[Bucket]bool{}, what
 	for at, b := range p.buckets {
 		if !b.changed.Before(since) {
 			b.pressing, b.checked, p.restart[at] = true, time.Time{}, true
 		}
 	}
-	p.states.tell(&out, waybill.Finding{Kind: KindUnverified, Severity: waybill.SeverityWarning,
-		Message: fmt.Sprintf("%s: what was written before, and was not on disk, may be gone; %d ranges of up to %d offsets are compared with the table", what, len(p.restart), BucketOffsets),
-		Action:  "wait: rows that are missing become a finding of their own; fsync_after_insert on the table keeps this from happening"}, what)
+	p.unverified(&out)
 	return out
 }
 
-// verifiedRestart closes the finding about a restart once everything has been compared.
+// unverified tells that there is something left to be compared, and tells it again when that has become less: another worker, which has
+// compared its own partitions, may have closed the finding.
+func (p *Presence) unverified(out *Said) {
+	p.states.tell(out, waybill.Finding{Kind: KindUnverified, Severity: waybill.SeverityWarning,
+		Message: fmt.Sprintf("%s: what was written before, and was not on disk, may be gone; %d ranges of up to %d offsets are compared with the table", p.what, len(p.restart), BucketOffsets),
+		Action:  "wait: rows that are missing become a finding of their own; fsync_after_insert on the table keeps this from happening"}, fmt.Sprint(p.what, len(p.restart)))
+}
+
+// verifiedRestart closes the finding about a restart once everything has been compared: a restart that was noticed here, or one whose partitions
+// came from a worker that has ended before it was done.
 func (p *Presence) verifiedRestart(out *Said) {
 	for at := range p.restart {
 		if p.buckets[at] == nil {
 			delete(p.restart, at) // given up, or with another worker now
 		}
 	}
-	if p.restart != nil && len(p.restart) == 0 {
-		p.restart = nil
-		p.states.clear(out, waybill.FindingKey{Kind: KindUnverified}, "all that was written before the restart has been compared with the table")
+	switch {
+	case len(p.restart) > 0:
+		p.unverified(out)
+	case p.inherited && !(p.adopted && p.allSettled()), p.restart == nil && !p.inherited:
+	default:
+		key := waybill.FindingKey{Kind: KindUnverified}
+		if st := p.states[key]; st != nil && !st.open {
+			delete(p.states, key) // it was closed once; what is closed now is another's
+		}
+		p.restart, p.inherited = nil, false
+		p.states.clear(out, key, "all that was written before the restart has been compared with the table")
 	}
+}
+
+func (p *Presence) allSettled() bool {
+	for tp := range p.through {
+		if !p.settled(tp) {
+			return false
+		}
+	}
+	return true
 }
 
 // Check is a bucket whose offsets are to be asked for, with what should be there.

@@ -239,6 +239,7 @@ func TestPresence_WhatATableMayForget(t *testing.T) {
 
 func TestPresence_Restart(t *testing.T) {
 	w := watch(t, PresenceConfig{})
+	w.p.Adopted()
 	w.settle(span(0, 100_000), waybill.OffsetSet{}, waybill.OffsetSet{})
 	w.pass(time.Hour)
 	w.settle(span(100_000, 300_000), waybill.OffsetSet{}, waybill.OffsetSet{})
@@ -256,6 +257,62 @@ func TestPresence_Restart(t *testing.T) {
 		t.Errorf("mended %+v: all has been compared", w.mended)
 	}
 	w.one(KindRowsMissing, waybill.OffsetsIn(span(150_000, 150_010)))
+}
+
+// Who has noticed the restart may end before everything is compared: whoever has the partitions then closes the finding, and not before it has compared them.
+func TestPresence_RestartThatAnotherHasNoticed(t *testing.T) {
+	closed := func(w *watched) int {
+		n := 0
+		for _, m := range w.mended {
+			if m.Key.Kind == KindUnverified {
+				n++
+			}
+		}
+		return n
+	}
+	w := watch(t, PresenceConfig{})
+	for o := range int64(1000) {
+		w.tb.rows[o] = 1
+	}
+	w.pass(time.Minute)
+	if closed(w) != 0 {
+		t.Fatal("closed before the past has been adopted")
+	}
+	w.p.Adopt(w.now, tp0, []Adopted{{span(0, 1000), 1000, 0}}, waybill.OffsetsIn(span(0, 1000)), waybill.OffsetSet{})
+	w.p.Adopted()
+	w.pass(time.Minute)
+	if closed(w) != 1 {
+		t.Fatalf("closed %d times: %+v", closed(w), w.mended)
+	}
+	// A partition that comes later may bring another such finding.
+	w.p.Hold(waybill.TopicPartition{Topic: "t", Partition: 1}, 0)
+	w.pass(time.Minute)
+	if closed(w) != 1 {
+		t.Fatal("closed before the past of the second has been adopted")
+	}
+	w.p.Adopted()
+	w.pass(time.Minute)
+	if closed(w) != 2 {
+		t.Errorf("closed %d times: %+v", closed(w), w.mended)
+	}
+}
+
+// One worker has compared its partitions, and has closed the finding; another that has not says so again.
+func TestPresence_RestartIsToldAgainWhileThereIsSomethingLeft(t *testing.T) {
+	w := watch(t, PresenceConfig{})
+	w.settle(span(0, 300_000), waybill.OffsetSet{}, waybill.OffsetSet{})
+	w.p.Adopted()
+	w.pass(2 * time.Minute)
+	w.p.Restarted(w.now.Add(-15*time.Minute), "restarted")
+	c := w.p.Due(w.now, 1)[0]
+	w.p.Judge(w.now, c, w.tb.seen(c.Span()))
+	s := w.p.Say()
+	if len(s.Found) != 1 || s.Found[0].Kind != KindUnverified || len(s.Mended) != 0 {
+		t.Errorf("said %+v", s)
+	}
+	if s = w.p.Say(); len(s.Found)+len(s.Mended) != 0 {
+		t.Errorf("nothing has changed, and it says %+v", s)
+	}
 }
 
 func TestPresence_AdoptsTheLedger(t *testing.T) {

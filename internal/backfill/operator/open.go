@@ -61,12 +61,16 @@ func Open(ctx context.Context, s Setup) (*Bench, error) {
 	if err != nil {
 		return nil, err
 	}
-	to := kafka.Config{Brokers: k.Brokers, Topic: k.Topic, Isolation: kafka.Isolation(k.Isolation), ClientID: "waybill"}
-	reader, err := kafka.OpenReader(ctx, to)
+	reader, err := kafka.OpenReader(ctx, engine.KafkaConfig(s.Cfg, slog.New(slog.DiscardHandler)))
 	if err != nil {
 		return nil, err
 	}
-	if of := engine.OpenArchive(s.Client, s.Ledger, s.Cfg); of != nil && s.Archive == nil {
+	of, err := engine.OpenArchive(s.Client, s.Ledger, s.Cfg)
+	if err != nil {
+		reader.Close()
+		return nil, err
+	}
+	if of != nil && s.Archive == nil {
 		s.Archive = of
 	}
 	b := &Bench{Setup: s, Table: table, Lineage: c.Lineage.In(table), kafka: reader}
@@ -135,7 +139,7 @@ func (b *Bench) run(ctx context.Context, w Work) error {
 		return err
 	}
 	cfg := b.Cfg.Shadow(config.Shadow{Job: w.Job.ID, Epoch: w.Job.Leg.Epoch, Group: w.Job.WorkGroup(), Table: w.Table})
-	cfg.Source.Kafka.Start = config.Earliest // where the account begins
+	cfg.Source.Kafka.Start = config.Start{At: config.Earliest} // where the account begins
 	p := engine.NewBackfill(cfg, b.Engine, engine.Backfill{RecordsPerSecond: b.RecordsPerSecond, BytesPerSecond: b.BytesPerSecond, Archive: archiveOf(b.Archive), Scope: func() engine.Scope {
 		until, final := w.Until()
 		return engine.Scope{Offsets: scope, Until: until, Final: final}

@@ -29,6 +29,9 @@ type Options struct {
 	Port, ControllerPort int
 	// AdvertisedAddr is what the broker tells clients to connect to, for a proxy in front of it. Empty: its own address.
 	AdvertisedAddr string
+	// Listeners beside the plain one, by name (capitals): the security protocol of each, such as SASL_SSL. They are on free ports of
+	// 127.0.0.1, advertised as localhost, see Server.Listener; what they need is in Properties.
+	Listeners map[string]string
 	// Properties go over the defaults in server.properties.
 	Properties map[string]string
 	// HeapMB is the Java heap's limit; 0 means 512.
@@ -43,9 +46,10 @@ type Options struct {
 // from proc.Daemon.
 type Server struct {
 	*proc.Daemon
-	opts Options
-	java string
-	jars string
+	opts  Options
+	java  string
+	jars  string
+	ports map[string]*int // of Options.Listeners
 }
 
 // Start formats the directory if need be, starts a broker and waits until it is ready for clients.
@@ -77,7 +81,13 @@ func startOnFreePorts(ctx context.Context, s *Server) (*Server, error) {
 	var err error
 	for range attempts {
 		s.opts = given
-		if err = proc.FreePorts(&s.opts.Port, &s.opts.ControllerPort); err != nil {
+		ports := []*int{&s.opts.Port, &s.opts.ControllerPort}
+		s.ports = map[string]*int{}
+		for name := range s.opts.Listeners {
+			s.ports[name] = new(int)
+			ports = append(ports, s.ports[name])
+		}
+		if err = proc.FreePorts(ports...); err != nil {
 			return nil, err
 		}
 		s.Daemon = proc.New(proc.Spec{
@@ -101,6 +111,9 @@ func startOnFreePorts(ctx context.Context, s *Server) (*Server, error) {
 
 // Addr is where clients connect.
 func (s *Server) Addr() string { return proc.Loopback(s.opts.Port) }
+
+// Listener is where clients connect to one of Options.Listeners.
+func (s *Server) Listener(name string) string { return fmt.Sprintf("localhost:%d", *s.ports[name]) }
 
 // Dir is the directory that holds the broker's logs and configuration.
 func (s *Server) Dir() string { return s.opts.Dir }
@@ -194,6 +207,11 @@ func (s *Server) properties() []byte {
 		"group.consumer.min.heartbeat.interval.ms": "100",
 		"broker.session.timeout.ms":                "2000", // a restart waits for the earlier life to lapse
 		"broker.heartbeat.interval.ms":             "250",
+	}
+	for name, protocol := range s.opts.Listeners {
+		p["listeners"] += fmt.Sprintf(",%s://127.0.0.1:%d", name, *s.ports[name])
+		p["advertised.listeners"] += fmt.Sprintf(",%s://%s", name, s.Listener(name))
+		p["listener.security.protocol.map"] += fmt.Sprintf(",%s:%s", name, protocol)
 	}
 	for k, v := range s.opts.Properties {
 		p[k] = v

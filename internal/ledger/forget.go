@@ -1,0 +1,86 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/waybill-data/waybill/internal/clickhouse"
+)
+
+// Kept is what one table of Waybill's database has of a pipeline.
+type Kept struct {
+	Table  string
+	Column string // that has the pipeline's name
+	Rows   int64
+}
+
+// remembered are tables whose rows outlive their pipeline: whatever reads the topic later must not bring erased records back.
+var remembered = []string{TableErasures, TableArchiveErased}
+
+// Kept is what is on record of pipelines, by table, without what has to outlive them. Tables that have nothing are left out.
+func (s *Store) Kept(ctx context.Context, pipelines ...string) ([]Kept, error) {
+	var tables []Kept
+	db := clickhouse.Literal(s.db)
+	err := s.ch.Texts(ctx, fmt.Sprintf(`SELECT c.table AS t, c.name AS c FROM system.columns AS c INNER JOIN system.tables AS t ON t.database = c.database AND t.name = c.table
+WHERE c.database = %s AND t.engine LIKE '%%MergeTree' AND (c.name = 'pipeline' OR c.table = %s AND c.name = 'name') ORDER BY t`, db, clickhouse.Literal(TablePipelines)),
+		[]string{"t", "c"}, func(row []string) error {
+			if !slices.Contains(remembered, row[0]) {
+				tables = append(tables, Kept{Table: strings.Clone(row[0]), Column: strings.Clone(row[1])})
+			}
+			return nil
+		})
+	if err != nil {
+		return nil, renamed("ledger.kept", err)
+	}
+	for i := range tables {
+		t := &tables[i]
+		err := s.ch.Texts(ctx, fmt.Sprintf("SELECT toString(count()) AS n FROM %s WHERE %s", s.table(t.Table), t.of(pipelines)), []string{"n"}, func(row []string) (err error) {
+			t.Rows, err = strconv.ParseInt(row[0], 10, 64)
+			return err
+		})
+		if err != nil {
+			return nil, renamed("ledger.kept", err)
+		}
+	}
+	return slices.DeleteFunc(tables, func(t Kept) bool { return t.Rows == 0 }), nil
+}
+
+func (k *Kept) of(pipelines []string) string {
+	var names []string
+	for _, p := range pipelines {
+		names = append(names, clickhouse.Literal(p))
+	}
+	return fmt.Sprintf("%s IN (%s)", clickhouse.Ident(k.Column), strings.Join(names, ", "))
+}
+
+// Forget deletes what Kept names. It may be called again.
+func (s *Store) Forget(ctx context.Context, pipelines ...string) error {
+	tables, err := s.Kept(ctx, pipelines...)
+	if err != nil {
+		return err
+	}
+	for i := range tables {
+		t := &tables[i]
+		if err := s.ch.Exec(ctx, fmt.Sprintf("ALTER TABLE %s DELETE WHERE %s SETTINGS mutations_sync = 2", s.table(t.Table), t.of(pipelines))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Names are all pipelines that are on record, those that keep records included.
+func (s *Store) Names(ctx context.Context) (names []string, err error) {
+	err = s.ch.Texts(ctx, fmt.Sprintf("SELECT DISTINCT toString(name) AS n FROM %s ORDER BY n", s.table(TablePipelines)), []string{"n"}, func(row []string) error {
+		names = append(names, strings.Clone(row[0]))
+		return nil
+	})
+	return names, renamed("ledger.names", err)
+}
+
+// Drop drops Waybill's database with all that is in it. It may be called again.
+func (s *Store) Drop(ctx context.Context) error {
+	return s.ch.Exec(ctx, "DROP DATABASE IF EXISTS "+clickhouse.Ident(s.db)+" SYNC")
+}
