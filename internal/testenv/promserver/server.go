@@ -35,9 +35,9 @@ type Server struct {
 	port int
 }
 
-// config scrapes the target every quarter of a second, under the job that the rules and the dashboard ask for.
+// config scrapes the target every second, under the job that the rules and the dashboard ask for.
 const config = `
-global: {scrape_interval: 250ms, scrape_timeout: 250ms, evaluation_interval: 250ms}
+global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}
 rule_files: [%q]
 scrape_configs: [{job_name: waybill, static_configs: [{targets: [%q]}]}]
 `
