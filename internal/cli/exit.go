@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/codes"
 	"github.com/waybill-data/waybill/internal/config"
 )
 
@@ -76,10 +77,8 @@ func exitCode(err error) int {
 		return coded.code
 	case errors.As(err, &problems):
 		return ExitUsage
-	case waybill.ClassOf(err) == waybill.ClassBug:
-		return ExitBug
 	}
-	return ExitFatal
+	return codes.Exit(waybill.ClassOf(err))
 }
 
 // report prints err for a person and returns its exit code.

@@ -105,7 +105,7 @@ func showFindings(ctx context.Context, s Streams, o output, d *desk, opts findin
 // findings reads them. That the database has no journal yet is an answer of its own: it cannot be told.
 func (d *desk) findings(ctx context.Context, of ledger.FindingsOf) ([]finding.Row, error) {
 	if err := d.recorded(ctx); err != nil {
-		if waybill.ClassOf(err) == waybill.ClassConfig {
+		if waybill.ClassOf(err).NeedsPerson() {
 			return nil, &exitError{code: ExitUnclear, err: err}
 		}
 		return nil, err

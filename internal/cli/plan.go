@@ -210,7 +210,7 @@ func (r *planReport) try(ctx context.Context, s Streams, cfg *config.Pipeline, f
 		p.step(time.Now())
 		return nil
 	})
-	if waybill.ClassOf(err) == waybill.ClassConfig {
+	if waybill.ClassOf(err).NeedsPerson() {
 		r.refuse(err)
 		return nil
 	}

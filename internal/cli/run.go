@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/codes"
 	"github.com/waybill-data/waybill/internal/config"
 	"github.com/waybill-data/waybill/internal/engine"
 	"github.com/waybill-data/waybill/internal/failpoint"
@@ -136,13 +137,10 @@ func run(ctx context.Context, s Streams, places []string, o runOptions) error {
 
 // stopped gives the exit code of the worst error.
 func stopped(err error) error {
-	code := ExitFatal
+	code := codes.Exit(waybill.ClassOf(err))
 	var problems config.Problems
 	if errors.As(err, &problems) {
 		code = ExitUsage
-	}
-	if waybill.ClassOf(err) == waybill.ClassBug {
-		code = ExitBug
 	}
 	return &exitError{code: code, err: err}
 }

@@ -62,7 +62,7 @@ func openDesk(ctx context.Context, file string) (*desk, error) {
 	if err != nil {
 		return nil, unreached(err)
 	}
-	d := &desk{cfg, cfg, client, ledger.New(client, "")}
+	d := &desk{cfg, cfg, client, ledger.New(client, "").OnCluster(cfg.Sink.ClickHouse.Cluster)}
 	epoch, err := engine.EffectiveEpoch(ctx, client, d.ledger, cfg)
 	if err != nil {
 		d.close()

@@ -20,7 +20,10 @@ func Classify(op string, err error) *waybill.Error {
 	ex, ok := ch.AsException(err)
 	if !ok {
 		var stranger *strangerError
+		rule, secure := tlsRule(err)
 		switch {
+		case secure:
+			e.Class, e.Hint = rule.class, rule.hint
 		case errors.Is(err, errPoolClosed):
 			e.Class = waybill.ClassBug
 		case errors.As(err, &stranger):
@@ -33,6 +36,9 @@ func Classify(op string, err error) *waybill.Error {
 	rule := ruleOf(ex)
 	e.Class, e.Hint = rule.class, rule.hint
 	e.Err = &serverError{ex}
+	if NotSent(err) {
+		e.Err = &notSentError{e.Err}
+	}
 	return e
 }
 

@@ -45,8 +45,8 @@ func TestClassify(t *testing.T) {
 		{server(469, ""), waybill.ClassPoison},
 		{server(16, ""), waybill.ClassSchema},
 		{server(741, ""), waybill.ClassRetryable},
-		{server(516, ""), waybill.ClassConfig},
-		{server(497, ""), waybill.ClassConfig},
+		{server(516, ""), waybill.ClassDenied},
+		{server(497, ""), waybill.ClassDenied},
 		{server(4242, ""), waybill.ClassUnknown},
 	} {
 		if got := Classify("op", c.err); got.Class != c.want || got.Op != "op" {

@@ -7,10 +7,11 @@ package clickhouse
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"strconv"
 	"time"
 
 	"github.com/ClickHouse/ch-go"
@@ -32,21 +33,31 @@ const (
 	DefaultInsertTimeout = 60 * time.Second
 	DefaultQueryTimeout  = 60 * time.Second
 	DefaultConnections   = 4
+	DefaultConnectionAge = 10 * time.Minute
 )
 
 // Config says where the server is and how long it may take.
 type Config struct {
-	Addr     string // host:port where Protocol is spoken, as in "localhost:9000"
+	Addr string // host:port where Protocol is spoken, as in "localhost:9000"
+	// Others are further hosts, for when those before do not answer: replicas of the same tables, see Guard.
+	Others   []string
 	Protocol Protocol
 	User     string // empty: "default"
 	Password string
-	Database string      // the session's database; empty: "default"
-	TLS      *tls.Config // nil: no TLS
+	// PasswordFile holds the password instead; it is read for each new connection.
+	PasswordFile string
+	Database     string // the session's database; empty: "default"
+	TLS          *TLS   // nil: no TLS
 
 	DialTimeout   time.Duration // connect and handshake; 0: DefaultDialTimeout
 	InsertTimeout time.Duration // one INSERT, from acquiring the connection to the answer; 0: DefaultInsertTimeout
 	QueryTimeout  time.Duration // any other statement; 0: DefaultQueryTimeout
 	Connections   int           // at most this many at once; 0: DefaultConnections
+	// ConnectionAge is how long a connection is used before another takes its place, which resolves the host's name anew, and reads
+	// password and certificates again; 0: DefaultConnectionAge.
+	ConnectionAge time.Duration
+	// Quorum is the server's insert_quorum: on how many replicas a block must be before it is acknowledged, or "auto"; empty: not said.
+	Quorum string
 
 	// Compression of blocks on their way to the server; empty: CompressionAuto.
 	Compression Compression
@@ -58,6 +69,8 @@ type Config struct {
 type Deps struct {
 	Clock  func() time.Time // nil: time.Now
 	Logger *slog.Logger     // nil: discards
+	// Dial opens a TCP connection; nil: a dialer of our own, which asks the resolver each time.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Client is a small pool of connections to one server. It is safe for concurrent use. Connections are made when they are
@@ -66,7 +79,9 @@ type Client struct {
 	cfg  Config
 	now  func() time.Time
 	log  *slog.Logger
+	tcp  func(ctx context.Context, network, address string) (net.Conn, error)
 	pool *pool
+	host host // which of the hosts is spoken to
 
 	// Fixed by Open; a server that is upgraded while the worker runs is noticed at the next dial (see conn.go).
 	server   Server
@@ -110,14 +125,24 @@ func newClient(cfg Config, deps Deps) *Client {
 	if cfg.Connections <= 0 {
 		cfg.Connections = DefaultConnections
 	}
+	if cfg.ConnectionAge <= 0 {
+		cfg.ConnectionAge = DefaultConnectionAge
+	}
+	if deps.Dial == nil {
+		d := net.Dialer{
+			KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3},
+			Control:         socketOptions,
+		}
+		deps.Dial = d.DialContext
+	}
 	if deps.Clock == nil {
 		deps.Clock = time.Now
 	}
 	if deps.Logger == nil {
 		deps.Logger = slog.New(slog.DiscardHandler)
 	}
-	c := &Client{cfg: cfg, now: deps.Clock, log: deps.Logger, reads: readSettings}
-	c.pool = newPool(cfg.Connections, c.dial)
+	c := &Client{cfg: cfg, now: deps.Clock, log: deps.Logger, tcp: deps.Dial, reads: readSettings}
+	c.pool = newPool(cfg.Connections, c.dial, c.current)
 	return c
 }
 
@@ -141,6 +166,11 @@ func (c *Client) start(ctx context.Context) error {
 	})
 	if err != nil {
 		return err
+	}
+	if c.cfg.Quorum != "" {
+		// Several at once, as batches are; the wait for the replicas is part of the statement's time.
+		c.settings = c.settings.with(ch.Setting{Key: "insert_quorum", Value: c.cfg.Quorum, Important: true}, ch.Setting{Key: "insert_quorum_parallel", Value: "1", Important: true},
+			ch.Setting{Key: "insert_quorum_timeout", Value: strconv.FormatInt(c.cfg.InsertTimeout.Milliseconds(), 10), Important: true})
 	}
 	return c.rankSelf(ctx)
 }

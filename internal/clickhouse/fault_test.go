@@ -150,7 +150,7 @@ func testInsert_RotatedPassword(t *testing.T, over wire) {
 	a := w.insert("t", "T0", rows(0, 1))
 	wantApplied(t, proxy, faultproxy.NameAnswer)
 	wantOutcome(t, a, Unknown)
-	wantCode(t, a.Err, waybill.ClassConfig, 516)
+	wantCode(t, a.Err, waybill.ClassDenied, 516)
 	if !a.NotSent || !strings.Contains(a.Err.Hint, "password") {
 		t.Errorf("answer %+v", a)
 	}

@@ -87,10 +87,10 @@ func (e *strangerError) rule() codeRule {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		return codeRule{class: waybill.ClassThrottled}
 	case http.StatusRequestEntityTooLarge:
-		return codeRule{class: waybill.ClassConfig, hint: "a proxy limits how large a request may be: raise its limit, or lower batch.bytes"}
+		return codeRule{class: waybill.ClassDenied, hint: "a proxy limits how large a request may be: raise its limit, or lower batch.bytes"}
 	}
 	if e.status < http.StatusInternalServerError && e.status != http.StatusRequestTimeout {
-		return codeRule{class: waybill.ClassConfig, hint: "check the address and what stands between Waybill and the server"}
+		return codeRule{class: waybill.ClassDenied, hint: "check the address and what stands between Waybill and the server"}
 	}
 	return codeRule{class: waybill.ClassRetryable}
 }

@@ -1,12 +1,9 @@
 package clickhouse
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -74,14 +71,14 @@ func TestHTTP_StrangersAnswerIsUnknown(t *testing.T) {
 		class  waybill.Class
 		text   string
 	}{
-		{200, waybill.ClassConfig, "not from a ClickHouse server"}, // a web server on the wrong port
-		{204, waybill.ClassConfig, "204"},
-		{301, waybill.ClassConfig, "301"},
-		{401, waybill.ClassConfig, "401"},
-		{403, waybill.ClassConfig, "403"},
-		{404, waybill.ClassConfig, "404"},
+		{200, waybill.ClassDenied, "not from a ClickHouse server"}, // a web server on the wrong port
+		{204, waybill.ClassDenied, "204"},
+		{301, waybill.ClassDenied, "301"},
+		{401, waybill.ClassDenied, "401"},
+		{403, waybill.ClassDenied, "403"},
+		{404, waybill.ClassDenied, "404"},
 		{408, waybill.ClassRetryable, "408"},
-		{413, waybill.ClassConfig, "batch.bytes"},
+		{413, waybill.ClassDenied, "batch.bytes"},
 		{429, waybill.ClassThrottled, "429"},
 		{500, waybill.ClassRetryable, "500"},
 		{502, waybill.ClassRetryable, "Bad Gateway"},
@@ -357,58 +354,6 @@ func TestHTTP_ConnectionsAreReused(t *testing.T) {
 	}
 	if n := proxy.Connections(); n != 1 {
 		t.Errorf("%d connections", n)
-	}
-}
-
-// HTTPS by a terminating proxy in front of the real server.
-func TestHTTPS(t *testing.T) {
-	srv := testenv.SharedClickHouse(t)
-	cert := httptest.NewUnstartedServer(nil)
-	cert.StartTLS()
-	defer cert.Close()
-	roots := x509.NewCertPool()
-	roots.AddCert(cert.Certificate())
-	ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: cert.TLS.Certificates, MinVersion: tls.VersionTLS12})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = ln.Close() }()
-	go terminate(ln, srv.HTTPAddr())
-	over := wire{name: "https", protocol: HTTP}
-	w := &world{t, over, srv, testenv.Database(t, srv), open(t, over.at(ln.Addr().String(), Config{TLS: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}))}
-	w.table("t", "", window100)
-	for i := range 3 {
-		w.wantLanded(w.insert("t", waybill.Token(fmt.Sprint(i)), rows(0, make([]int64, 100_000)...)))
-	}
-	if n := w.value("SELECT count() FROM " + w.db + ".t"); n != "300000" {
-		t.Errorf("%s rows", n)
-	}
-	_, err = Open(t.Context(), over.at(ln.Addr().String(), Config{TLS: &tls.Config{MinVersion: tls.VersionTLS12}}), Deps{})
-	if err == nil || !strings.Contains(err.Error(), "certificate") {
-		t.Errorf("a certificate that nobody signed: %v", err)
-	}
-	w.c.Close()
-}
-
-// terminate forwards decrypted bytes until the listener is closed.
-func terminate(ln net.Listener, addr string) {
-	for {
-		in, err := ln.Accept()
-		if err != nil {
-			return
-		}
-		out, err := net.Dial("tcp", addr)
-		if err != nil {
-			_ = in.Close()
-			continue
-		}
-		pipe := func(to, from net.Conn) {
-			_, _ = io.Copy(to, from)
-			_ = to.Close()
-			_ = from.Close()
-		}
-		go pipe(in, out)
-		go pipe(out, in)
 	}
 }
 

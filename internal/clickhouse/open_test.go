@@ -91,7 +91,7 @@ func testOpen_UsersThatCannotInsertExactlyOnce(t *testing.T, over wire) {
 
 	t.Run("read-only profile", func(t *testing.T) {
 		_, err := Open(t.Context(), over.on(srv, Config{User: "readonly"}), Deps{})
-		wantCode(t, err, waybill.ClassConfig, 164)
+		wantCode(t, err, waybill.ClassDenied, 164)
 		var e *waybill.Error
 		if errors.As(err, &e) && !strings.Contains(e.Hint, "change settings") {
 			t.Errorf("hint %q", e.Hint)
@@ -101,11 +101,11 @@ func testOpen_UsersThatCannotInsertExactlyOnce(t *testing.T, over wire) {
 		c := open(t, over.on(srv, Config{User: "reader"}))
 		a := c.Insert(t.Context(), Insert{Database: db, Table: "t", Token: "a", Input: rows(0, 1)})
 		wantOutcome(t, a, Refused)
-		wantCode(t, a.Err, waybill.ClassConfig, 497)
+		wantCode(t, a.Err, waybill.ClassDenied, 497)
 	})
 	t.Run("wrong password", func(t *testing.T) {
 		_, err := Open(t.Context(), over.on(srv, Config{User: "secret", Password: "wrong"}), Deps{})
-		wantCode(t, err, waybill.ClassConfig, 516)
+		wantCode(t, err, waybill.ClassDenied, 516)
 	})
 }
 
@@ -116,7 +116,7 @@ func testOpen_ConstraintVetoesASetting(t *testing.T, over wire) {
 	srv := strictServer(t, "async_insert")
 	open(t, over.on(srv, Config{}))
 	_, err := Open(t.Context(), over.on(srv, Config{User: "strict"}), Deps{})
-	wantCode(t, err, waybill.ClassConfig, 452)
+	wantCode(t, err, waybill.ClassDenied, 452)
 	if want := "let this user's settings profile change async_insert"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("%v\nlacks %q", err, want)
 	}

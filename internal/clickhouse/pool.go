@@ -11,15 +11,16 @@ var errPoolClosed = errors.New("client is closed")
 // pool keeps idle connections, newest first, and bounds how many there are.
 type pool struct {
 	dial  func(context.Context) (*conn, error)
-	slots chan struct{} // one element per connection in use
+	fit   func(*conn) bool // an idle connection that is not is closed
+	slots chan struct{}    // one element per connection in use
 
 	mu     sync.Mutex
 	idle   []*conn // len(idle) + len(slots) <= cap(slots) when nobody is between get and put
 	closed bool
 }
 
-func newPool(size int, dial func(context.Context) (*conn, error)) *pool {
-	return &pool{dial: dial, slots: make(chan struct{}, size)}
+func newPool(size int, dial func(context.Context) (*conn, error), fit func(*conn) bool) *pool {
+	return &pool{dial: dial, fit: fit, slots: make(chan struct{}, size)}
 }
 
 // get takes an idle connection that is still open, or dials. The caller gives it back with put.
@@ -38,7 +39,7 @@ func (p *pool) get(ctx context.Context) (*conn, error) {
 		if cn == nil {
 			break
 		}
-		if cn.usable() {
+		if cn.usable() && p.fit(cn) {
 			return cn, nil
 		}
 		cn.close()
@@ -73,7 +74,14 @@ func (p *pool) put(cn *conn, reusable bool) {
 	if keep {
 		p.idle = append(p.idle, cn)
 	}
+	var old *conn // the newest are used first, so that the oldest may lie here for ever
+	if len(p.idle) > 0 && !p.idle[0].young() {
+		old, p.idle = p.idle[0], p.idle[1:]
+	}
 	p.mu.Unlock()
+	if old != nil {
+		old.close()
+	}
 	if !keep {
 		cn.close()
 	}

@@ -224,7 +224,7 @@ func testPresent_ProfileCannotCutTheAnswer(t *testing.T, over wire) {
 		if n != 0 {
 			t.Errorf("%s: a partial answer of %d offsets", user, n)
 		}
-		wantCode(t, err, waybill.ClassConfig, code)
+		wantCode(t, err, waybill.ClassDenied, code)
 	}
 	open(t, over.on(srv, Config{User: "limited"}))
 }

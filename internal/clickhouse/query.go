@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ClickHouse/ch-go"
 	"github.com/ClickHouse/ch-go/proto"
 )
 
@@ -12,9 +13,12 @@ import (
 func (c *Client) Exec(ctx context.Context, sql string) error {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.QueryTimeout)
 	defer cancel()
-	return c.withConn(ctx, "clickhouse.exec", func(ctx context.Context, cn *conn) error {
-		return cn.do(ctx, &statement{body: sql})
-	})
+	st := &statement{body: sql}
+	if strings.Contains(sql, " ON CLUSTER ") {
+		// Done when all servers have done it, and failed where one has not, without a table of who has.
+		st.settings = []ch.Setting{{Key: "distributed_ddl_output_mode", Value: "none"}}
+	}
+	return c.withConn(ctx, "clickhouse.exec", func(ctx context.Context, cn *conn) error { return cn.do(ctx, st) })
 }
 
 // Query runs a SELECT under the pinned read settings (see readSettings) and calls onBlock for every block with rows, with
@@ -27,6 +31,9 @@ func (c *Client) Query(ctx context.Context, sql string, result proto.Results, on
 func (c *Client) query(ctx context.Context, op, sql string, result proto.Results, onBlock func(rows int) error) error {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.QueryTimeout)
 	defer cancel()
+	if err := c.syncFor(ctx, sql); err != nil {
+		return err
+	}
 	st := &statement{body: sql, settings: c.reads, result: result, onRows: onBlock}
 	return c.withConn(ctx, op, func(ctx context.Context, cn *conn) error { return cn.do(ctx, st) })
 }

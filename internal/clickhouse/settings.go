@@ -163,14 +163,14 @@ func vetoError(sent insertSettings, err error) error {
 }
 
 func settingError(name string, err error) error {
-	code := 0
+	code, class := 0, waybill.ClassConfig
 	if e, ok := ch.AsException(err); ok {
-		code = int(e.Code)
+		code, class = int(e.Code), waybill.ClassDenied // the profile says so, which may change
 	}
 	return &waybill.Error{
 		Op:    "clickhouse.open",
 		Code:  code,
-		Class: waybill.ClassConfig,
+		Class: class,
 		Hint:  fmt.Sprintf("let this user's settings profile change %s: exactly-once inserts depend on it", name),
 		Err:   err,
 	}

@@ -342,8 +342,15 @@ func TestParse_Problem(t *testing.T) {
 		"url scheme":            {with("clickhouse://h", "tcp://h"), "p.yaml:4:26", "does not start with clickhouse://"},
 		"compression":           {with("table: t", "table: t, compression: lz5"), "p.yaml:4:67", `"lz5" is not a choice (did you mean "lz4"?)`},
 		"url params":            {with("clickhouse://h", "clickhouse://h/d?debug=1"), "p.yaml:4:26", "has parameters"},
-		"url tls":               {with("clickhouse://h", "clickhouse://h/d?secure=true"), "p.yaml:4:26", "asks for TLS on the native protocol, which is not available"},
-		"url hosts":             {with("clickhouse://h", "clickhouse://h,i/d"), "p.yaml:4:26", "names several servers"},
+		"url secure":            {with("clickhouse://h", "clickhouse://h/d?secure=1"), "p.yaml:4:26", "has secure=1"},
+		"url https secure":      {with("clickhouse://h", "https://h/d?secure=true"), "p.yaml:4:26", "has secure=true, which is the native protocol's"},
+		"url host twice":        {with("clickhouse://h", "clickhouse://h,h:9000/d"), "p.yaml:4:26", "names h:9000 twice"},
+		"url empty host":        {with("clickhouse://h", "clickhouse://h,/d"), "p.yaml:4:26", "names no host"},
+		"tls without TLS":       {with("table: t", "table: t, tls: {ca: ca.pem}"), "p.yaml:4:59", "is given, but the URL asks for no TLS"},
+		"tls without key":       {strings.Replace(with("table: t", "table: t, tls: {cert: c.pem}"), "clickhouse://", "https://", 1), "p.yaml:4:54", "has only one of cert and key"},
+		"tls unverified":        {strings.Replace(with("table: t", "table: t, tls: {skip_verify: true}"), "clickhouse://", "https://", 1), "p.yaml:4:55", "there is no sink.clickhouse.tls.skip_verify (any server would be taken for the right one"},
+		"two passwords":         {with(`clickhouse://h"`, `clickhouse://u:p@h/d", password_file: f`), "p.yaml:4:65", "has two passwords"},
+		"quorum":                {with("table: t", "table: t, insert_quorum: 1"), "p.yaml:4:69", "is no quorum"},
 		"url port":              {with("clickhouse://h", "clickhouse://h:99999/d"), "p.yaml:4:26", "is not an address"},
 		"table with dot":        {with("table: t", "table: d.t"), "p.yaml:4:51", "the database belongs into sink.clickhouse.url"},
 		"variable not set":      {with("topic: t", "topic: 'x.${NOPE}'"), "p.yaml:2:49", "the environment variable NOPE is not set"},
@@ -370,12 +377,26 @@ func TestParse_Problem(t *testing.T) {
 func TestParse_SchemeChoosesTransportAndPort(t *testing.T) {
 	for url, want := range map[string]string{
 		"clickhouse://h": "clickhouse h:9000 false", "http://h": "http h:8123 true", "https://h": "https h:8443 true",
+		"clickhouses://h": "clickhouses h:9440 false", "clickhouse://h/d?secure=true": "clickhouses h:9440 false",
 		"http://h:80/d": "http h:80 true", "https://[::1]": "https [::1]:8443 true",
 	} {
 		c := parse(t, with("clickhouse://h", url)).Sink.ClickHouse
 		if got := fmt.Sprint(c.Scheme, " ", c.Addr, " ", c.HTTP()); got != want {
 			t.Errorf("%s: %s, want %s", url, got, want)
 		}
+	}
+}
+
+func TestParse_ClickHouse(t *testing.T) {
+	c := parse(t, with(`"clickhouse://h", table: t`, `"clickhouses://u@a,b:1,[::1]/d", table: t, password_file: f, tls: {ca: ca, cert: c, key: k, server_name: n}, insert_quorum: auto, cluster: main`)).Sink.ClickHouse
+	if got := fmt.Sprint(c.Hosts()); got != "[a:9440 b:1 [::1]:9440]" {
+		t.Errorf("hosts %s", got)
+	}
+	if c.User != "u" || c.Database != "d" || c.PasswordFile != "f" || c.TLS != (config.TLS{CA: "ca", Cert: "c", Key: "k", ServerName: "n"}) || c.Quorum != "auto" || c.Cluster != "main" || !c.Secure() {
+		t.Errorf("%+v", c)
+	}
+	if q := parse(t, with("table: t", "table: t, insert_quorum: 3")).Sink.ClickHouse.Quorum; q != "3" {
+		t.Errorf("quorum %q", q)
 	}
 }
 

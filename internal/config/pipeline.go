@@ -181,12 +181,17 @@ type Sink struct {
 
 // ClickHouse names a server and the target table.
 type ClickHouse struct {
-	Scheme   Scheme // what is spoken to the server
-	Addr     string // host:port
+	Scheme Scheme // what is spoken to the server
+	Addr   string // host:port
+	// Others are further hosts, host:port: replicas of the same tables, for when the one before does not answer. See docs/adr/0021.
+	Others   []string
 	User     string
 	Password Secret
-	Database string
-	Table    string // without the database: what SQL names
+	// PasswordFile holds the password instead, and is read for each new connection: a password may change while the pipeline runs.
+	PasswordFile string
+	TLS          TLS // of the schemes that have it
+	Database     string
+	Table        string // without the database: what SQL names
 	// As is the name that the table goes by in tokens, plans and ledger rows, if that is not Table: a backfill writes into a table that is to
 	// get the name later, see Pipeline.Shadow.
 	As string
@@ -199,6 +204,8 @@ type ClickHouse struct {
 	InsertDeadline time.Duration
 	// Cluster is the name of the cluster that changes of the table run on (ON CLUSTER); empty: this server alone.
 	Cluster string
+	// Quorum is on how many replicas a block must be before it is acknowledged: a number, "auto" for most of them; empty: one.
+	Quorum string
 	// Compression of blocks on their way to the server.
 	Compression Compression
 }
@@ -209,6 +216,17 @@ func (c ClickHouse) Name() string { return cmp.Or(c.Elsewhere, c.Database+"."+cm
 // Place is the full name under which the server has the table. It is Name, but for a table that is to get its name later.
 func (c ClickHouse) Place() string { return cmp.Or(c.Elsewhere, c.Database+"."+c.Table) }
 
+// Hosts are all of its addresses, in the order in which they are tried.
+func (c ClickHouse) Hosts() []string { return append([]string{c.Addr}, c.Others...) }
+
+// TLS says what a server's certificate is held against, and what the client shows. Files are read for each new connection. The zero value
+// asks for a certificate that the system's roots vouch for, for the host's name.
+type TLS struct {
+	CA         string // PEM file of the authorities that may vouch for the server; empty: the system's
+	Cert, Key  string // PEM files of the client's certificate; empty: none
+	ServerName string // that the certificate must be for; empty: the host's
+}
+
 // HTTP reports whether the server is spoken to over HTTP, which does not say what it deduplicated.
 func (c ClickHouse) HTTP() bool { return c.Scheme == SchemeHTTP || c.Scheme == SchemeHTTPS }
 
@@ -217,13 +235,17 @@ type Scheme string
 
 // Schemes.
 const (
-	SchemeNative Scheme = "clickhouse" // the native protocol over TCP
-	SchemeHTTP   Scheme = "http"       // native blocks over HTTP
-	SchemeHTTPS  Scheme = "https"      // the same under TLS, by the system's roots
+	SchemeNative    Scheme = "clickhouse"  // the native protocol over TCP
+	SchemeNativeTLS Scheme = "clickhouses" // the same under TLS; clickhouse:// with ?secure=true means it too
+	SchemeHTTP      Scheme = "http"        // native blocks over HTTP
+	SchemeHTTPS     Scheme = "https"       // the same under TLS
 )
 
+// Secure reports whether the connection is under TLS.
+func (c ClickHouse) Secure() bool { return c.Scheme == SchemeNativeTLS || c.Scheme == SchemeHTTPS }
+
 // defaultPorts of a ClickHouse server.
-var defaultPorts = map[Scheme]string{SchemeNative: DefaultNativePort, SchemeHTTP: DefaultHTTPPort, SchemeHTTPS: DefaultHTTPSPort}
+var defaultPorts = map[Scheme]string{SchemeNative: DefaultNativePort, SchemeNativeTLS: DefaultNativeTLSPort, SchemeHTTP: DefaultHTTPPort, SchemeHTTPS: DefaultHTTPSPort}
 
 // Compression is how blocks are compressed.
 type Compression string
@@ -294,6 +316,7 @@ const (
 	DefaultAllowedLateness = 2 * time.Minute
 	DefaultKafkaPort       = "9092"
 	DefaultNativePort      = "9000"
+	DefaultNativeTLSPort   = "9440"
 	DefaultHTTPPort        = "8123"
 	DefaultHTTPSPort       = "8443"
 )

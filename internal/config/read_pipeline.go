@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"net"
-	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -83,26 +82,6 @@ func readSource(v value, s *Source) {
 
 func readSink(v value, s *Sink) {
 	v.object(required("clickhouse", func(v value) { readClickHouse(v, &s.ClickHouse) }))
-}
-
-func readClickHouse(v value, c *ClickHouse) {
-	l := &c.Lineage
-	v.object(
-		required("url", func(v value) { readURL(v, c) }),
-		optional("table", intoText(&c.Table, notEmpty, tableName)),
-		optional("lineage", func(v value) {
-			v.object(
-				optional("topic", intoText(&l.Topic, notEmpty)),
-				optional("partition", intoText(&l.Partition, notEmpty)),
-				optional("offset", intoText(&l.Offset, notEmpty)),
-				optional("epoch", intoText(&l.Epoch)), // empty: the table has no such column
-			)
-		}),
-		optional("cluster", intoText(&c.Cluster, notEmpty)),
-		optional("insert_deadline", intoDuration(&c.InsertDeadline, time.Second, 10*time.Minute)),
-		optional("compression", intoWord(&c.Compression, words(CompressionAuto, CompressionNone, CompressionLZ4, CompressionZSTD))),
-		later("tls"),
-	)
 }
 
 func readAudit(v value, a *Audit) {
@@ -184,72 +163,6 @@ func (v value) at(keys ...string) value {
 	return v
 }
 
-const urlShape = "write clickhouse://user:password@host:port/database, or http:// or https:// for the HTTP port"
-
-// readURL takes the server's URL apart. Messages never quote it: it holds a password.
-func readURL(v value, c *ClickHouse) {
-	raw, ok := scalarText(v.node)
-	if _, isString := v.node.(*ast.StringNode); !ok || !isString {
-		v.expected("text")
-		return
-	}
-	expanded := v.expand(raw, userinfoEscaper(raw))
-	if v.r.unresolved[v.node] {
-		return
-	}
-	u, err := url.Parse(expanded)
-	if err != nil {
-		v.report(v.path+" is not a URL", urlShape)
-		return
-	}
-	if message, hint := checkURL(u); message != "" {
-		v.report(v.path+" "+message, hint)
-		return
-	}
-	c.Scheme = Scheme(u.Scheme)
-	c.Addr, ok = v.hostPort(u.Host, defaultPorts[c.Scheme])
-	if !ok {
-		return
-	}
-	c.User, c.Database = u.User.Username(), strings.TrimPrefix(u.Path, "/")
-	password, _ := u.User.Password()
-	c.Password = NewSecret(password)
-	if c.User == "" {
-		c.User = "default"
-	}
-	if c.Database == "" {
-		c.Database = "default"
-	}
-}
-
-// userinfoEscaper lets a variable between "://" and "@" hold any character: a password with an @
-// or a slash in it need not be percent-encoded by whoever sets it.
-func userinfoEscaper(raw string) func(int, string) string {
-	start, end := strings.Index(raw, "://"), strings.LastIndex(raw, "@")
-	return func(at int, s string) string {
-		if start >= 0 && at > start && at < end {
-			return strings.ReplaceAll(url.QueryEscape(s), "+", "%20")
-		}
-		return s
-	}
-}
-
-func checkURL(u *url.URL) (message, hint string) {
-	switch {
-	case u.Scheme == "clickhouses" || u.Query().Has("secure"):
-		return "asks for TLS on the native protocol, which " + notAvailable, urlShape
-	case defaultPorts[Scheme(u.Scheme)] == "":
-		return "does not start with clickhouse://, http:// or https://", urlShape
-	case u.RawQuery != "" || u.Fragment != "":
-		return "has parameters, which are " + strings.TrimPrefix(notAvailable, "is "), urlShape
-	case strings.Contains(u.Host, ","):
-		return "names several servers, which " + notAvailable, urlShape
-	case strings.Contains(strings.TrimPrefix(u.Path, "/"), "/"):
-		return "has a database name with a slash in it", urlShape
-	}
-	return "", ""
-}
-
 // hostPort checks an address and adds the port if it has none.
 func (v value) hostPort(s, defaultPort string) (string, bool) {
 	if s == "" {
@@ -313,3 +226,6 @@ func tableName(s string) (message, hint string) {
 	}
 	return "", ""
 }
+
+// ValidName reports whether a pipeline can have a name.
+func ValidName(name string) bool { return dnsLabel.MatchString(name) }

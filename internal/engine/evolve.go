@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/clickhouse"
 	"github.com/waybill-data/waybill/internal/contract"
 	"github.com/waybill-data/waybill/internal/delivery"
 	"github.com/waybill-data/waybill/internal/failpoint"
@@ -71,7 +72,7 @@ func (g *gatherer) replan() error {
 		case errors.Is(err, errExchanged):
 			g.l.cancel(&replanError{})
 			return err
-		case !waybill.ClassOf(err).Heals():
+		case !lasting(err):
 			t.lookForLosses(g.l.ctx, g.l.p)
 			g.l.step(delivery.Failed{Err: err})
 			return err
@@ -235,7 +236,7 @@ func (t *target) send(l *life, sql string, most int) error {
 		err := t.client.Exec(l.ctx, sql)
 		failpoint.Hit(failpoint.AfterAlter)
 		l.trouble(aboutTable, err, attempt)
-		if err == nil || !waybill.ClassOf(err).Heals() {
+		if err == nil || !waybill.ClassOf(err).Heals() && !clickhouse.NotSent(err) { // a password that has changed is no answer to the statement
 			return err
 		}
 		if _, _, away := t.client.Boot(l.ctx); away == nil {

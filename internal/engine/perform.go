@@ -250,24 +250,16 @@ func answerOf(a clickhouse.Answer) delivery.Answer {
 			// A view throws after the rows have landed: that is no verdict on them. It is retried until
 			// somebody mends the view.
 			return delivery.NoAnswer
-		case a.Err.Class == waybill.ClassPoison:
-			return delivery.Refused
-		case a.Err.Class == waybill.ClassSchema || a.Err.Class == waybill.ClassConfig && !probed(a.Err.Code):
-			return delivery.Impossible
 		}
+		return refusedAs[a.Err.Class.Action()]
 	}
 	return delivery.NoAnswer
 }
 
-// probed are refusals that a person mends on the server, without touching the pipeline: they are
-// retried, and shown as a stall.
-func probed(code int) bool {
-	const authenticationFailed, unknownUser, wrongPassword, requiredPassword = 516, 192, 193, 194
-	switch code {
-	case authenticationFailed, unknownUser, wrongPassword, requiredPassword:
-		return true
-	}
-	return false
+// refusedAs is what a server's refusal means for delivery.
+var refusedAs = map[waybill.Action]delivery.Answer{
+	waybill.ActionRetry: delivery.NoAnswer, waybill.ActionProbe: delivery.NoAnswer, waybill.ActionRejoin: delivery.NoAnswer,
+	waybill.ActionBisect: delivery.Refused, waybill.ActionReplan: delivery.Impossible, waybill.ActionStop: delivery.Impossible,
 }
 
 func insertOutcome(a clickhouse.Answer) telemetry.InsertOutcome {

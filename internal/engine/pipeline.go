@@ -67,6 +67,7 @@ type Pipeline struct {
 	totals   totals
 	meter    meter
 	assigned atomic.Bool
+	ran      bool // it has been a member of the group; Run's alone
 	drift    drifting
 	dead     deadBudget
 	mirrorTo *kafka.Producer // once there was something to mirror; mu guards it
@@ -169,7 +170,7 @@ func (p *Pipeline) run(ctx context.Context) error {
 			return err
 		case ctx.Err() != nil:
 			return nil
-		case err != nil && !waybill.ClassOf(err).Heals() && waybill.ClassOf(err) != waybill.ClassFenced:
+		case err != nil && !p.tries(err) && waybill.ClassOf(err).Action() != waybill.ActionRejoin:
 			return err
 		}
 		if time.Since(began) > time.Minute {
@@ -191,6 +192,17 @@ func ended(ctx context.Context, err error) error {
 		return nil
 	}
 	return err
+}
+
+// lasting reports whether a pipeline that runs goes on trying after an error: see waybill.Action.
+func lasting(err error) bool {
+	action := waybill.ClassOf(err).Action()
+	return action == waybill.ActionRetry || action == waybill.ActionProbe
+}
+
+// tries is lasting once the pipeline has run. Before, whoever turns it away is told to a person, who is there: it was just started.
+func (p *Pipeline) tries(err error) bool {
+	return lasting(err) && (p.ran || waybill.ClassOf(err).Heals())
 }
 
 // anew looks at the tables as they are now, after a hold if one lasts.
@@ -233,7 +245,7 @@ func (p *Pipeline) prepare(ctx context.Context) error {
 			t.lookForRenames(p, t.now()) // since the life before
 			return nil
 		}
-		if ctx.Err() != nil || !waybill.ClassOf(err).Heals() {
+		if ctx.Err() != nil || !p.tries(err) {
 			return err
 		}
 		p.failed(aboutStart, err, attempt+1)
@@ -352,6 +364,7 @@ func (p *Pipeline) live(ctx context.Context) error {
 	p.life = l
 	p.mu.Unlock()
 	p.setState(status.Running, "")
+	p.ran = true
 
 	if p.backfill != nil {
 		l.perform(l.keepScope)

@@ -22,11 +22,15 @@ const (
 // preflight refuses tables that cannot hold the guarantee that the file asks for, and says what to
 // change. What is only worth knowing comes back as findings.
 func preflight(cfg *config.Pipeline, info clickhouse.TableInfo) ([]waybill.Finding, error) {
+	c := cfg.Sink.ClickHouse
+	table := clickhouse.Table(c.Database, c.Table)
+	if c.Quorum != "" && !strings.HasPrefix(info.Engine, "Replicated") {
+		return nil, &waybill.Error{Op: "preflight", Pipeline: cfg.Name, Class: waybill.ClassConfig, Err: fmt.Errorf("insert_quorum is %s, and %s is a %s, where it means nothing", c.Quorum, table, info.Engine),
+			Hint: "leave insert_quorum out, or make the table a ReplicatedMergeTree"}
+	}
 	if cfg.Delivery == config.AtLeastOnce {
 		return nil, nil
 	}
-	c := cfg.Sink.ClickHouse
-	table := clickhouse.Table(c.Database, c.Table)
 	var problems []error
 	var notes []waybill.Finding
 	switch {

@@ -108,7 +108,7 @@ func (t *table) rowPolicies(ctx context.Context) ([]waybill.Finding, error) {
 	c := t.cfg.Sink.ClickHouse
 	names, err := t.client.RowPolicies(ctx, c.Database, c.Table)
 	switch {
-	case err != nil && waybill.ClassOf(err) == waybill.ClassConfig:
+	case err != nil && waybill.ClassOf(err).NeedsPerson():
 		return []waybill.Finding{{Kind: "row_policies_unknown", Severity: waybill.SeverityInfo, Subject: t.place(),
 			Message: fmt.Sprintf("the user may not see row policies, so it is not known whether one hides rows of %s from it", t.place()),
 			Action:  "GRANT SHOW ROW POLICIES ON *.* to the user, or make sure that no policy applies to it"}}, nil
@@ -173,7 +173,7 @@ func (t *table) typesOf(ctx context.Context, s *tableShape, columns []string) (s
 	c := t.cfg.Sink.ClickHouse
 	types, err := t.client.ColumnTypes(ctx, c.Database, c.Table, columns)
 	switch {
-	case err != nil && t.cfg.Delivery == config.AtLeastOnce && waybill.ClassOf(err) == waybill.ClassConfig:
+	case err != nil && t.cfg.Delivery == config.AtLeastOnce && waybill.ClassOf(err).NeedsPerson():
 		types = ""
 	case err != nil && waybill.ClassOf(err) != waybill.ClassSchema:
 		return "", err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -62,7 +61,7 @@ func openTarget(ctx context.Context, cfg *config.Pipeline, log *slog.Logger) (*t
 	if err != nil {
 		return nil, err
 	}
-	t := &target{cfg: cfg, client: client, ledger: ledger.New(client, ""), plans: map[waybill.PlanID]*contract.Plan{}}
+	t := &target{cfg: cfg, client: client, ledger: ledger.New(client, "").OnCluster(cfg.Sink.ClickHouse.Cluster), plans: map[waybill.PlanID]*contract.Plan{}}
 	for _, of := range cfg.Tables() {
 		t.tables = append(t.tables, newTable(of, client))
 	}
@@ -80,13 +79,13 @@ func openTarget(ctx context.Context, cfg *config.Pipeline, log *slog.Logger) (*t
 
 // Server is how the server of a pipeline file is spoken to.
 func Server(c config.ClickHouse) clickhouse.Config {
-	to := clickhouse.Config{Addr: c.Addr, User: c.User, Password: c.Password.Reveal(), Database: c.Database,
+	to := clickhouse.Config{Addr: c.Addr, Others: c.Others, User: c.User, Password: c.Password.Reveal(), PasswordFile: c.PasswordFile, Database: c.Database, Quorum: c.Quorum,
 		InsertTimeout: insertTimeout(c.InsertDeadline), Connections: MaxInFlight + 4, Compression: clickhouse.Compression(c.Compression)}
 	if c.HTTP() {
 		to.Protocol = clickhouse.HTTP
 	}
-	if c.Scheme == config.SchemeHTTPS {
-		to.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	if c.Secure() {
+		to.TLS = (*clickhouse.TLS)(&c.TLS)
 	}
 	return to
 }
@@ -100,6 +99,9 @@ func (t *target) prepare(ctx context.Context) error {
 		return err
 	}
 	if err := t.prepareTables(ctx); err != nil {
+		return err
+	}
+	if err := t.guard(ctx); err != nil {
 		return err
 	}
 	sum := sha256.Sum256([]byte(t.name()))
@@ -122,6 +124,15 @@ func (t *target) prepare(ctx context.Context) error {
 		return err
 	}
 	return t.adopt(ctx, s)
+}
+
+// guard has the client stay with one server for the tables, and refuses hosts that are no replicas of it.
+func (t *target) guard(ctx context.Context) error {
+	var names [][2]string
+	for _, one := range t.tables {
+		names = append(names, [2]string{one.cfg.Sink.ClickHouse.Database, one.cfg.Sink.ClickHouse.Table})
+	}
+	return t.client.Guard(ctx, t.ledger.Database(), names...)
 }
 
 // prepareTables sees that the tables are there, finds out which epoch they are of, and checks that they can hold what the file asks for.

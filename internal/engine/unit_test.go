@@ -320,3 +320,16 @@ func TestGather_FrozenPartitionStaysFrozenWhileItIsHeld(t *testing.T) {
 		t.Errorf("part %+v", part)
 	}
 }
+
+// insert_quorum on a table that heeds none would promise what nobody keeps.
+func TestPreflight_QuorumNeedsReplicas(t *testing.T) {
+	for engine, ok := range map[string]bool{"ReplicatedMergeTree": true, "MergeTree": false, "SharedMergeTree": false} {
+		for _, d := range []config.Delivery{config.ExactlyOnce, config.AtLeastOnce} {
+			cfg := &config.Pipeline{Name: "p", Delivery: d, Sink: config.Sink{ClickHouse: config.ClickHouse{Database: "d", Table: "t", Quorum: "2"}}}
+			_, err := preflight(cfg, clickhouse.TableInfo{Engine: engine, MergeTree: true, Window: 1 << 20, Replicated: engine != "MergeTree"})
+			if ok != (err == nil) || err != nil && (waybill.ClassOf(err) != waybill.ClassConfig || !strings.Contains(err.Error(), "insert_quorum is 2")) {
+				t.Errorf("%s, %s: %v", engine, d, err)
+			}
+		}
+	}
+}

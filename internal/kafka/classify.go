@@ -66,14 +66,14 @@ var rules = map[*kerr.Error]rule{
 	kerr.BrokerNotAvailable:      {waybill.ClassRetryable, true, "the broker is gone", ""},
 	kerr.CorruptMessage:          {waybill.ClassRetryable, true, "a batch failed its checksum: on the way, or on the disk", "see the broker's log"},
 
-	// A person mends these on the brokers or in the files that the client reads for each connection, and the pipeline goes on: they are
-	// tried again. A connection is refused before it can write anything.
-	kerr.SaslAuthenticationFailed:   {waybill.ClassRetryable, true, "the broker refused the credentials", "check source.kafka.sasl against what the broker knows; files are read again by the next connection"},
-	kerr.UnsupportedSaslMechanism:   {waybill.ClassRetryable, true, "the broker does not offer this SASL mechanism", "use a mechanism of the listener (sasl.enabled.mechanisms), or a listener that has this one"},
-	kerr.IllegalSaslState:           {waybill.ClassRetryable, true, "the broker expected another step of SASL", "give source.kafka.sasl if the listener wants it, or take it out"},
-	kerr.TopicAuthorizationFailed:   {waybill.ClassRetryable, true, "no right to the topic", "grant READ and DESCRIBE on the topic"},
-	kerr.GroupAuthorizationFailed:   {waybill.ClassRetryable, true, "no right to the group", "grant READ on the group"},
-	kerr.ClusterAuthorizationFailed: {waybill.ClassRetryable, true, "no right to the cluster", "grant DESCRIBE on the cluster"},
+	// A person mends these on the brokers or in the files that the client reads for each connection, and a pipeline that runs goes on: they
+	// are tried again. A connection is refused before it can write anything.
+	kerr.SaslAuthenticationFailed:   {waybill.ClassDenied, true, "the broker refused the credentials", "check source.kafka.sasl against what the broker knows; files are read again by the next connection"},
+	kerr.UnsupportedSaslMechanism:   {waybill.ClassDenied, true, "the broker does not offer this SASL mechanism", "use a mechanism of the listener (sasl.enabled.mechanisms), or a listener that has this one"},
+	kerr.IllegalSaslState:           {waybill.ClassDenied, true, "the broker expected another step of SASL", "give source.kafka.sasl if the listener wants it, or take it out"},
+	kerr.TopicAuthorizationFailed:   {waybill.ClassDenied, true, "no right to the topic", "grant READ and DESCRIBE on the topic"},
+	kerr.GroupAuthorizationFailed:   {waybill.ClassDenied, true, "no right to the group", "grant READ on the group"},
+	kerr.ClusterAuthorizationFailed: {waybill.ClassDenied, true, "no right to the cluster", "grant DESCRIBE on the cluster"},
 
 	// What only a person can mend, and then starts the pipeline.
 	kerr.UnsupportedVersion:         {waybill.ClassConfig, true, "the broker is too old for this request", "use a newer broker, or the classic protocol"},
@@ -82,7 +82,7 @@ var rules = map[*kerr.Error]rule{
 	kerr.InvalidSessionTimeout:      {waybill.ClassConfig, true, "outside the broker's limits", "choose a session timeout within group.min/max.session.timeout.ms"},
 	kerr.InconsistentGroupProtocol:  {waybill.ClassConfig, true, "other members of the group use another protocol", "give the pipeline a group of its own"},
 	kerr.UnsupportedAssignor:        {waybill.ClassConfig, true, "the broker lacks the assignor", "allow the uniform assignor, or use the classic protocol"},
-	kerr.GroupMaxSizeReached:        {waybill.ClassConfig, true, "the group is full", "raise group.max.size or run fewer replicas"},
+	kerr.GroupMaxSizeReached:        {waybill.ClassDenied, true, "the group is full", "raise group.max.size or run fewer replicas"},
 	kerr.InvalidRequest:             {waybill.ClassBug, true, "the broker calls the request malformed", ""},
 }
 
@@ -165,7 +165,7 @@ func fetchProblem(err error) FetchProblem {
 		return ProblemRecreated
 	case errors.Is(err, kerr.CorruptMessage), ke == nil && !kgo.IsRetryableBrokerErr(err) && !isContext(err):
 		return ProblemUndecoded
-	case known && (rules[ke].class == waybill.ClassConfig || errors.Is(err, kerr.TopicAuthorizationFailed)):
+	case known && rules[ke].class.NeedsPerson():
 		return ProblemRefused
 	}
 	return ProblemOther

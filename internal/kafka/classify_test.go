@@ -25,8 +25,8 @@ func TestClassify(t *testing.T) {
 		{kerr.StaleMemberEpoch, waybill.ClassRetryable},
 		{kerr.NotLeaderForPartition, waybill.ClassRetryable},
 		{kerr.ThrottlingQuotaExceeded, waybill.ClassThrottled},
-		{kerr.TopicAuthorizationFailed, waybill.ClassRetryable},
-		{kerr.SaslAuthenticationFailed, waybill.ClassRetryable},
+		{kerr.TopicAuthorizationFailed, waybill.ClassDenied},
+		{kerr.SaslAuthenticationFailed, waybill.ClassDenied},
 		{kerr.InvalidRequest, waybill.ClassBug},
 		{kerr.TelemetryTooLarge, waybill.ClassUnknown},
 		{errors.New("dial tcp: connection refused"), waybill.ClassRetryable},
@@ -46,7 +46,7 @@ func TestRules_EachHasAReasonAndPeopleGetAHint(t *testing.T) {
 		if r.why == "" {
 			t.Errorf("%v has no reason", err)
 		}
-		if r.class == waybill.ClassConfig && r.hint == "" && !unhinted[err] {
+		if r.class.NeedsPerson() && r.hint == "" && !unhinted[err] {
 			t.Errorf("%v needs a person and tells them nothing", err)
 		}
 		if r.class == waybill.ClassUnknown {

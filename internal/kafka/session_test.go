@@ -129,7 +129,7 @@ func TestCommit_Answers(t *testing.T) {
 		{kerr.RebalanceInProgress, waybill.ClassRetryable, true},
 		{kerr.CoordinatorLoadInProgress, waybill.ClassRetryable, true},
 		{kerr.OffsetMetadataTooLarge, waybill.ClassConfig, true},
-		{kerr.GroupAuthorizationFailed, waybill.ClassRetryable, true},
+		{kerr.GroupAuthorizationFailed, waybill.ClassDenied, true},
 		{kerr.NotCoordinator, waybill.ClassRetryable, false},
 		{kerr.CoordinatorNotAvailable, waybill.ClassRetryable, false},
 		{kerr.RequestTimedOut, waybill.ClassRetryable, false},

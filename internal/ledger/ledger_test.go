@@ -108,7 +108,7 @@ func TestMigrate_FromVersion1(t *testing.T) {
 	srv := testenv.SharedClickHouse(t)
 	w := &world{T: t, srv: srv, ch: connect(t, srv)}
 	w.s = New(w.ch, testenv.Database(t, srv))
-	if err := w.s.apply(t.Context(), migrations[0], now); err != nil {
+	if err := w.s.apply(t.Context(), migrations[0], "", now); err != nil {
 		t.Fatal(err)
 	}
 	old := now.AddDate(0, 0, -20)

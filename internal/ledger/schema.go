@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/waybill-data/waybill/internal/clickhouse"
@@ -62,12 +63,28 @@ var migrations = []migration{
 // Version of the schema that this binary needs.
 func Version() uint32 { return migrations[len(migrations)-1].version }
 
-func (m migration) sql(database string) []string {
+func (m migration) sql(database, cluster string) []string {
 	out := make([]string, len(m.statements))
 	for i, s := range m.statements {
-		out[i] = strings.ReplaceAll(s, "%s", clickhouse.Ident(database))
+		out[i] = onCluster(strings.ReplaceAll(s, "%s", clickhouse.Ident(database)), cluster)
 	}
 	return out
+}
+
+var (
+	ddlHead   = regexp.MustCompile("^\\s*(?:CREATE (?:OR REPLACE )?(?:DATABASE|TABLE|VIEW)(?: IF NOT EXISTS)?|ALTER TABLE) (?:`[^`]*`|[a-z_0-9]+)(?:\\.[a-z_0-9]+)?")
+	mergeTree = regexp.MustCompile(`ENGINE = ([A-Za-z]*)MergeTree`)
+)
+
+// onCluster is a statement as it is run on all servers of a cluster, its table replicated among them. Where Keeper has it, is for the server's
+// default_replica_path to say. Empty: the statement as it is.
+func onCluster(sql, cluster string) string {
+	if cluster == "" {
+		return sql
+	}
+	head := ddlHead.FindString(sql)
+	sql = head + " ON CLUSTER " + clickhouse.Ident(cluster) + mergeTree.ReplaceAllString(sql[len(head):], "ENGINE = Replicated${1}MergeTree")
+	return strings.ReplaceAll(sql, "non_replicated_deduplication_window", "replicated_deduplication_window")
 }
 
 const createMeta = `

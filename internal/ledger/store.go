@@ -8,6 +8,7 @@ package ledger
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/ClickHouse/ch-go/proto"
@@ -18,8 +19,9 @@ import (
 
 // Store reads and migrates Waybill's database. Rows are written by package delivery's procedure, as blocks built here.
 type Store struct {
-	ch *clickhouse.Client
-	db string
+	ch      *clickhouse.Client
+	db      string
+	cluster string // that the tables are made and changed on, where they are replicated; empty: one server
 }
 
 // New makes a store over the given database; empty means DefaultDatabase.
@@ -27,7 +29,14 @@ func New(ch *clickhouse.Client, database string) *Store {
 	if database == "" {
 		database = DefaultDatabase
 	}
-	return &Store{ch, database}
+	return &Store{ch: ch, db: database}
+}
+
+// OnCluster has Migrate make the tables replicas of each other on the servers of a cluster; empty: on one server. What is there already stays
+// as it is, on one server if that is where it is.
+func (s *Store) OnCluster(name string) *Store {
+	s.cluster = name
+	return s
 }
 
 // Database is the name of Waybill's database.
@@ -36,7 +45,11 @@ func (s *Store) Database() string { return s.db }
 // Migrate creates what is missing and brings the schema to this binary's version. It may be run by several workers at once
 // and again at any time. A schema that is newer than this binary is a config error.
 func (s *Store) Migrate(ctx context.Context, now time.Time) error {
-	if err := s.ch.Exec(ctx, "CREATE DATABASE IF NOT EXISTS "+clickhouse.Ident(s.db)+" ENGINE = Atomic"); err != nil {
+	cluster, err := s.clusterOf(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.ch.Exec(ctx, onCluster("CREATE DATABASE IF NOT EXISTS "+clickhouse.Ident(s.db)+" ENGINE = Atomic", cluster)); err != nil {
 		return err
 	}
 	have, err := s.Version(ctx)
@@ -50,7 +63,7 @@ func (s *Store) Migrate(ctx context.Context, now time.Time) error {
 		if m.version <= have {
 			continue
 		}
-		if err := s.apply(ctx, m, now); err != nil {
+		if err := s.apply(ctx, m, cluster, now); err != nil {
 			return err
 		}
 	}
@@ -75,8 +88,25 @@ func (s *Store) newer(ctx context.Context, have uint32) error {
 	}
 }
 
-func (s *Store) apply(ctx context.Context, m migration, now time.Time) error {
-	for _, sql := range m.sql(s.db) {
+// clusterOf is the cluster that the tables are on, or are to be.
+func (s *Store) clusterOf(ctx context.Context) (string, error) {
+	if s.cluster == "" {
+		return "", nil
+	}
+	var engine proto.ColStr
+	cluster := s.cluster
+	err := s.ch.Query(ctx, fmt.Sprintf("SELECT engine FROM system.tables WHERE database = %s AND name = %s", clickhouse.Literal(s.db), clickhouse.Literal(TableMeta)),
+		proto.Results{{Name: "engine", Data: &engine}}, func(int) error {
+			if !strings.HasPrefix(engine.Row(0), "Replicated") {
+				cluster = ""
+			}
+			return nil
+		})
+	return cluster, err
+}
+
+func (s *Store) apply(ctx context.Context, m migration, cluster string, now time.Time) error {
+	for _, sql := range m.sql(s.db, cluster) {
 		if err := s.ch.Exec(ctx, sql); err != nil {
 			return err
 		}

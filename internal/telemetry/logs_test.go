@@ -28,6 +28,8 @@ var keys = map[string]string{
 	"batch":           "a batch, by the beginning of its id; it is in the ledger, too",
 	"batches":         "how many batches",
 	"column":          "a column of a pipeline file's text",
+	"host":            "a host of ClickHouse",
+	"is":              "what it is now",
 	"hint":            "what to do",
 	"line":            "a line of a pipeline file",
 	"running":         "pipelines that run",

@@ -112,7 +112,7 @@ func (p *Planner) Survey(ctx context.Context, s backfill.Scope) (r *Report, offs
 		return r, nil, false, err
 	}
 	if offsets, open, err = p.Resolve(ctx, s); err != nil {
-		if waybill.ClassOf(err) != waybill.ClassConfig {
+		if !waybill.ClassOf(err).NeedsPerson() {
 			return r, nil, false, err
 		}
 		r.refuse(err)
