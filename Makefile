@@ -57,6 +57,7 @@ demo: build ## Show it at work: a broker, a ClickHouse, a pipeline, on this mach
 lint: $(GOLANGCI) ## Run the linters (.golangci.yml; PKG=... for some packages)
 	$(GOLANGCI) run $(PKG)
 	cd bench && ../$(GOLANGCI) run ./...
+	cd tools/helm && ../../$(GOLANGCI) run ./...
 
 .PHONY: fmt
 fmt: ## Format all Go files
@@ -81,8 +82,9 @@ scale-out: engines ## Measure 1, 2, 4 and 8 workers of one group and keep that i
 	WAYBILL_E2E_SCALE=$(or $(ROWS),300) $(GO) test ./e2e -run TestWorkers_ScaleOut -parallel 1 -count=1 -v -timeout 60m
 
 .PHONY: soak
-soak: engines ## 30 minutes of clean traffic with every detector armed: nothing may be found (SOAK=30m)
-	WAYBILL_E2E_CLEAN=$(SOAK) $(GO) test ./e2e -run TestClean_ -count=1 -v -timeout 120m
+soak: engines ## 30 minutes through restarts: no false alarm, and memory, goroutines, files stay flat (SOAK=30m; keeps docs/evidence/soak.txt)
+	@test -z "$$(git status --porcelain)" || { echo "commit first: evidence names a commit"; exit 1; }
+	WAYBILL_E2E_CLEAN=$(SOAK) WAYBILL_SOAK_EVIDENCE=$(CURDIR)/docs/evidence/soak.txt $(GO) test ./e2e -run '^Test(Clean|Flat)_' -count=1 -v -timeout 120m
 
 .PHONY: e2e-long
 e2e-long: engines ## Audit, compare and backfill large tables and keep what that found and cost (AUDIT_ROWS=n DIFF_ROWS=n BACKFILL_ROWS=n; an hour, 10 GB of disk)
@@ -149,6 +151,7 @@ verify: ## Fail on stale files: formatting, generated code, go.mod, the report o
 	$(GO) mod tidy -diff
 	$(GO) mod verify
 	cd bench && $(GO) mod tidy -diff && $(GO) mod verify
+	cd tools/helm && $(GO) mod tidy -diff && $(GO) mod verify
 	cd bench && $(GO) run ./cmd/waybill-bench -check -out ../docs/evidence/bench.json -doc ../docs/performance.md
 	@before="$$(mktemp)"; after="$$(mktemp)"; trap 'rm -f "$$before" "$$after"' EXIT; \
 		$(TREE_STATE) > "$$before"; $(GO) generate ./...; $(TREE_STATE) > "$$after"; \
@@ -157,7 +160,7 @@ verify: ## Fail on stale files: formatting, generated code, go.mod, the report o
 ##@ Setting up and cleaning up
 
 .PHONY: engines
-engines: ## Fetch ClickHouse and Kafka into tools/engines/.cache
+engines: ## Fetch or build into tools/engines/.cache what tests run against: ClickHouse, Kafka, Prometheus, Helm ...
 	@tools/engines/fetch all
 
 .PHONY: clean

@@ -24,6 +24,7 @@ import (
 // runOptions are the flags of `waybill run`.
 type runOptions struct {
 	listen    string
+	pprof     string
 	memory    string
 	drain     time.Duration
 	logLevel  string
@@ -52,7 +53,8 @@ SIGTERM) stops reading, settles what is in flight and leaves the group. A
 second one ends at once, which loses nothing either: the next start carries
 out what was pending.
 
-While it runs, it answers /status, /metrics, /healthz and /readyz over HTTP.`,
+While it runs, it answers /status, /metrics, /healthz and /readyz over HTTP.
+Started by systemd as Type=notify, it says when it listens and when it stops.`,
 		Example: `  waybill run llm-calls.yaml
   waybill run --listen 127.0.0.1:0 --log-format json pipelines/`,
 		Args: args(cobra.MinimumNArgs(1)),
@@ -60,6 +62,7 @@ While it runs, it answers /status, /metrics, /healthz and /readyz over HTTP.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.listen, "listen", server.DefaultListen, "address of /status, /metrics, /healthz and /readyz; empty for none")
+	f.StringVar(&o.pprof, "pprof", "", "loopback address of Go's profiles (/debug/pprof/), as :6060; empty for none")
 	f.StringVar(&o.memory, "memory", "", "memory to stay within, as 1GiB; half of it may be batches (default: GOMEMLIMIT,\nelse 400MiB and 32MiB for each further pipeline, at most half of the container's or machine's)")
 	f.DurationVar(&o.drain, "drain", engine.DefaultDrain, "how long a stop may take to settle what is in flight")
 	f.DurationVar(&o.reload, "reload", defaultReload, "how often the files are looked at for changes; 0: only on SIGHUP")
@@ -101,15 +104,26 @@ func run(ctx context.Context, s Streams, places []string, o runOptions) error {
 	deps := engine.Deps{Log: log, Metrics: metrics, Drain: o.drain, FetchBytes: fetchOf(limit, len(pipelines)), Budget: engine.NewBudget(budget, metrics.SetBudgetUsed)}
 	e := engine.NewEngine(version, pipelines, deps)
 
+	metrics.Registerer().MustRegister(server.States(e))
+
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if o.listen != "" {
-		stop, err := startServer(o.listen, e, metrics, log)
+		stop, err := startServer(server.New(server.Options{Listen: o.listen, Source: e, Metrics: metrics.Handler(), Log: log}), log)
 		if err != nil {
 			return err
 		}
 		defer stop()
 	}
+	if o.pprof != "" {
+		stop, err := startServer(server.NewProfiles(o.pprof, log), log)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
+	notify("READY=1")
+	defer context.AfterFunc(ctx, func() { notify("STOPPING=1") })()
 	ended := live.follow(e.Status)
 	stopLooking := (&reloader{engine: e, deps: deps, places: places, every: o.reload, memory: limit, running: files}).start(ctx)
 	err = e.Run(ctx)
@@ -158,8 +172,7 @@ func sumLine(p *status.Pipeline) string {
 // stopServing bounds how long requests in flight may hold up the end.
 const stopServing = 2 * time.Second
 
-func startServer(listen string, e *engine.Engine, metrics *telemetry.Metrics, log *slog.Logger) (stop func(), err error) {
-	srv := server.New(server.Options{Listen: listen, Source: e, Metrics: metrics.Handler(), Log: log})
+func startServer(srv *server.Server, log *slog.Logger) (stop func(), err error) {
 	if err := srv.Start(); err != nil {
 		return nil, err
 	}

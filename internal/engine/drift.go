@@ -33,7 +33,7 @@ func (p *Pipeline) observe(d *data) {
 	if d.assumed > 0 {
 		first := p.drift.assumed == 0
 		p.drift.assumed += d.assumed
-		p.log.Warn("events of an unknown version were taken as they are", "events", d.assumed, "so far", p.drift.assumed, "batch", d.batch.ID.Short())
+		p.log.Warn("events of an unknown version were taken as they are", "events", d.assumed, "so_far", p.drift.assumed, "batch", d.batch.ID.Short())
 		if first {
 			p.found(waybill.Finding{Kind: "unknown_version", Severity: waybill.SeverityWarning, TopicPartition: d.spans[0].TopicPartition, Span: d.spans[0].Span, Batch: d.batch.ID.String(),
 				Message: fmt.Sprintf("%d events of this batch have a version that no upcaster is for; they were taken for the current one, as the file says", d.assumed),

@@ -60,13 +60,12 @@ func (p *Pipeline) found(f waybill.Finding) {
 	p.findings.mu.Lock()
 	news := p.findings.tracker.Found(f, now)
 	p.findings.mu.Unlock()
-	attributes := []any{"kind", f.Kind, "severity", f.Severity, "partition", f.Partition, "span", f.Span.String(), "message", f.Message, "action", f.Action}
 	if news == finding.Known {
-		p.log.Debug("finding seen again", attributes...)
+		p.log.Debug("finding seen again", "kind", f.Kind, "severity", f.Severity, "topic", f.Topic, "partition", f.Partition, "subject", f.Subject, "message", f.Message)
 		return
 	}
 	p.metrics.Finding(f)
-	p.log.Warn("finding", attributes...)
+	p.log.Warn("finding", "kind", f.Kind, "severity", f.Severity, "topic", f.Topic, "partition", f.Partition, "subject", f.Subject, "span", f.Span.String(), "message", f.Message, "action", f.Action)
 	p.tell()
 }
 

@@ -130,8 +130,8 @@ func TestCompleteThrough_IdleTopicsKeepUp(t *testing.T) {
 	w.quiet(300)
 	w.through(began.Add(time.Second))
 	w.through(time.Now().Add(-time.Second)) // all partitions are idle
-	if got := r.gauge("complete_through_seconds"); got < float64(began.Unix()) {
-		t.Errorf("waybill_complete_through_seconds is %f", got)
+	if got := r.gauge("complete_through_timestamp_seconds"); got < float64(began.Unix()) {
+		t.Errorf("waybill_complete_through_timestamp_seconds is %f", got)
 	}
 	r.stop()
 }

@@ -110,6 +110,7 @@ func (p *Pipeline) count(rows []delivery.LedgerRow, there delivery.RowSet) {
 		m.Read(r.Read)
 		m.Written(r.Written)
 		m.Filtered(r.Filtered)
+		m.DeadLettered(r.Dead)
 		m.Tombstones(r.Tombstones)
 		m.Lost(r.Lost)
 	}

@@ -53,7 +53,7 @@ func (l *life) watch() {
 		if started, server, err := l.p.target.client.Boot(l.ctx); err == nil {
 			if what := l.p.boots.Look(watchdog.Boot{Started: started, Server: server}); what != "" {
 				l.p.metrics.ServerRestart()
-				l.p.log.Warn(what)
+				l.p.log.Warn("the server was restarted, or is another", "what", what)
 				l.p.auditor.restarted(started, what)
 			}
 		}

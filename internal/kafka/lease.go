@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"strings"
@@ -138,7 +139,7 @@ func forward(log *slog.Logger, level kgo.LogLevel, msg string, keyvals []any) {
 	case kgo.LogLevelDebug:
 		return // one a request
 	}
-	log.Log(nil, to, strings.TrimSpace(msg), keyvals...) //nolint:staticcheck // the client's log has no context
+	log.Log(context.Background(), to, "the Kafka client says", "said", strings.TrimSpace(msg), slog.Group("client", keyvals...))
 }
 
 type plainLog struct{ log *slog.Logger }

@@ -241,7 +241,7 @@ func (s *Session) Close(leave bool) {
 		err = s.stepOut(ctx, memberID)
 	}
 	if err != nil && leave {
-		s.cfg.Log.Info("kafka: leaving the group failed; the broker will notice by the session timeout", "group", s.cfg.Group, "err", err)
+		s.cfg.Log.Info("leaving the group failed; the broker will notice by the session timeout", "group", s.cfg.Group, "error", err)
 	}
 	s.end(s.callbacks.Revoked, &waybill.Error{Op: "kafka.session", Position: nowhere, Class: waybill.ClassFenced, Err: errClosed})
 	s.closeClients()
@@ -384,7 +384,7 @@ func (h protocolHook) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, _ int, _, _
 
 // OnGroupManageError keeps the reason for which the client gave the membership up.
 func (h protocolHook) OnGroupManageError(err error) {
-	h.s.cfg.Log.Warn("kafka: group session ended", "group", h.s.cfg.Group, "err", err)
+	h.s.cfg.Log.Warn("the group session ended", "group", h.s.cfg.Group, "error", err)
 }
 
 // prepareConsumerProtocol asks the broker for its session timeout, which under KIP-848 is not the client's to choose.
@@ -394,7 +394,7 @@ func (s *Session) prepareConsumerProtocol(ctx context.Context) error {
 	case err != nil && s.cfg.SessionTimeout == 0:
 		return err
 	case err != nil:
-		s.cfg.Log.Warn("kafka: the broker does not tell its consumer session timeout; the configured one is used", "timeout", s.cfg.SessionTimeout, "err", err)
+		s.cfg.Log.Warn("the broker does not tell its consumer session timeout; the configured one is used", "timeout", s.cfg.SessionTimeout, "error", err)
 		return nil
 	case s.timeout == 0 || timeout < s.timeout:
 		s.timeout = timeout

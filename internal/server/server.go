@@ -42,35 +42,44 @@ type Server struct {
 	http     *http.Server
 	listener net.Listener
 	done     chan struct{} // closed when the serving goroutine has ended
+
+	flag    string                              // which chose the address
+	address func(listen string) (string, error) // what to listen on
+	told    func(url string)                    // called once it listens
 }
 
 // New prepares a server; it does not listen yet.
 func New(o Options) *Server {
-	s := &Server{o: o, done: make(chan struct{})}
+	s := &Server{o: o, done: make(chan struct{}), flag: "--listen", address: listenAddr}
+	s.told = func(url string) { o.Log.Info("listening", "url", url) }
+	s.serve(s.Handler())
+	return s
+}
+
+func (s *Server) serve(h http.Handler) {
 	s.http = &http.Server{
-		Handler:           s.Handler(),
+		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       2 * time.Minute,
-		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn),
+		ErrorLog:          slog.NewLogLogger(s.o.Log.Handler(), slog.LevelWarn),
 	}
-	return s
 }
 
 // Start listens and serves in the background. The error is of class config: the address is wrong or taken.
 func (s *Server) Start() error {
-	addr, err := listenAddr(s.o.Listen)
+	addr, err := s.address(s.o.Listen)
 	if err == nil {
 		s.listener, err = net.Listen("tcp", addr)
 	}
 	if err != nil {
 		return &waybill.Error{
 			Op: "server.listen", Class: waybill.ClassConfig, Err: err,
-			Hint: "choose another address with --listen; port 0 takes a free one",
+			Hint: "choose another address with " + s.flag + "; port 0 takes a free one",
 		}
 	}
-	s.o.Log.Info("listening", "url", "http://"+s.Addr())
+	s.told("http://" + s.Addr())
 	go func() {
 		defer close(s.done)
 		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {

@@ -211,7 +211,7 @@ func (s Status) NotReady() []string {
 	}
 	var out []string
 	for _, p := range s.Pipelines {
-		out = append(out, p.notReady()...)
+		out = append(out, p.NotReady()...)
 	}
 	return out
 }
@@ -232,7 +232,8 @@ func (s Status) Notes() (out []string) {
 	return out
 }
 
-func (p Pipeline) notReady() []string {
+// NotReady lists why the pipeline is not ready, nothing if it is.
+func (p Pipeline) NotReady() []string {
 	switch {
 	case p.State == Stopped && p.Reason != "":
 		return []string{fmt.Sprintf("%s is stopped: %s", p.Name, p.Reason)}

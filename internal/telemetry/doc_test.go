@@ -9,13 +9,16 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/waybill-data/waybill/internal/server"
 	"github.com/waybill-data/waybill/internal/telemetry"
 )
 
 // described are Waybill's own metrics: the rows of docs/reference/metrics.md by name.
 func described(t *testing.T) map[string]string {
 	t.Helper()
-	all, ok := telemetry.NewMetrics("v1").Registerer().(prometheus.Collector)
+	metrics := telemetry.NewMetrics("v1")
+	metrics.Registerer().MustRegister(server.States(nil)) // nothing is asked of it
+	all, ok := metrics.Registerer().(prometheus.Collector)
 	if !ok {
 		t.Fatal("the registry does not describe itself")
 	}
@@ -54,7 +57,7 @@ func TestMetrics_AreDocumented(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range regexp.MustCompile(`waybill_[a-z_]+_(total|seconds|bytes|records|info)\b`).FindAllString(string(text), -1) {
+		for _, name := range regexp.MustCompile(`waybill_[a-z_]+_(total|seconds|bytes|records|info|offset|offsets|flight|ready|state)\b`).FindAllString(string(text), -1) {
 			if rows[name] == "" {
 				t.Errorf("%s names %s, which is no metric", page, name)
 			}

@@ -15,8 +15,8 @@ type Metrics struct {
 	reg *prometheus.Registry
 
 	// Per partition.
-	read, written, filtered, tombstones, lost *prometheus.CounterVec
-	lag                                       *prometheus.GaugeVec
+	read, written, filtered, dead, tombstones, lost *prometheus.CounterVec
+	lag                                             *prometheus.GaugeVec
 
 	// Per pipeline and one more label.
 	deadLetters, discarded, defaulted, rounded *prometheus.CounterVec
@@ -56,8 +56,8 @@ func NewMetrics(version string) *Metrics {
 	m.registerPartition()
 	m.registerPipeline()
 	m.registerAudit()
-	m.budget = m.gauge("byte_budget_bytes", "Bytes of records that the process may hold at once.").WithLabelValues()
-	m.budgetUsed = m.gauge("byte_budget_used_bytes", "Bytes of records that the process holds now.").WithLabelValues()
+	m.budget = m.gauge("memory_budget_bytes", "Bytes of records that the process may hold at once.").WithLabelValues()
+	m.budgetUsed = m.gauge("memory_budget_used_bytes", "Bytes of records that the process holds now.").WithLabelValues()
 	m.fileProblems = m.gauge("pipeline_file_problems", "Problems of the pipeline files as they are now; a pipeline whose file is broken goes on as it was.").WithLabelValues()
 	m.reloads = m.counter("reloads_total", "Changes of the pipeline files that were noticed, by outcome: applied, or refused at least in part.", "outcome")
 	for _, outcome := range []string{reloadApplied, reloadRefused} {
@@ -71,6 +71,7 @@ func (m *Metrics) registerPartition() {
 	m.read = m.counter("records_read_total", "Records that Kafka delivered and that the ledger accounts for.", at...)
 	m.written = m.counter("records_written_total", "Records whose rows are in the target table.", at...)
 	m.filtered = m.counter("records_filtered_total", "Records that the pipeline's filter left out.", at...)
+	m.dead = m.counter("records_dead_lettered_total", "Records that became dead letters.", at...)
 	m.tombstones = m.counter("tombstones_total", "Records without a value; they have no row.", at...)
 	m.lost = m.counter("records_lost_total", "Records that the topic no longer held when they were due.", at...)
 	m.lag = m.gauge("lag_records", "Offsets between the settled position and the partition's end.", at...)
@@ -86,13 +87,13 @@ func (m *Metrics) registerPipeline() {
 	m.redacted = m.counter("redacted_values_total", "Values that redaction changed, by rule.", "pipeline", "rule")
 	m.upcast = m.counter("records_upcast_total", "Records that were brought to the current version.", "pipeline")
 	m.assumed = m.counter("records_assumed_total", "Records of a version that is not known, which were taken for the current one.", "pipeline")
-	m.late = m.counter("late_records_total", "Records of a time that had been said to be complete.", "pipeline")
-	m.completeThrough = m.gauge("complete_through_seconds", "Unix time before which everything in the topic is accounted for, over all workers.", "pipeline")
+	m.late = m.counter("records_late_total", "Records of a time that had been said to be complete.", "pipeline")
+	m.completeThrough = m.gauge("complete_through_timestamp_seconds", "Unix time before which everything in the topic is accounted for, over all workers.", "pipeline")
 	m.alters = m.counter("alters_total", "Changes of the target table by evolve, by kind and outcome.", "pipeline", "kind", "outcome")
-	m.batches = m.gauge("batches", "Batches in flight, by state.", "pipeline", "state")
+	m.batches = m.gauge("batches_in_flight", "Batches in flight, by state.", "pipeline", "state")
 	m.settled = m.counter("batches_settled_total", "Batches whose offsets were committed after they landed.", "pipeline")
 	m.inserts = m.counter("inserts_total", "Insert requests, by store and outcome.", "pipeline", "store", "outcome")
-	m.insertSeconds = m.histogram("insert_seconds", "Time from sending an insert to its answer or failure.", insertBuckets, "pipeline", "store")
+	m.insertSeconds = m.histogram("insert_duration_seconds", "Time from sending an insert to its answer or failure.", insertBuckets, "pipeline", "store")
 	m.readBacks = m.counter("readbacks_total", "Queries for the offsets that a store holds.", "pipeline", "store")
 	m.commits = m.counter("commits_total", "Offset commits, by outcome.", "pipeline", "outcome")
 	m.ledgerRows = m.counter("ledger_rows_total", "Rows written to the ledger.", "pipeline")
@@ -106,7 +107,7 @@ func (m *Metrics) registerPipeline() {
 	m.alertsWaiting = m.gauge("alerts_waiting", "Alerts that a receiver has not been told yet.", "pipeline", "receiver")
 	m.serverRestarts = m.counter("server_restarts_total", "Restarts of the ClickHouse server that were noticed.", "pipeline")
 	m.rebalances = m.counter("rebalances_total", "Changes of the partitions that this worker owns.", "pipeline")
-	m.oldestUnsettled = m.gauge("oldest_unsettled_batch_seconds", "Age of the oldest batch that is not settled; 0 without one.", "pipeline")
+	m.oldestUnsettled = m.gauge("oldest_unsettled_batch_age_seconds", "Age of the oldest batch that is not settled; 0 without one.", "pipeline")
 }
 
 func (m *Metrics) registerAudit() {
@@ -116,7 +117,7 @@ func (m *Metrics) registerAudit() {
 	m.auditWaiting = m.gauge("audit_waiting_offsets", "Settled offsets that the continuous audit has not compared yet.", "pipeline")
 	m.auditUnwatched = m.gauge("audit_unwatched_offsets", "Settled offsets that the continuous audit has given up watching, for want of memory.", "pipeline")
 	m.auditLate = m.gauge("audit_late_seconds", "How long the oldest comparison of the continuous audit has been due.", "pipeline")
-	m.auditThrough = m.gauge("audit_verified_through", "Offset before which the continuous audit has compared all that was settled since the partition came to this worker.", "pipeline", "topic", "partition")
+	m.auditThrough = m.gauge("audit_verified_through_offset", "Offset before which the continuous audit has compared all that was settled since the partition came to this worker.", "pipeline", "topic", "partition")
 }
 
 func (m *Metrics) counter(name, help string, labels ...string) *prometheus.CounterVec {

@@ -308,10 +308,10 @@ func (p *PipelineMetrics) SetAudit(verified, waiting, unwatched int64, late time
 
 // PartitionMetrics are one partition's metrics within a pipeline. All methods are safe for concurrent use.
 type PartitionMetrics struct {
-	m                                         *Metrics
-	labels                                    []string
-	read, written, filtered, tombstones, lost prometheus.Counter
-	lag                                       prometheus.Gauge
+	m                                               *Metrics
+	labels                                          []string
+	read, written, filtered, dead, tombstones, lost prometheus.Counter
+	lag                                             prometheus.Gauge
 }
 
 // ForPartition binds the metrics of one partition.
@@ -322,6 +322,7 @@ func (p *PipelineMetrics) ForPartition(tp waybill.TopicPartition) *PartitionMetr
 		read:       p.m.read.WithLabelValues(l...),
 		written:    p.m.written.WithLabelValues(l...),
 		filtered:   p.m.filtered.WithLabelValues(l...),
+		dead:       p.m.dead.WithLabelValues(l...),
 		tombstones: p.m.tombstones.WithLabelValues(l...),
 		lost:       p.m.lost.WithLabelValues(l...),
 		lag:        p.m.lag.WithLabelValues(l...),
@@ -336,6 +337,9 @@ func (p *PartitionMetrics) Written(n int64) { p.written.Add(float64(n)) }
 
 // Filtered counts n records that the pipeline's filter left out.
 func (p *PartitionMetrics) Filtered(n int64) { p.filtered.Add(float64(n)) }
+
+// DeadLettered counts n records that became dead letters.
+func (p *PartitionMetrics) DeadLettered(n int64) { p.dead.Add(float64(n)) }
 
 // Tombstones counts n records without a value.
 func (p *PartitionMetrics) Tombstones(n int64) { p.tombstones.Add(float64(n)) }

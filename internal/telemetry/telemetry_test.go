@@ -43,6 +43,7 @@ func TestMetrics_EachMethodMovesItsOwnSeries(t *testing.T) {
 	tp.Read(10)
 	tp.Written(7)
 	tp.Filtered(3)
+	tp.DeadLettered(4)
 	tp.Tombstones(1)
 	tp.Lost(2)
 	tp.SetLag(40)
@@ -77,6 +78,7 @@ func TestMetrics_EachMethodMovesItsOwnSeries(t *testing.T) {
 		`waybill_records_read_total{partition="3",pipeline="calls",topic="llm"} 10`,
 		`waybill_records_written_total{partition="3",pipeline="calls",topic="llm"} 7`,
 		`waybill_records_filtered_total{partition="3",pipeline="calls",topic="llm"} 3`,
+		`waybill_records_dead_lettered_total{partition="3",pipeline="calls",topic="llm"} 4`,
 		`waybill_discarded_values_total{kind="type_conflict",pipeline="calls"} 12`,
 		`waybill_rescued_values_total{pipeline="calls",reason="out_of_range"} 13`,
 		`waybill_redacted_values_total{pipeline="calls",rule="user.email: hash"} 14`,
@@ -92,26 +94,26 @@ func TestMetrics_EachMethodMovesItsOwnSeries(t *testing.T) {
 		`waybill_discarded_fields_total{path="a.b",pipeline="calls"} 6`,
 		`waybill_defaulted_values_total{column="tokens",pipeline="calls"} 8`,
 		`waybill_rounded_values_total{column="price",pipeline="calls"} 9`,
-		`waybill_batches{pipeline="calls",state="inserting"} 2`,
+		`waybill_batches_in_flight{pipeline="calls",state="inserting"} 2`,
 		`waybill_batches_settled_total{pipeline="calls"} 1`,
 		`waybill_inserts_total{outcome="landed",pipeline="calls",store="target"} 1`,
 		`waybill_inserts_total{outcome="unknown",pipeline="calls",store="ledger"} 1`,
 		`waybill_inserts_total{outcome="late",pipeline="calls",store="target"} 0`,
-		`waybill_insert_seconds_bucket{pipeline="calls",store="target",le="0.01"} 0`,
-		`waybill_insert_seconds_bucket{pipeline="calls",store="target",le="0.025"} 1`,
-		`waybill_insert_seconds_sum{pipeline="calls",store="ledger"} 3`,
+		`waybill_insert_duration_seconds_bucket{pipeline="calls",store="target",le="0.01"} 0`,
+		`waybill_insert_duration_seconds_bucket{pipeline="calls",store="target",le="0.025"} 1`,
+		`waybill_insert_duration_seconds_sum{pipeline="calls",store="ledger"} 3`,
 		`waybill_readbacks_total{pipeline="calls",store="dead_letters"} 1`,
 		`waybill_commits_total{outcome="fenced",pipeline="calls"} 1`,
 		`waybill_commits_total{outcome="ok",pipeline="calls"} 0`,
 		`waybill_ledger_rows_total{pipeline="calls"} 11`,
 		`waybill_server_restarts_total{pipeline="calls"} 1`,
 		`waybill_rebalances_total{pipeline="calls"} 1`,
-		`waybill_oldest_unsettled_batch_seconds{pipeline="calls"} 1.5`,
+		`waybill_oldest_unsettled_batch_age_seconds{pipeline="calls"} 1.5`,
 		`waybill_stalled{class="throttled",pipeline="calls"} 1`,
 		`waybill_stalled_seconds{pipeline="calls"} 12`,
 		`waybill_findings_total{kind="offset_gap",pipeline="calls",severity="error"} 1`,
-		`waybill_byte_budget_bytes 100`,
-		`waybill_byte_budget_used_bytes 60`,
+		`waybill_memory_budget_bytes 100`,
+		`waybill_memory_budget_used_bytes 60`,
 	)
 }
 

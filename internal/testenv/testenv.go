@@ -10,7 +10,9 @@ package testenv
 
 import (
 	"context"
+	"errors"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -20,6 +22,8 @@ import (
 	"github.com/waybill-data/waybill/internal/testenv/kafkaserver"
 	"github.com/waybill-data/waybill/internal/testenv/kdc"
 	"github.com/waybill-data/waybill/internal/testenv/oldserver"
+	"github.com/waybill-data/waybill/internal/testenv/proc"
+	"github.com/waybill-data/waybill/internal/testenv/promserver"
 )
 
 // RequireEnv names the variable that turns a missing engine from a skip into a failure.
@@ -118,6 +122,43 @@ func OldClickHouse(t testing.TB) *oldserver.Server {
 	}
 	t.Cleanup(srv.Kill)
 	return srv
+}
+
+// Prometheus starts a Prometheus of the test's own that scrapes host:port and evaluates the rules of the file, and ends it with the test.
+func Prometheus(t testing.TB, target, rules string) *promserver.Server {
+	t.Helper()
+	Promtool(t)
+	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
+	defer cancel()
+	srv, err := promserver.Start(ctx, t.TempDir(), target, rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(srv.Kill)
+	return srv
+}
+
+// Promtool is the path of Prometheus's promtool.
+func Promtool(t testing.TB) string {
+	t.Helper()
+	path, err := promserver.Locate("promtool")
+	if err != nil {
+		missing(t, "Prometheus", err)
+	}
+	return path
+}
+
+// Helm is the path of what tools/engines/fetch has built of tools/helm.
+func Helm(t testing.TB) string {
+	t.Helper()
+	for _, cache := range proc.EngineCaches() {
+		path := filepath.Join(cache, "helm", "helm")
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
+			return path
+		}
+	}
+	missing(t, "Helm", errors.New("run `tools/engines/fetch helm`"))
+	return ""
 }
 
 func missing(t testing.TB, engine string, err error) {
