@@ -23,6 +23,9 @@ SOAK ?= 30m
 AUDIT_ROWS ?= 50000000
 DIFF_ROWS ?= 20000000
 
+# How many rows `make e2e-long` has backfills of.
+BACKFILL_ROWS ?= 20000000
+
 # Flags of `make bench`.
 BENCH_FLAGS ?=
 
@@ -73,15 +76,27 @@ e2e: engines ## Run every end-to-end case (WAYBILL_EVIDENCE=1 keeps the report; 
 	WAYBILL_E2E=full $(GO) test ./e2e -count=1 -v -timeout 60m
 	WAYBILL_E2E=full $(GO) test ./internal/engine -run "^TestCodes_" -count=1 -timeout 30m
 
+.PHONY: scale-out
+scale-out: engines ## Measure 1, 2, 4 and 8 workers of one group and keep that in docs/evidence (ROWS=thousands)
+	WAYBILL_E2E_SCALE=$(or $(ROWS),300) $(GO) test ./e2e -run TestWorkers_ScaleOut -parallel 1 -count=1 -v -timeout 60m
+
 .PHONY: soak
 soak: engines ## 30 minutes of clean traffic with every detector armed: nothing may be found (SOAK=30m)
 	WAYBILL_E2E_CLEAN=$(SOAK) $(GO) test ./e2e -run TestClean_ -count=1 -v -timeout 120m
 
 .PHONY: e2e-long
-e2e-long: engines ## Audit and compare large tables and keep what that found and cost (AUDIT_ROWS=n DIFF_ROWS=n; minutes, 10 GB of disk)
+e2e-long: engines ## Audit, compare and backfill large tables and keep what that found and cost (AUDIT_ROWS=n DIFF_ROWS=n BACKFILL_ROWS=n; an hour, 10 GB of disk)
 	@test -z "$$(git status --porcelain)" || { echo "commit first: evidence names a commit"; exit 1; }
 	WAYBILL_AUDIT_ROWS=$(AUDIT_ROWS) WAYBILL_AUDIT_EVIDENCE=$(CURDIR)/docs/evidence/audit-50m.txt $(GO) test ./internal/audit -run '^TestScale$$' -count=1 -v -timeout 60m
 	WAYBILL_DIFF_ROWS=$(DIFF_ROWS) WAYBILL_DIFF_EVIDENCE=$(CURDIR)/docs/evidence/backfill-diff-20m.txt $(GO) test ./internal/backfill/diff -run '^TestScale$$' -count=1 -v -timeout 60m
+	$(MAKE) --no-print-directory backfill-long
+
+# The working tree may hold what the runs before have written.
+.PHONY: backfill-long
+backfill-long: engines ## Backfill many rows with kills at every step and keep what that found and cost (BACKFILL_ROWS=n)
+	@test -z "$$(git status --porcelain -- . ':!docs/evidence')" || { echo "commit first: evidence names a commit"; exit 1; }
+	@rm -f $(BACKFILL_EVIDENCE)
+	WAYBILL_BACKFILL_ROWS=$(BACKFILL_ROWS) WAYBILL_BACKFILL_EVIDENCE=$(BACKFILL_EVIDENCE) $(GO) test ./e2e -run '^TestBackfillLong$$' -count=1 -v -parallel 1 -timeout 120m
 
 .PHONY: evidence
 evidence: engines ## Run sim and e2e in full and keep their outputs in docs/evidence
@@ -97,6 +112,12 @@ bench: engines build ## Measure Waybill beside its peers, on kfake and Kafka, in
 .PHONY: bench-quick
 bench-quick: engines ## Test the benchmark harness: everything that `make bench` does, in about a minute
 	cd bench && $(GO) test ./...
+
+.PHONY: backfill-cost
+backfill-cost: engines build ## Measure what a backfill costs the live pipeline and how fast it is, and keep that (BENCH_FLAGS)
+	@test -z "$$(git status --porcelain)" || { echo "commit first: evidence names a commit"; exit 1; }
+	cd bench && $(GO) build -o ../bin/waybill-bench ./cmd/waybill-bench
+	bin/waybill-bench -backfill -broker kafka -workload small $(BENCH_FLAGS) | tee docs/evidence/backfill-cost.txt
 
 .PHONY: bench-report
 bench-report: ## Put the results in docs/evidence/bench.json into docs/performance.md
@@ -152,6 +173,9 @@ $(GOLANGCI):
 	@mkdir -p bin
 	GOBIN="$(CURDIR)/bin" $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	mv bin/golangci-lint $@
+
+# backfill-20m.txt for 20 million rows.
+BACKFILL_EVIDENCE = $(CURDIR)/docs/evidence/backfill-$(shell echo $$(( $(BACKFILL_ROWS) / 1000000 )))m.txt
 
 # Go files that are ours: those that git knows or would take.
 GO_FILES = $$(git ls-files --cached --others --exclude-standard -- '*.go' | while read -r f; do if [[ -e "$$f" ]]; then echo "$$f"; fi; done)

@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
+	"github.com/twmb/franz-go/pkg/kadm"
 
 	"github.com/waybill-data/waybill/internal/testenv"
 	"github.com/waybill-data/waybill/internal/testenv/s3server"
@@ -136,18 +137,31 @@ func archiving(t *testing.T) *world {
 // archivingObjects is a case whose pipeline keeps its records in a bucket.
 func archivingObjects(t *testing.T) *world {
 	w := newWorld(t, setup{check: "tenant != 'cursed'"})
-	s3 := testenv.SharedS3(t)
-	bucket := testenv.Bucket(t, s3)
+	w.keepObjects()
+	return w
+}
+
+// keepObjects has the case's pipeline keep its records in a bucket of its own.
+func (w *world) keepObjects() {
+	w.Helper()
+	s3 := testenv.SharedS3(w)
+	bucket := testenv.Bucket(w, s3)
 	w.file = w.pipelineFile() + fmt.Sprintf("archive: {s3: {endpoint: %q, bucket: %s, access_key: %s, secret_key: %s, object_bytes: 20000, object_age: 200ms}}\n",
 		s3.URL(), bucket, s3server.AccessKey, s3server.SecretKey)
 	w.archives, w.bucket = true, s3.Dir(bucket)
-	return w
 }
 
 // settleBoth is settle for the pipeline and its archive.
 func (w *world) settleBoth() {
 	w.Helper()
 	p := w.start("")
+	w.quietBoth()
+	p.stop()
+}
+
+// quietBoth is quiet for the pipeline and its archive.
+func (w *world) quietBoth() {
+	w.Helper()
 	w.quiet()
 	total := int64(0)
 	for _, end := range w.ended() {
@@ -156,7 +170,82 @@ func (w *world) settleBoth() {
 	w.eventually("the archive has settled everything", func() bool {
 		return w.query("SELECT sum(n) FROM (SELECT partition, max(next) AS n FROM waybill.ledger WHERE pipeline = '"+w.pipeline+".archive' GROUP BY partition)") == fmt.Sprint(total)
 	})
-	p.stop()
+}
+
+// forget has the brokers remove all but the last records of each partition.
+func (w *world) forget(but int64) {
+	w.Helper()
+	offsets := kadm.Offsets{}
+	for p, end := range w.ended() {
+		offsets.Add(kadm.Offset{Topic: w.topic, Partition: p, At: end - but, LeaderEpoch: -1})
+	}
+	resp, err := w.adm.DeleteRecords(w.Context(), offsets)
+	if err == nil {
+		err = resp.Error()
+	}
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
+// On the command line: a backfill of what Kafka has forgotten is planned, run and promoted from the archive, and rolled back from it; and where the archive
+// does not have it any more either, as after its TTL, the rollback is refused, and says why.
+func TestArchive_BackfillAndRollbackOfWhatKafkaForgot(t *testing.T) {
+	for _, kind := range []string{"table", "objects"} {
+		t.Run(kind, func(t *testing.T) {
+			w := &backfilling{world: newWorld(t, setup{partitions: 2})}
+			w.allow("epoch_begun", "table_replaced")
+			if w.archives = true; kind == "objects" {
+				w.keepObjects()
+			} else {
+				w.file = w.pipelineFile() + "archive: {table: kept, ttl: 30d}\n"
+			}
+			w.produce(600, mix{truncated: 97, tombstones: 61})
+			w.live = w.start("")
+			w.quietBoth()
+			w.old = w.writeFile()
+			w.file = strings.Replace(w.file, "tenant: {type: LowCardinality(String)}", `tenant: {type: LowCardinality(String), expr: '"`+marked+`" + event.tenant'}`, 1)
+			w.new = w.writeFile()
+			before := integer(w.query("SELECT count() FROM " + w.db + ".events"))
+			w.forget(50)
+
+			w.backfill(w.new, nil, "plan", "--scope", "all")
+			w.backfill(w.new, nil, "run")
+			w.exact(noneOfIt)
+			w.backfill(w.new, nil, "promote", "--unverified")
+			w.produce(200, mix{truncated: 97})
+			w.quietBoth()
+			if made := w.exact(itFirst); int64(made) < before {
+				t.Fatalf("%d rows are the backfill's; there were %d", made, before)
+			}
+			if n := w.query("SELECT sum(lost) FROM waybill.ledger WHERE pipeline = '" + w.pipeline + "'"); n != "0" {
+				t.Errorf("%s records are lost on account", n)
+			}
+			w.forget(10)
+			w.backfill(w.old, nil, "rollback")
+			w.produce(100, mix{truncated: 97})
+			w.quietBoth()
+			w.exact(noneOfIt)
+
+			w.backfill(w.new, nil, "promote", "--unverified")
+			w.produce(200, mix{truncated: 97})
+			w.quietBoth()
+			w.forget(10)
+			if kind == "objects" {
+				if err := os.RemoveAll(filepath.Join(w.bucket, "topic="+w.topic)); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				w.exec("TRUNCATE TABLE " + w.db + ".kept SYNC")
+			}
+			p := w.startWith("", "backfill", "rollback", w.old)
+			if code := p.exit(patience); code == 0 || !strings.Contains(p.log.String(), "cannot be read any more") {
+				t.Errorf("a rollback without the records ends with %d:\n%s", code, p.log)
+			}
+			w.exact(inAnyOrder)
+			w.live.stop()
+		})
+	}
 }
 
 // A worker is killed where either of its two pipelines gets to: the table and the archive each have every record once.
@@ -239,7 +328,6 @@ func TestObjects_KilledAtEveryFailpoint(t *testing.T) {
 				continue
 			}
 			t.Run(name+":"+nth, func(t *testing.T) {
-				t.Parallel()
 				w := archivingObjects(t)
 				w.produce(600, usual)
 				if strings.HasSuffix(name, "-read-back") { // something is in doubt only after a crash

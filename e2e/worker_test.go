@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -61,7 +62,7 @@ func (w *world) startWith(failpoint string, args ...string) *worker {
 	p := &worker{w: w, name: fmt.Sprintf("worker %d", len(w.workers)+1), log: &logBuffer{}, done: make(chan struct{})}
 	w.workers = append(w.workers, p)
 	w.mu.Unlock()
-	p.cmd = exec.Command(binary, args...)
+	p.cmd = exec.Command(cmp.Or(w.program, binary), args...)
 	p.cmd.Stderr = p.log
 	p.cmd.Env = append(os.Environ(), w.env...)
 	if failpoint != "" {

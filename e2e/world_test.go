@@ -78,6 +78,7 @@ type world struct {
 	file     string   // the pipeline file's text, in place of the usual one
 	archives bool     // it keeps its records
 	bucket   string   // the directory of those, if they are objects
+	program  string   // what workers are started from, in place of the binary
 	client   *kgo.Client
 	adm      *kadm.Client
 

@@ -66,6 +66,10 @@ func (a *auditor) explain(ctx context.Context, h *holdings) error {
 	if h.gone.Empty() {
 		return nil
 	}
+	if a.cfg.Sink.Objects != nil { // there is no server that could be asked why
+		a.broken("L3", KindMissing, h.tp, a.tables[0].name, h.gone, "have no record in any object")
+		return nil
+	}
 	copies, err := a.newCopies(ctx)
 	if err != nil {
 		return err

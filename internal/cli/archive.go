@@ -208,7 +208,10 @@ func (rep *archiveReport) print(w io.Writer) error {
 	fmt.Fprintf(&b, "%s records", count(rep.Size.Rows))
 	switch {
 	case rep.Size.Objects > 0:
-		fmt.Fprintf(&b, " in %s objects, %s", count(rep.Size.Objects), size(rep.Size.OnDisk))
+		fmt.Fprintf(&b, " in %s objects", count(rep.Size.Objects))
+		if rep.Size.Rows >= tellingRows {
+			fmt.Fprintf(&b, ", %s (%.0f bytes a record)", size(rep.Size.OnDisk), float64(rep.Size.OnDisk)/float64(rep.Size.Rows))
+		}
 	case rep.Size.Rows >= tellingRows:
 		fmt.Fprintf(&b, ", %s on disk (%.0f bytes a record, %.1f times less than raw)", size(rep.Size.OnDisk),
 			float64(rep.Size.OnDisk)/float64(rep.Size.Rows), float64(rep.Size.Uncompressed)/float64(max(rep.Size.OnDisk, 1)))

@@ -42,16 +42,47 @@ is run again, by whomever. A pipeline has one job at a time.`,
 	return cmd
 }
 
+// sessionFlags are of a command that only one process may be at.
+type sessionFlags struct {
+	noWait bool
+	lease  time.Duration
+}
+
+func (o *sessionFlags) add(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.BoolVar(&o.noWait, "no-wait", false, "fail if another process is, or was, at it")
+	f.DurationVar(&o.lease, "lease", operator.LeaseTime, "for how long others wait if this process dies")
+}
+
+// minLease leaves time to renew it.
+const minLease = time.Second
+
+// waiting says whom a session waits for; nil: it does not wait.
+func (o *sessionFlags) waiting(s Streams) func(string, time.Time) {
+	if o.noWait {
+		return nil
+	}
+	return func(who string, until time.Time) {
+		tell(s.Err, "waybill: %s is at this backfill: waiting until %s UTC, when its lease is over; if it is renewed by then, this command ends\n", who, moment(until))
+	}
+}
+
+// defaultRate is how many records a second a process reads at most unless it is told otherwise, and what a plan counts with: live ingestion is to keep what it needs
+// (docs/evidence/backfill-cost.txt).
+const defaultRate = 50_000
+
 // fillFlags say how a table is filled.
 type fillFlags struct {
+	sessionFlags
 	rate   int64
 	bytes  string
 	memory string
 }
 
 func (o *fillFlags) add(cmd *cobra.Command) {
+	o.sessionFlags.add(cmd)
 	f := cmd.Flags()
-	f.Int64Var(&o.rate, "rate", 0, "read no more than `N` records a second in this process; 0: any number")
+	f.Int64Var(&o.rate, "rate", defaultRate, "read no more than `N` records a second in this process; 0: any number")
 	f.StringVar(&o.bytes, "byte-rate", "0", "read no more than this `SIZE` a second in this process; 0: any")
 	f.StringVar(&o.memory, "memory", "128MiB", "how much of it batches may take: a `SIZE`")
 }
@@ -63,6 +94,9 @@ func (d *desk) bench(ctx context.Context, s Streams, o fillFlags, progress func(
 	}
 	if err := d.recorded(ctx); err != nil {
 		return nil, err
+	}
+	if o.lease != 0 && o.lease < minLease {
+		return nil, usage(fmt.Errorf("--lease %s: no less than %s", o.lease, minLease))
 	}
 	var perSecond, memory int64
 	var err error
@@ -83,8 +117,8 @@ func (d *desk) bench(ctx context.Context, s Streams, o fillFlags, progress func(
 		host = "unknown"
 	}
 	b, err := operator.Open(ctx, operator.Setup{Cfg: d.file, Client: d.client, Ledger: d.ledger, Log: log, Who: fmt.Sprintf("%s, process %d", host, os.Getpid()), Progress: progress,
-		Engine:           engine.Deps{Log: log, Metrics: telemetry.NewMetrics(version), Budget: engine.NewBudget(memory, nil)},
-		RecordsPerSecond: o.rate, BytesPerSecond: perSecond, Notify: engine.TellOfPromotion(d.cfg, d.client, d.ledger, log),
+		Engine: engine.Deps{Log: log, Metrics: telemetry.NewMetrics(version), Budget: engine.NewBudget(memory, nil)},
+		Lease:  o.lease, Waiting: o.waiting(s), RecordsPerSecond: o.rate, BytesPerSecond: perSecond, Notify: engine.TellOfPromotion(d.cfg, d.client, d.ledger, log),
 		Passed: func(point string) { failpoint.HitStep(failpoint.BackfillStep, point) }})
 	if err != nil {
 		return nil, unreached(err)
@@ -134,7 +168,7 @@ func jobError(d *desk, err error) error {
 func hintOf(e *backfill.Illegal) string {
 	switch {
 	case e.Event == "claim":
-		return "wait until it has finished, or until its lease is over: that takes half a minute from when it was killed"
+		return "wait until it has finished; the lease of one that has died is waited for unless --no-wait says not to"
 	case e.State == backfill.Planned:
 		return "`waybill backfill run` comes first"
 	case e.State == backfill.Promoting:
@@ -189,7 +223,10 @@ epoch and a consumer group of its own, while the pipeline goes on. It ends when
 it has caught up.
 
 Ctrl-C settles what is in flight; run it again to go on. Several processes may
-run it at once: they share the topic's partitions. --rate bounds each of them.
+run it at once: they share the topic's partitions. --rate bounds each of them,
+so that the pipeline keeps what it needs of brokers and server; if that gets
+more records than that, a backfill never catches up with it: raise the rate, or
+let several processes run it.
 With --scope it plans first, as plan does.`,
 		Example: `  waybill backfill run llm-calls.yaml
   waybill backfill run llm-calls.yaml --scope all --rate 20000`,
@@ -300,6 +337,7 @@ is run again. It is refused if the topic no longer has what the table lacks.`,
 }
 
 func newBackfillCancel(s Streams) *cobra.Command {
+	var o sessionFlags
 	why := ""
 	cmd := &cobra.Command{
 		Use:   "cancel FILE",
@@ -310,10 +348,11 @@ What the backfill has made stays until it is cleaned up.`,
 		Example: `  waybill backfill cancel llm-calls.yaml --reason "wrong price list"`,
 		Args:    args(cobra.ExactArgs(1)),
 	}
+	o.add(cmd)
 	cmd.Flags().StringVar(&why, "reason", "canceled by a person", "`WHY`, for the record")
 	out := outputFlag(cmd)
 	cmd.RunE = withDesk(func(ctx context.Context, d *desk, _ []string) error {
-		return d.withBench(ctx, s, fillFlags{}, func(b *operator.Bench, j backfill.Job) error {
+		return d.withBench(ctx, s, fillFlags{sessionFlags: o}, func(b *operator.Bench, j backfill.Job) error {
 			if err := b.Operator().Cancel(ctx, j.ID, why); err != nil {
 				return err
 			}
@@ -324,6 +363,7 @@ What the backfill has made stays until it is cleaned up.`,
 }
 
 func newBackfillCleanup(s Streams) *cobra.Command {
+	var claim sessionFlags
 	id, yes := "", false
 	cmd := &cobra.Command{
 		Use:   "cleanup FILE",
@@ -338,12 +378,13 @@ keeps out a worker that slept through everything.`,
   waybill backfill cleanup llm-calls.yaml --yes`,
 		Args: args(cobra.ExactArgs(1)),
 	}
+	claim.add(cmd)
 	f := cmd.Flags()
 	f.StringVar(&id, "job", "", "the `ID` of the backfill (default: the last one)")
 	f.BoolVar(&yes, "yes", false, "do it")
 	out := outputFlag(cmd)
 	cmd.RunE = withDesk(func(ctx context.Context, d *desk, _ []string) error {
-		return d.withBench(ctx, s, fillFlags{}, func(b *operator.Bench, _ backfill.Job) error {
+		return d.withBench(ctx, s, fillFlags{sessionFlags: claim}, func(b *operator.Bench, _ backfill.Job) error {
 			o := b.Operator()
 			j, err := o.Load(ctx, id)
 			if err != nil {

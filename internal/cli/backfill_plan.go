@@ -21,9 +21,6 @@ type planFlags struct {
 	rate         int64
 }
 
-// assumedRate is what a plan counts with if it is not told.
-const assumedRate = 50_000
-
 func (o *planFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&o.scope, "scope", "", "which records: a `SCOPE`, see backfill plan --help")
@@ -63,7 +60,7 @@ mends it.`,
 		Args: args(cobra.ExactArgs(1)),
 	}
 	o.add(cmd)
-	cmd.Flags().Int64Var(&o.rate, "rate", assumedRate, "how many records a second to count with")
+	cmd.Flags().Int64Var(&o.rate, "rate", defaultRate, "how many records a second to count with")
 	out := outputFlag(cmd)
 	cmd.RunE = withDesk(func(ctx context.Context, d *desk, _ []string) error {
 		if o.scope == "" {
@@ -83,7 +80,7 @@ func backfillPlan(ctx context.Context, s Streams, out output, d *desk, o planFla
 		return usage(fmt.Errorf("--views %s: choose refuse or leave", o.views))
 	}
 	if o.rate == 0 {
-		o.rate = assumedRate
+		o.rate = defaultRate
 	}
 	b, err := d.bench(ctx, s, fillFlags{}, nil)
 	if err != nil {

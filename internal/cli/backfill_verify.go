@@ -23,6 +23,7 @@ import (
 func newBackfillVerify(s Streams) *cobra.Command {
 	var o diffFlags
 	var l limitFlags
+	var claim sessionFlags
 	content := true
 	cmd := &cobra.Command{
 		Use:   "verify FILE",
@@ -52,6 +53,7 @@ It ends with 1 if the table must not be promoted.`,
 	}
 	addDiffFlags(cmd, &o)
 	addLimitFlags(cmd, &l)
+	claim.add(cmd)
 	cmd.Flags().BoolVar(&content, "content", true, "compare all values with what their records give")
 	out := outputFlag(cmd)
 	cmd.RunE = withDesk(func(ctx context.Context, d *desk, _ []string) error {
@@ -65,7 +67,7 @@ It ends with 1 if the table must not be promoted.`,
 		}
 		opts := verify.Options{Thresholds: thresholds, Content: content, Samples: o.samples, Memory: memory, Without: o.without}
 		var result *verify.Result
-		err = d.withBench(ctx, s, fillFlags{}, func(b *operator.Bench, j backfill.Job) error {
+		err = d.withBench(ctx, s, fillFlags{sessionFlags: claim}, func(b *operator.Bench, j backfill.Job) error {
 			if err := b.SameFile(&j); err != nil {
 				return err
 			}

@@ -11,7 +11,7 @@ import (
 // newFailpoints lists the places at which a test can have this very binary die, so that the end-to-end
 // tests cover all of them, whatever list they were compiled with.
 func newFailpoints(s Streams) *cobra.Command {
-	replays, repairs, erasures, objects := false, false, false, false
+	replays, repairs, erasures, objects, backfills := false, false, false, false, false
 	cmd := &cobra.Command{
 		Use:    "failpoints",
 		Short:  "List the places at which a test can kill a worker",
@@ -28,6 +28,8 @@ func newFailpoints(s Streams) *cobra.Command {
 				names = failpoint.Repairs()
 			case objects:
 				names = failpoint.Objects()
+			case backfills:
+				names = failpoint.Backfills()
 			}
 			for _, n := range names {
 				if _, err := fmt.Fprintln(s.Out, n); err != nil {
@@ -41,5 +43,6 @@ func newFailpoints(s Streams) *cobra.Command {
 	cmd.Flags().BoolVar(&erasures, "erasures", false, "those of an erasure")
 	cmd.Flags().BoolVar(&objects, "objects", false, "those of the worker of an archive of objects")
 	cmd.Flags().BoolVar(&repairs, "repairs", false, "those of a repair")
+	cmd.Flags().BoolVar(&backfills, "backfills", false, "those of a backfill's job")
 	return cmd
 }

@@ -76,7 +76,7 @@ func addCommands(root *cobra.Command, s Streams) {
 		newStatus(s),
 		newSchema(s), newAudit(s), newFindings(s), newDLQ(s), newRepair(s), newErase(s), newCompleteness(s), newWait(s), newReceipt(s), newBackfill(s),
 		newArchive(s),
-		newPause(s), newResume(s), newDelete(s), newUninstall(s),
+		newPause(s), newResume(s), newRename(s), newDelete(s), newUninstall(s),
 		newDemo(s),
 		newVersion(s),
 		newFailpoints(s),

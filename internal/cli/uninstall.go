@@ -33,7 +33,7 @@ nothing.
 
 With --tables it also takes out of the pipelines' tables what they have for
 Waybill's sake: the offset projection, the fence of a backfill, and the lineage
-columns. Their rows stay, and so does the rescue column: it has values that are
+columns that the table is not ordered by. Their rows stay, and so does the rescue column: it has values that are
 nowhere else. Archives stay: drop them yourself.
 
 It is refused while workers are in a group, and where pipelines are on record
@@ -55,6 +55,7 @@ their groups stay). Tables that a backfill has left are theirs to say:
 // site is a ClickHouse server with the pipelines of the files that are on it.
 type site struct {
 	*desk
+	out  io.Writer
 	cfgs []*config.Pipeline
 }
 
@@ -72,7 +73,7 @@ func uninstall(ctx context.Context, s Streams, places []string, o uninstallOptio
 				return err
 			}
 			defer d.close()
-			sites, i = append(sites, &site{desk: d}), len(sites)
+			sites, i = append(sites, &site{desk: d, out: s.Out}), len(sites)
 		}
 		sites[i].cfgs = append(sites[i].cfgs, cfg)
 	}
@@ -82,7 +83,7 @@ func uninstall(ctx context.Context, s Streams, places []string, o uninstallOptio
 		}
 	}
 	for _, at := range sites {
-		if err := at.uninstall(ctx, s.Out, o); err != nil {
+		if err := at.uninstall(ctx, o); err != nil {
 			return err
 		}
 	}
@@ -120,13 +121,13 @@ func (at *site) object(ctx context.Context, o uninstallOptions) error {
 	return nil
 }
 
-func (at *site) uninstall(ctx context.Context, w io.Writer, o uninstallOptions) error {
+func (at *site) uninstall(ctx context.Context, o uninstallOptions) error {
 	say := func(format string, a ...any) error {
 		verb := "would drop "
 		if o.yes {
 			verb = "dropped "
 		}
-		_, err := fmt.Fprintf(w, verb+format+"\n", a...)
+		_, err := fmt.Fprintf(at.out, verb+format+"\n", a...)
 		return err
 	}
 	for _, cfg := range at.cfgs {
@@ -167,7 +168,7 @@ func (at *site) dropDatabase(ctx context.Context, o uninstallOptions, say func(s
 			return unreached(err)
 		}
 	}
-	return say("database %s with %d tables, on %s", ledger.DefaultDatabase, tables, at.cfg.Sink.ClickHouse.Addr)
+	return say("database %s, on %s", ledger.DefaultDatabase, at.cfg.Sink.ClickHouse.Addr)
 }
 
 // clean takes out of a table what it has for Waybill's sake: what refers to columns first.
@@ -194,8 +195,24 @@ func (at *site) clean(ctx context.Context, c config.ClickHouse, o uninstallOptio
 			}
 		}
 	}
+	keys := map[string]bool{} // columns, and whether the table is ordered or partitioned by them
+	err = at.client.Texts(ctx, fmt.Sprintf(`SELECT name AS n, toString(is_in_partition_key OR is_in_sorting_key OR is_in_primary_key) AS k FROM system.columns
+WHERE database = %s AND table = %s`, clickhouse.Literal(c.Database), clickhouse.Literal(c.Table)), []string{"n", "k"}, func(row []string) error {
+		keys[strings.Clone(row[0])] = row[1] == "1" || row[1] == "true"
+		return nil
+	})
+	if err != nil {
+		return unreached(err)
+	}
 	for _, column := range []string{c.Lineage.Topic, c.Lineage.Partition, c.Lineage.Offset, c.Lineage.Epoch} {
-		if column != "" && strings.Contains(create, "`"+column+"` ") {
+		key, there := keys[column]
+		switch {
+		case !there:
+		case key:
+			if _, err := fmt.Fprintf(at.out, "stays: column %s of table %s, which is ordered by it\n", column, c.Place()); err != nil {
+				return err
+			}
+		default:
 			if err := drop("COLUMN", column); err != nil {
 				return err
 			}

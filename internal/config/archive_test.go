@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -48,9 +49,36 @@ func TestArchive_Redacts(t *testing.T) {
 	}
 }
 
+const s3 = "{endpoint: 'https://h:9000', bucket: my-bucket, prefix: a/b, access_key: key, secret_key: secret-secret, object_bytes: 8MiB, object_age: 2m}"
+
+func TestArchive_OfObjects(t *testing.T) {
+	file := parse(t, minimal+"\narchive: {s3: "+s3+"}\n")
+	got := file.Archiver()
+	want := config.S3{Endpoint: "https://h:9000", Bucket: "my-bucket", Prefix: "a/b/", Region: "us-east-1", AccessKey: "key", PathStyle: true, Bytes: 8 << 20, Age: 2 * time.Minute}
+	have := *got.Sink.Objects
+	if have.SecretKey.Reveal() != "secret-secret" {
+		t.Error("the secret is another one")
+	}
+	if have.SecretKey = (config.Secret{}); !reflect.DeepEqual(have, want) {
+		t.Errorf("%+v", have)
+	}
+	if got.Batch.Bytes != 8<<20 || got.Batch.Age != 2*time.Minute || got.Sink.ClickHouse.Place() != "s3://h:9000/my-bucket/a/b" || got.Audit.Continuous {
+		t.Errorf("batch %+v, place %s, audit %+v", got.Batch, got.Sink.ClickHouse.Place(), got.Audit)
+	}
+}
+
 func TestArchive_RefusesWhatCannotBe(t *testing.T) {
 	for _, tt := range []struct{ yaml, want string }{
-		{"archive: {}", "archive.table is missing"},
+		{"archive: {}", "archive names neither a table nor s3"},
+		{"archive: {table: k, s3: " + s3 + "}", "archive names a table and s3"},
+		{"archive: {ttl: 3d, s3: " + s3 + "}", "archive.ttl is about a table"},
+		{"archive: {s3: {endpoint: 'http://h', access_key: a, secret_key: b}}", "archive.s3.bucket is missing"},
+		{"archive: {s3: {endpoint: 'ftp://h', bucket: bbb, access_key: a, secret_key: b}}", "archive.s3.endpoint is not a URL of http or https"},
+		{"archive: {s3: {endpoint: 'http://h/path', bucket: bbb, access_key: a, secret_key: b}}", "archive.s3.endpoint has more in it than a host"},
+		{"archive: {s3: {endpoint: 'http://h', bucket: B, access_key: a, secret_key: b}}", "is not a bucket's name"},
+		{"archive: {s3: {endpoint: 'http://h', bucket: bbb, prefix: a/../b, access_key: a, secret_key: b}}", "is no beginning of an object's name"},
+		{"archive: {s3: {endpoint: 'http://h', bucket: bbb, access_key: a, secret_key: ''}}", "archive.s3.secret_key must not be empty"},
+		{"archive: {s3: {endpoint: 'http://h', bucket: bbb, access_key: a, secret_key: '${NOT_SET}'}}", "NOT_SET is not set"},
 		{"archive: {table: t}", "archive.table: t is where the pipeline's rows go"},
 		{"archive: {table: k, ttl: 12h}", "archive.ttl"},
 		{"archive: {table: a.b}", "has a dot in it"},

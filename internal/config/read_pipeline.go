@@ -226,3 +226,6 @@ func tableName(s string) (message, hint string) {
 	}
 	return "", ""
 }
+
+// ValidName reports whether a pipeline can have a name.
+func ValidName(name string) bool { return dnsLabel.MatchString(name) }

@@ -93,8 +93,8 @@ type (
 		Errs    map[waybill.TopicPartition]error
 	}
 	// Rebuilt answers Rebuild. Tallies are in the order of Spans. Refused are rows that a durable
-	// decision has already turned into dead letters. Foreign: the batch was gathered by another version of
-	// the decoder, so that the tallies say what this one would make of the records, and not what became of those
+	// decision has already turned into dead letters. Foreign: another version of the decoder has gathered
+	// the batch, or has been at it since, so that the tallies say what this one would make of the records, and not what became of those
 	// that have been placed.
 	Rebuilt struct {
 		Op        Op

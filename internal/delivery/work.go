@@ -180,7 +180,7 @@ func (m *Machine) rebuilt(w *work, e Rebuilt) {
 	w.dead = w.dead.Union(w.refused)
 	if e.Foreign && m.cfg.Mode == ExactlyOnce {
 		m.report(waybill.Finding{Kind: "decoder_changed", Severity: waybill.SeverityInfo, TopicPartition: w.batch.Spans[0].TopicPartition, Span: w.batch.Spans[0].Span, Batch: w.batch.ID.String(),
-			Message: fmt.Sprintf("batch %s was gathered by another version of the decoder (%d)", w.batch.ID.Short(), w.batch.Decoder),
+			Message: fmt.Sprintf("batch %s was gathered under version %d of the decoder, and one of another version has been or is at it", w.batch.ID.Short(), w.batch.Decoder),
 			Action:  "what the tables have of it counts as it is; what they do not have is decoded by this version"})
 		w.deposit = &deposit{}
 		m.consult(w)

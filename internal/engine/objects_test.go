@@ -368,3 +368,75 @@ func TestObjects_ABackfillWithoutTheLogsBeginningMakesTheSameRows(t *testing.T) 
 		})
 	}
 }
+
+// Redaction comes before anything is kept, and the account's checksums are of what it left: so everything can be compared, long after Kafka has forgotten.
+func TestObjects_InventoryFindsWhatIsNotAsItWasWritten(t *testing.T) {
+	for name, top := range map[string]string{"raw": "", "redacted": redacting} {
+		t.Run(name, func(t *testing.T) {
+			w, file, dir := inObjects(t, 2, spec{top: top, bytes: 4000, modes: "new_fields: rescue\n  type_conflicts: rescue", columns: "\n    email: {type: String}"})
+			w.exec("ALTER TABLE " + w.db + ".calls ADD COLUMN email String")
+			w.produceAs(600, func(i int) string {
+				switch i % 7 {
+				case 0:
+					return fmt.Sprintf("secret-%d, no JSON", i)
+				case 1:
+					return fmt.Sprintf(`{"id":%d,"mail":"secret-%d@x.y"}`, i, i)
+				}
+				return fmt.Sprintf(`{"id":%d,"v":2,"email":"secret-%d@x.y","ssn":"secret"}`, i, i)
+			})
+			a := w.start(file.Archiver())
+			w.quiet(600)
+			a.stop()
+			r := w.reader(file)
+			inventory := func() *archive.Inventory {
+				t.Helper()
+				v, ok, err := r.TakeInventory(t.Context(), topic)
+				if err != nil || !ok {
+					t.Fatal(ok, err)
+				}
+				return v
+			}
+			names := kept(t, dir)
+			if v := inventory(); !v.OK() || v.Records != 600 || v.Objects != int64(len(names)) {
+				t.Errorf("%+v", v)
+			}
+			path := func(n objects.Name) string { return filepath.Join(dir, "a", "b", filepath.FromSlash(n.String())) }
+			for _, n := range names {
+				body, err := os.ReadFile(path(n))
+				if err != nil {
+					t.Fatal(err)
+				}
+				records, _, err := objects.Decode(n, body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i := range records {
+					if top != "" && strings.Contains(string(records[i].Value), "secret") {
+						t.Errorf("offset %d is kept as %s", records[i].Offset, records[i].Value)
+					}
+				}
+			}
+			// One object is cut, one is gone, and one has the records of the other partition: each is named.
+			body, err := os.ReadFile(path(names[0]))
+			if err == nil {
+				err = errors.Join(os.WriteFile(path(names[0]), body[:len(body)/2], 0o600), os.Remove(path(names[1])))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			v := inventory()
+			if len(v.Damaged) != 1 || v.Damaged[0].Object != names[0].String() || len(v.Missing) != 2 || len(v.Differ) != 0 {
+				t.Errorf("%+v", v)
+			}
+			for _, l := range v.Missing {
+				if span := (waybill.Span{First: l.First, Next: l.Next}); span != names[0].Span && span != names[1].Span {
+					t.Errorf("missing: %+v, of %v and %v", l, names[0], names[1])
+				}
+			}
+			// Whoever reads it is told.
+			if _, _, err := read(t, r, names[0].Partition, names[0].Span); !errors.Is(err, objects.ErrDamaged) {
+				t.Errorf("reading a damaged object: %v", err)
+			}
+		})
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/clickhouse"
 	"github.com/waybill-data/waybill/internal/config"
 	"github.com/waybill-data/waybill/internal/contract"
 	"github.com/waybill-data/waybill/internal/decode/json"
@@ -255,6 +256,9 @@ func (l *life) rebuilt(e delivery.Rebuild) (delivery.Rebuilt, *data, error) {
 	if err != nil {
 		return delivery.Rebuilt{}, nil, err
 	}
+	if foreign, err = l.p.target.decoders(l.ctx, e.Batch, plan.DecoderVersion(), foreign); err != nil {
+		return delivery.Rebuilt{}, nil, err
+	}
 	proc, err := l.processor(plan)
 	if err != nil {
 		return delivery.Rebuilt{}, nil, err
@@ -292,6 +296,34 @@ func readable(p *contract.Plan) (ours *contract.Plan, foreign bool, err error) {
 	}
 	ours, err = p.For(version)
 	return ours, true, err
+}
+
+// markTarget is what a row of the table waybill.decisions names in place of a table if it says that a decoder has been at a batch which another version has
+// gathered; its version is in place of the offset.
+const markTarget = "(decoder)"
+
+// decoders reports whether a decoder of another version than ours has been at the batch: who gathered it (foreign), or who carried it out in between. If it
+// is we who come in between, that is put on record before anything of the batch is sent: should it go back to who gathered it, what we have made of it counts.
+func (t *target) decoders(ctx context.Context, b *waybill.Batch, ours uint16, foreign bool) (bool, error) {
+	marks, err := t.ledger.Decisions(ctx, t.cfg.Name, b.Epoch, b.ID, markTarget)
+	if err != nil {
+		return false, err
+	}
+	marked := slices.ContainsFunc(marks, func(m ledger.Decision) bool { return m.Offset == int64(ours) })
+	if slices.ContainsFunc(marks, func(m ledger.Decision) bool { return m.Offset != int64(ours) }) {
+		foreign = true
+	}
+	if !foreign || marked {
+		return foreign, nil
+	}
+	mark := ledger.Decision{Pipeline: t.cfg.Name, Epoch: b.Epoch, Batch: b.ID, Target: markTarget, TopicPartition: b.Spans[0].TopicPartition, Offset: int64(ours),
+		Reason: "a decoder of this version has carried out what another one has gathered", At: t.client.ServerNow(time.Now())}
+	a := t.client.Insert(ctx, clickhouse.Insert{Database: t.ledger.Database(), Table: ledger.TableDecisions, Token: waybill.Token("decoder-" + uuid.NewString()),
+		Input: ledger.DecisionBlock([]ledger.Decision{mark})})
+	if a.Err != nil {
+		return false, a.Err
+	}
+	return true, nil
 }
 
 // reread reads the records of a pending batch's span again, and says how many offsets of it were gone when it was gathered.

@@ -1,7 +1,8 @@
 // Package failpoint kills the process at named places, so that end-to-end tests can crash a worker
 // between any two steps of the protocol. Outside such tests a failpoint costs one comparison.
 //
-// WAYBILL_FAILPOINT=NAME:N kills the process with SIGKILL the N-th time that it passes NAME.
+// WAYBILL_FAILPOINT=NAME:N kills the process with SIGKILL the N-th time that it passes NAME. NAME:stop stops it with SIGSTOP each time, so that a test can do
+// something to the servers just there.
 package failpoint
 
 import (
@@ -81,6 +82,28 @@ const (
 	EraseRemoved  Name = "erase-removed"  // everything is deleted, the ledger's amendments are not on record
 )
 
+// backfillSteps are those of a backfill's job, by what is carried out: plan, any session, run, verify, a swap with its steps, and cleanup. operator's tests hold that
+// these are all.
+var backfillSteps = []string{
+	"planned", "claimed",
+	"epoch-chosen", "shadow-made", "shadow-fenced", "epoch-on-record", "running",
+	"verifying",
+	"swap-begun", "renamed", "before-prepare", "after-prepare", "before-follow", "after-follow",
+	"round-begun", "third-table-filled", "before-attach", "attached", "trimmed", "round-settled", "before-keep", "after-keep",
+	"held", "before-hold", "after-hold", "before-position", "after-position", "before-reach", "after-reach", "before-rest", "after-rest", "before-check", "after-check",
+	"before-exchange", "exchanged", "after-exchange", "replaced-table-named", "released", "before-tell", "after-tell",
+	"renamed-to-be-dropped", "dropped",
+}
+
+// Backfills lists the failpoints that a backfill's job passes, beside those of the engine that fills its table.
+func Backfills() []Name {
+	out := make([]Name, len(backfillSteps))
+	for i, step := range backfillSteps {
+		out[i] = BackfillStep + "/" + Name(step)
+	}
+	return out
+}
+
 // Erasures lists the failpoints that an erasure passes.
 func Erasures() []Name {
 	return []Name{ReplaySelected, ReplayBegun, EraseRecorded, EraseRemoved, ReplayOutcomes, ReplayFinished}
@@ -113,6 +136,7 @@ func All() []Name {
 var (
 	armed Name
 	left  atomic.Int64
+	stops bool // the process, each time; else it is killed, once
 )
 
 // Arm reads the environment. An unknown name is an error, so that a test can't wait for a crash that
@@ -124,25 +148,37 @@ func Arm(getenv func(string) string) error {
 	}
 	name, count, found := strings.Cut(spec, ":")
 	n := int64(1)
-	if found {
+	stop := found && count == "stop"
+	if found && !stop {
 		var err error
 		if n, err = strconv.ParseInt(count, 10, 64); err != nil || n < 1 {
-			return fmt.Errorf("%s=%s: want NAME or NAME:N with N >= 1", Env, spec)
+			return fmt.Errorf("%s=%s: want NAME, NAME:stop or NAME:N with N >= 1", Env, spec)
 		}
 	}
-	for _, known := range slices.Concat(All(), Replays(), Repairs(), Erasures(), []Name{AfterObject, PromoteStep, BackfillStep}) {
-		if of, step, _ := strings.Cut(name, "/"); string(known) == of && (step == "" || known == BackfillStep) {
-			armed = Name(name)
-			left.Store(n)
-			return nil
-		}
+	known := slices.Concat(All(), Replays(), Repairs(), Erasures(), Backfills(), []Name{AfterObject, PromoteStep, BackfillStep})
+	if !slices.Contains(known, Name(name)) {
+		return fmt.Errorf("%s=%s: no such failpoint", Env, spec)
 	}
-	return fmt.Errorf("%s=%s: no such failpoint", Env, spec)
+	armed, stops = Name(name), stop
+	left.Store(n)
+	return nil
 }
 
-// Hit is passed by at a failpoint; it kills the process if that one is armed and due.
+// Hit is passed by at a failpoint; it kills or stops the process if that one is armed and due.
 func Hit(n Name) {
-	if armed != n || left.Add(-1) != 0 {
+	if armed == n {
+		hit(n)
+	}
+}
+
+// hit is Hit of the one that is armed; n is what it is called.
+func hit(n Name) {
+	if stops {
+		fmt.Fprintf(os.Stderr, "failpoint %s: stopping the process\n", n)
+		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		return
+	}
+	if left.Add(-1) != 0 {
 		return
 	}
 	fmt.Fprintf(os.Stderr, "failpoint %s: killing the process\n", n)
@@ -152,15 +188,19 @@ func Hit(n Name) {
 
 // HitStep is Hit of a failpoint that is passed again and again: it may be armed for one step, as NAME/STEP with blanks as dashes, or for all.
 func HitStep(n Name, step string) {
-	if armed == n || armed == n+"/"+Name(strings.ReplaceAll(step, " ", "-")) {
-		Hit(armed)
+	if armed == "" {
+		return
+	}
+	full := n + "/" + Name(strings.ReplaceAll(step, " ", "-"))
+	if armed == n || armed == full {
+		hit(full)
 	}
 }
 
 // During is a failpoint in the middle of what comes next: it kills the process a moment later, from
 // another goroutine, while the caller goes on.
 func During(n Name) {
-	if armed != n || left.Add(-1) != 0 {
+	if armed != n || stops || left.Add(-1) != 0 {
 		return
 	}
 	go func() {

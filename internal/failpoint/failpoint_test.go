@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -11,7 +12,7 @@ import (
 
 func arm(t *testing.T, spec string) error {
 	t.Helper()
-	t.Cleanup(func() { armed = ""; left.Store(0) })
+	t.Cleanup(func() { armed, stops = "", false; left.Store(0) })
 	return Arm(func(name string) string {
 		if name != Env {
 			t.Errorf("asked for %s", name)
@@ -24,7 +25,7 @@ func TestArm(t *testing.T) {
 	for spec, want := range map[string]struct {
 		name Name
 		n    int64
-	}{"": {"", 0}, "assigned": {Assigned, 1}, "after-target:3": {AfterTarget, 3}, "drained:1": {Drained, 1}} {
+	}{"": {"", 0}, "assigned": {Assigned, 1}, "backfill-step/held:2": {BackfillStep + "/held", 2}, "backfill-step:stop": {BackfillStep, 1}, "after-target:3": {AfterTarget, 3}, "drained:1": {Drained, 1}} {
 		t.Run(spec, func(t *testing.T) {
 			if err := arm(t, spec); err != nil || armed != want.name || left.Load() != want.n {
 				t.Errorf("%v, armed %q, %d left", err, armed, left.Load())
@@ -34,7 +35,7 @@ func TestArm(t *testing.T) {
 }
 
 func TestArm_RefusesWhatWouldNeverFire(t *testing.T) {
-	for _, spec := range []string{"nowhere", "nowhere:1", "assigned:0", "assigned:-1", "assigned:x", "assigned:", ":1"} {
+	for _, spec := range []string{"nowhere", "nowhere:1", "assigned:0", "assigned:-1", "assigned:x", "assigned:", ":1", "backfill-step/nowhere", "backfill-step/", "assigned/held"} {
 		t.Run(spec, func(t *testing.T) {
 			if err := arm(t, spec); err == nil || !strings.Contains(err.Error(), spec) || armed != "" {
 				t.Errorf("%v, armed %q", err, armed)
@@ -45,7 +46,7 @@ func TestArm_RefusesWhatWouldNeverFire(t *testing.T) {
 
 func TestAll_NamesAreDistinct(t *testing.T) {
 	seen := map[Name]bool{}
-	for _, n := range All() {
+	for _, n := range slices.Concat(All(), Backfills()) {
 		if seen[n] || n == "" {
 			t.Errorf("%q twice or empty", n)
 		}

@@ -17,7 +17,7 @@
 // Anything else is a fault of the page, and so is a code block that is indented instead of fenced.
 //
 // Pages say localhost:9092 and localhost:9000 where the broker and the server are, and localhost:8080 for a web server that puts what it is sent at
-// /NAME into NAME.ndjson. Each begins with an empty database ai, without
+// /NAME into NAME.ndjson, and localhost:7070 for storage that speaks S3, which has a bucket llm-archive. Each begins with an empty database ai, without
 // the database waybill, and with a topic llm.calls of one partition. What differs from run to run may differ from the page: a
 // time of now, as long as it is a time; and ids of plans and batches, as long as the same id on the page is the same id in the run.
 //

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/minio/minio-go/v7"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -62,9 +63,10 @@ func newWorld(t *testing.T) *world {
 	w := &world{broker: broker, producer: producer, http: srv.HTTPAddr()}
 	hook := httptest.NewServer(http.HandlerFunc(receive))
 	t.Cleanup(hook.Close)
-	w.inside = strings.NewReplacer("localhost:9092", local(at), "localhost:9000", local(srv.TCPAddr()), "localhost:8123", local(srv.HTTPAddr()),
+	s3 := bucket(t)
+	w.inside = strings.NewReplacer("localhost:7070", s3, "localhost:9092", local(at), "localhost:9000", local(srv.TCPAddr()), "localhost:8123", local(srv.HTTPAddr()),
 		"localhost:8080", local(hook.Listener.Addr().String()))
-	w.outside = strings.NewReplacer(at, "localhost:9092", local(at), "localhost:9092", srv.TCPAddr(), "localhost:9000", local(srv.TCPAddr()), "localhost:9000")
+	w.outside = strings.NewReplacer(s3, "localhost:7070", at, "localhost:9092", local(at), "localhost:9092", srv.TCPAddr(), "localhost:9000", local(srv.TCPAddr()), "localhost:9000")
 	t.Chdir(t.TempDir())
 	t.Cleanup(func() {
 		if w.worker != nil {
@@ -72,6 +74,20 @@ func newWorld(t *testing.T) *world {
 		}
 	})
 	return w
+}
+
+// bucket is the address of storage that speaks S3, with a bucket llm-archive.
+func bucket(t *testing.T) string {
+	t.Helper()
+	s3 := testenv.SharedS3(t)
+	client, err := s3.Client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := client.MakeBucket(t.Context(), "llm-archive", minio.MakeBucketOptions{}); err != nil && minio.ToErrorResponse(err).Code != minio.BucketAlreadyOwnedByYou {
+		t.Fatal(err)
+	}
+	return local(strings.TrimPrefix(s3.URL(), "http://"))
 }
 
 // receive is a web server that puts each body that it is sent at /NAME into the file NAME.ndjson, as a line.

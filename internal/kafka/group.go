@@ -105,3 +105,33 @@ func (r *Reader) DropGroup(ctx context.Context, group string) error {
 	}
 	return classify("kafka.delete_group", fmt.Errorf("group %s: %w", group, err), nowhere)
 }
+
+// GroupMetadata are the metadata strings of what a group has committed, for all topics.
+func (r *Reader) GroupMetadata(ctx context.Context, group string) ([]string, error) {
+	answer, err := kadm.NewClient(r.s.asker).FetchOffsets(ctx, group)
+	if errors.Is(err, kerr.GroupIDNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, classify("kafka.fetch_offsets", err, nowhere)
+	}
+	var out []string
+	answer.Each(func(o kadm.OffsetResponse) { out = append(out, o.Metadata) })
+	return out, nil
+}
+
+// CopyGroup has a group that nobody is in stand where another one does, metadata strings included.
+func (r *Reader) CopyGroup(ctx context.Context, from, to string) error {
+	adm := kadm.NewClient(r.s.asker)
+	answer, err := adm.FetchOffsets(ctx, from)
+	if err == nil {
+		err = answer.Error()
+	}
+	if err != nil {
+		return classify("kafka.fetch_offsets", err, nowhere)
+	}
+	if err := adm.CommitAllOffsets(ctx, to, answer.Offsets()); err != nil {
+		return classify("kafka.commit", err, nowhere)
+	}
+	return nil
+}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	waybill "github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/clickhouse"
 )
 
@@ -66,6 +67,39 @@ func (s *Store) Forget(ctx context.Context, pipelines ...string) error {
 		t := &tables[i]
 		if err := s.ch.Exec(ctx, fmt.Sprintf("ALTER TABLE %s DELETE WHERE %s SETTINGS mutations_sync = 2", s.table(t.Table), t.of(pipelines))); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// Rename has all that is on record of a pipeline go by another name, but for whether it is paused. again: it was begun before and may have been ended half-way.
+// Otherwise nothing may be on record under the new name. No worker may run.
+func (s *Store) Rename(ctx context.Context, from, to string, again bool) error {
+	there, err := s.Kept(ctx, to)
+	if err != nil {
+		return err
+	}
+	if len(there) > 0 && !again {
+		return &waybill.Error{Op: "ledger.rename", Pipeline: from, Class: waybill.ClassConfig, Err: fmt.Errorf("%d rows of %s.%s are of a pipeline %s", there[0].Rows, s.db, there[0].Table, to), Hint: "choose a name that no pipeline has had"}
+	}
+	tables, err := s.Kept(ctx, from)
+	if err != nil {
+		return err
+	}
+	for i := range tables {
+		t := &tables[i]
+		if t.Table == TablePauses {
+			continue
+		}
+		column := clickhouse.Ident(t.Column)
+		for _, sql := range []string{ // as long as the old rows are there, the new ones may be part of them
+			fmt.Sprintf("ALTER TABLE %s DELETE WHERE %s SETTINGS mutations_sync = 2", s.table(t.Table), t.of([]string{to})),
+			fmt.Sprintf("INSERT INTO %s SELECT * REPLACE (%s AS %s) FROM %[1]s WHERE %[4]s SETTINGS insert_deduplicate = 0", s.table(t.Table), clickhouse.Literal(to), column, t.of([]string{from})),
+			fmt.Sprintf("ALTER TABLE %s DELETE WHERE %s SETTINGS mutations_sync = 2", s.table(t.Table), t.of([]string{from})),
+		} {
+			if err := s.ch.Exec(ctx, sql); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

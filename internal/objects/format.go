@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
@@ -22,6 +23,26 @@ type Object struct {
 	Body []byte
 	// Records are the offsets of its records.
 	Records waybill.OffsetSet
+}
+
+// coders are made once: each has tables of its own. Without a stream they have no state, and any number of goroutines may use them.
+var coders = sync.OnceValues(func() (*zstd.Encoder, *zstd.Decoder) {
+	enc, eerr := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(2), zstd.WithEncoderCRC(true))
+	dec, derr := zstd.NewReader(nil, zstd.WithDecoderConcurrency(2))
+	if err := errors.Join(eerr, derr); err != nil {
+		panic(err) // the options are constants
+	}
+	return enc, dec
+})
+
+func compress(text []byte) []byte {
+	enc, _ := coders()
+	return enc.EncodeAll(text, nil)
+}
+
+func decompress(body []byte) ([]byte, error) {
+	_, dec := coders()
+	return dec.DecodeAll(body, nil)
 }
 
 // view is a raw plan's block, by what its columns are.
@@ -93,11 +114,6 @@ func Encode(p *contract.Plan, block *column.Block, batch *waybill.Batch) ([]Obje
 		}
 		rows[k] = append(rows[k], row)
 	}
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(true))
-	if err != nil {
-		return nil, &waybill.Error{Op: "objects.encode", Class: waybill.ClassBug, Err: err}
-	}
-	defer enc.Close()
 	var out []Object
 	var text []byte
 	for _, k := range order {
@@ -110,7 +126,7 @@ func Encode(p *contract.Plan, block *column.Block, batch *waybill.Batch) ([]Obje
 			text = v.appendLine(text, row, batch.Epoch)
 		}
 		tp := waybill.TopicPartition{Topic: string(v.topic.Row(of[0])), Partition: k.partition}
-		out = append(out, Object{Name: nameOf(tp, batch.Epoch, batch.ID, offsets), Body: enc.EncodeAll(text, nil), Records: offsets})
+		out = append(out, Object{Name: nameOf(tp, batch.Epoch, batch.ID, offsets), Body: compress(text), Records: offsets})
 	}
 	return out, nil
 }
@@ -241,12 +257,7 @@ func Decode(n Name, body []byte) (records []waybill.Record, archived int64, err 
 		return nil, 0, &waybill.Error{Op: "objects.decode", Class: waybill.ClassConfig, Position: waybill.Position{Topic: n.Topic, Partition: n.Partition, Offset: n.First},
 			Err: fmt.Errorf("%w: %s: %w", ErrDamaged, n, err), Hint: "bring the object back from a backup; `waybill archive verify` names what is damaged"}
 	}
-	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1))
-	if err != nil {
-		return bad(err)
-	}
-	defer dec.Close()
-	text, err := dec.DecodeAll(body, nil)
+	text, err := decompress(body)
 	if err != nil {
 		return bad(err)
 	}
@@ -291,12 +302,7 @@ func Rewrite(n Name, body []byte, without waybill.OffsetSet) (out Object, ok boo
 	if _, _, err := Decode(n, body); err != nil {
 		return out, false, err
 	}
-	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1))
-	if err != nil {
-		return out, false, err
-	}
-	defer dec.Close()
-	text, err := dec.DecodeAll(body, nil)
+	text, err := decompress(body)
 	if err != nil {
 		return out, false, err
 	}
@@ -319,10 +325,5 @@ func Rewrite(n Name, body []byte, without waybill.OffsetSet) (out Object, ok boo
 	if offsets.Empty() {
 		return out, false, nil
 	}
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(true))
-	if err != nil {
-		return out, false, err
-	}
-	defer enc.Close()
-	return Object{nameOf(n.TopicPartition, n.Epoch, n.Batch, offsets), enc.EncodeAll(left, nil), offsets}, true, nil
+	return Object{nameOf(n.TopicPartition, n.Epoch, n.Batch, offsets), compress(left), offsets}, true, nil
 }

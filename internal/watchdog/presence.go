@@ -86,7 +86,7 @@ type Presence struct {
 	// inherited: partitions came whose worker before may have been comparing them after a restart, and did not get to the end. It is over
 	// once their past has been adopted.
 	inherited, adopted bool
-	vague   map[waybill.TopicPartition][]Vague
+	vague              map[waybill.TopicPartition][]Vague
 
 	verified, given int64 // offsets that were compared for the first time; that are no longer watched
 }

@@ -35,6 +35,8 @@ func parse() (o lab.Options, p paths, m mode, err error) {
 	flag.BoolVar(&m.quick, "quick", false, "a minute's run on kfake: all checks, no verdict, nothing kept")
 	flag.BoolVar(&m.costs, "costs", false, "measure only what options cost, and put that into the results that are kept")
 	flag.BoolVar(&m.audit, "audit", false, "measure only what the continuous audit costs, at the latency's rate for the latency's duration, and print it")
+	flag.BoolVar(&m.backfill, "backfill", false, "measure only what a backfill costs the live pipeline at the latency's rate, and how fast it is, on the first broker with the first workload, and print it")
+	flag.Int64Var(&o.BackfillRows, "backfill-rows", 2_500_000, "rows that are there before it")
 	flag.BoolVar(&m.report, "report", false, "measure nothing: put the results that are kept into the document")
 	flag.BoolVar(&m.check, "check", false, "measure nothing: fail if the results that are kept are not whole, or the document does not show them or hides a shortfall")
 	flag.Parse()

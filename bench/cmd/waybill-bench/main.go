@@ -35,7 +35,7 @@ func main() {
 type paths struct{ out, doc string }
 
 // mode is what the command is to do.
-type mode struct{ quick, costs, audit, report, check bool }
+type mode struct{ quick, costs, audit, backfill, report, check bool }
 
 func run(ctx context.Context) error {
 	o, p, m, err := parse()
@@ -54,6 +54,11 @@ func run(ctx context.Context) error {
 		return within(func(dir string) error {
 			o.Dir = dir
 			return lab.LongAudit(ctx, o, os.Stdout)
+		})
+	case m.backfill:
+		return within(func(dir string) error {
+			o.Dir = dir
+			return lab.BackfillCost(ctx, o, os.Stdout)
 		})
 	default:
 		return measure(ctx, o, p)

@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -48,6 +49,26 @@ func TestQuick_EveryContenderLandsTheSameRows(t *testing.T) {
 	for _, l := range f.Latency {
 		if l.P50 <= 0 || l.P99 < l.P50 || l.Max < l.P99 {
 			t.Errorf("not measured: %+v", l)
+		}
+	}
+}
+
+// What a backfill costs is measured in a small way: that there are rows all the while is checked by the harness itself.
+func TestBackfillCost_Small(t *testing.T) {
+	if _, err := chserver.Locate(); err != nil {
+		if os.Getenv(testenv.RequireEnv) == "1" {
+			t.Fatal(err)
+		}
+		t.Skip("NOT TESTED, ClickHouse IS MISSING: ", err)
+	}
+	o := lab.Options{Binary: build(t), Dir: t.TempDir(), Workloads: []string{"small"}, Partitions: 4, BatchAge: time.Second, Seed: 1, Progress: os.Stderr}.Quick()
+	var out strings.Builder
+	if err := lab.BackfillCost(t.Context(), o, &out); err != nil {
+		t.Fatalf("%v\n%s", err, &out)
+	}
+	for _, want := range []string{"no backfill, again", "p99 beside a backfill / without", "backfill / live"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is missing:\n%s", want, &out)
 		}
 	}
 }

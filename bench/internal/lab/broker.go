@@ -106,6 +106,23 @@ func (b *broker) deleteTopics(ctx context.Context, topics []string) error {
 	return err
 }
 
+// ends are where a topic's partitions end: each of their records becomes a row.
+func (b *broker) ends(ctx context.Context, topic string, partitions int) ([]int64, error) {
+	all, err := b.admin.ListEndOffsets(ctx, topic)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]int64, partitions)
+	for p := range out {
+		o, ok := all.Lookup(topic, int32(p))
+		if !ok || o.Err != nil {
+			return nil, fmt.Errorf("where partition %d of %s ends is not known: %w", p, topic, o.Err)
+		}
+		out[p] = o.Offset
+	}
+	return out, nil
+}
+
 // kafkaVersion is read off the name of the jar.
 func kafkaVersion() string {
 	jars, err := kafkaserver.Locate()

@@ -39,6 +39,9 @@ type Options struct {
 	CostRows   map[string]int64
 	CostRounds int
 
+	// BackfillRows are those that are there before a backfill's cost is measured: enough for it to be at work all the while.
+	BackfillRows int64
+
 	// QuietFor is how long a server must have neither merged nor made a part to count as done.
 	QuietFor time.Duration
 
@@ -52,6 +55,7 @@ func (o Options) Quick() Options {
 	o.Latency, o.LatencyRate = 2*time.Second, 2_000
 	o.FlatRows, o.FlatPartitions, o.FlatPipelines = 20_000, []int{1, 20}, []int{1, 3}
 	o.CostRows, o.CostRounds = o.Rows, 1
+	o.BackfillRows = 300_000
 	o.QuietFor = 300 * time.Millisecond
 	return o
 }

@@ -79,7 +79,11 @@ func (w worker) awaitReady(ctx context.Context) error {
 
 // steady produces at the steady rate and watches the table until all is there.
 func (l *Lab) steady(ctx context.Context, b *broker, srv *server, w *workload.Workload, topic string) (result.Latency, error) {
-	s := &stream{topic: topic, produced: make([][]time.Time, l.Partitions), visible: make([][]time.Time, l.Partitions)}
+	base, err := b.ends(ctx, topic, l.Partitions)
+	if err != nil {
+		return result.Latency{}, err
+	}
+	s := &stream{topic: topic, base: base, produced: make([][]time.Time, l.Partitions), visible: make([][]time.Time, l.Partitions)}
 	total := int64(l.Latency.Seconds() * float64(l.LatencyRate))
 	var took time.Duration
 	g, gctx := errgroup.WithContext(ctx)
@@ -96,9 +100,10 @@ func (l *Lab) steady(ctx context.Context, b *broker, srv *server, w *workload.Wo
 		P50: percentile(waits, 50), P99: percentile(waits, 99), Max: percentile(waits, 100)}, nil
 }
 
-// stream is what becomes of events, by partition and offset: both count from 0 in a new topic.
+// stream is what becomes of events, by partition, and by offset from where the partition ended before.
 type stream struct {
 	topic    string
+	base     []int64
 	produced [][]time.Time // by the producer alone
 	visible  [][]time.Time // by the watcher alone
 }
@@ -124,7 +129,7 @@ func (s *stream) produce(ctx context.Context, addr string, gen workload.Generato
 		}
 		for due := min(total, int64(time.Since(start).Seconds()*float64(rate))); sent < due; sent++ {
 			lane := int(sent % int64(len(s.produced)))
-			offset := int64(len(s.produced[lane]))
+			offset := s.base[lane] + int64(len(s.produced[lane]))
 			s.produced[lane] = append(s.produced[lane], time.Now())
 			r := &kgo.Record{Topic: s.topic, Partition: int32(lane), Value: gen.Append(make([]byte, 0, 1200))}
 			client.Produce(ctx, r, func(r *kgo.Record, err error) {
@@ -164,7 +169,7 @@ func (s *stream) watch(ctx context.Context, srv *server, total int64) error {
 			if _, err := fmt.Sscan(line, &partition, &rows); err != nil {
 				return err
 			}
-			for len(s.visible[partition]) < rows {
+			for len(s.visible[partition]) < rows-int(s.base[partition]) {
 				s.visible[partition] = append(s.visible[partition], now)
 				seen++
 			}

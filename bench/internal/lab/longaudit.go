@@ -89,7 +89,7 @@ func (l *Lab) paced(ctx context.Context, b *broker, w *workload.Workload, c cont
 		return r, err
 	}
 	defer worker.kill()
-	s := &stream{topic: topics[0], produced: make([][]time.Time, l.Partitions)}
+	s := &stream{topic: topics[0], base: make([]int64, l.Partitions), produced: make([][]time.Time, l.Partitions)}
 	if _, err := s.produce(ctx, b.addr, w.New(l.Seed), total, l.LatencyRate); err != nil {
 		return r, errors.Join(err, worker.ended())
 	}

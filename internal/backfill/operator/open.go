@@ -41,6 +41,7 @@ type Setup struct {
 	Notify   func(context.Context, *ledger.Promotion) error
 	Passed   func(point string)
 	Lease    time.Duration // see Deps
+	Waiting  func(who string, until time.Time)
 }
 
 // Bench is an operator with all that it works with.
@@ -87,7 +88,7 @@ func (b *Bench) Close() { b.kafka.Close() }
 func (b *Bench) Operator() *Operator {
 	deadline := b.Cfg.Sink.ClickHouse.InsertDeadline
 	return New(Deps{Journal: b.Pipeline, Tables: b.Server, Live: b.Pipeline, Run: b.run, Log: b.Log, Now: func() time.Time { return b.Client.ServerNow(time.Now()) },
-		Pause: pauseFor, Every: every, Passed: b.Passed, Lease: b.Lease, Owner: uuid.NewString(), Who: b.Who, Grace: 3*deadline + b.Client.ClockMargin(), DrainTime: engine.DefaultDrain + 2*b.Cfg.Source.Kafka.SessionTimeout})
+		Pause: pauseFor, Every: every, Passed: b.Passed, Lease: b.Lease, Waiting: b.Waiting, Owner: uuid.NewString(), Who: b.Who, Grace: 3*deadline + b.Client.ClockMargin(), DrainTime: engine.DefaultDrain + 2*b.Cfg.Source.Kafka.SessionTimeout})
 }
 
 // Planner makes a planner. The plan may be nil, if the file and the table make none.
@@ -140,7 +141,11 @@ func (b *Bench) run(ctx context.Context, w Work) error {
 	}
 	cfg := b.Cfg.Shadow(config.Shadow{Job: w.Job.ID, Epoch: w.Job.Leg.Epoch, Group: w.Job.WorkGroup(), Table: w.Table})
 	cfg.Source.Kafka.Start = config.Start{At: config.Earliest} // where the account begins
-	p := engine.NewBackfill(cfg, b.Engine, engine.Backfill{RecordsPerSecond: b.RecordsPerSecond, BytesPerSecond: b.BytesPerSecond, Archive: archiveOf(b.Archive), Scope: func() engine.Scope {
+	records, bytes := b.RecordsPerSecond, b.BytesPerSecond
+	if w.Job.Step.Held() { // everybody waits
+		records, bytes = 0, 0
+	}
+	p := engine.NewBackfill(cfg, b.Engine, engine.Backfill{RecordsPerSecond: records, BytesPerSecond: bytes, Archive: archiveOf(b.Archive), Scope: func() engine.Scope {
 		until, final := w.Until()
 		return engine.Scope{Offsets: scope, Until: until, Final: final}
 	}})

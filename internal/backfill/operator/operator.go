@@ -39,6 +39,8 @@ type Deps struct {
 	Passed func(point string)
 
 	Owner, Who string
+	// Waiting is told whom a session waits for before it begins, and until when. nil: it does not wait.
+	Waiting func(who string, until time.Time)
 	// Lease is for how long the owner is left alone without a word of it; 0: LeaseTime.
 	Lease time.Duration
 	// Grace is for how long an insert that was sent before a fence stood may land behind it.
@@ -154,7 +156,7 @@ func (o *Operator) on(ctx context.Context, id string, e backfill.Event, unless f
 
 // session makes the job this operator's for as long as fn works on it.
 func (o *Operator) session(ctx context.Context, id string, fn func(context.Context) error) (err error) {
-	if err := o.on(ctx, id, backfill.Claim{Owner: o.Owner, Who: o.Who, Until: o.Now().Add(o.Lease)}, nil); err != nil {
+	if err := o.claim(ctx, id); err != nil {
 		return err
 	}
 	o.Passed("claimed")
@@ -181,6 +183,29 @@ func (o *Operator) session(ctx context.Context, id string, fn func(context.Conte
 	// Whoever wants to go on need not wait for the lease. If that cannot be written they do.
 	_ = o.apply(context.WithoutCancel(ctx), backfill.Yield{Owner: o.Owner, Note: note})
 	return err
+}
+
+// claim makes the job this operator's. The owner before may have died: then its lease is waited for. One that renews it is alive, and it is an error that
+// it is at it.
+func (o *Operator) claim(ctx context.Context, id string) error {
+	owner, until := "", time.Time{}
+	for attempt := 0; ; attempt++ {
+		err := o.on(ctx, id, backfill.Claim{Owner: o.Owner, Who: o.Who, Until: o.Now().Add(o.Lease)}, nil)
+		if illegal := (*backfill.Illegal)(nil); !errors.As(err, &illegal) || o.Waiting == nil {
+			return err
+		}
+		j := o.Job()
+		switch {
+		case j.Owner != owner:
+			owner, until = j.Owner, j.Lease
+			o.Waiting(j.Who, until)
+		case j.Lease.After(until):
+			return err
+		}
+		if err := o.Pause(ctx, min(attempt, 2)); err != nil {
+			return err
+		}
+	}
 }
 
 // renew says that the owner is there, and that live is to go on standing still.
@@ -302,46 +327,78 @@ func (o *Operator) make(ctx context.Context) error {
 	return o.apply(ctx, backfill.Made{In: in, Out: out})
 }
 
+// closeBy: a table that is where live was so long ago has caught up, but for what is read since. It cannot be asked to be where live is now: what live has
+// settled is read, inserted and settled once more, and live goes on meanwhile.
+const closeBy = 10 * time.Second
+
+// chase is how far a table is to be filled, as live goes on.
+type chase struct {
+	mu    sync.Mutex
+	until backfill.Positions
+	final bool // until grows no more
+	marks []mark
+}
+
+// mark is where live was.
+type mark struct {
+	at time.Time
+	backfill.Positions
+}
+
+// near: the table is where live was a moment ago. Of what lies further back the last mark counts however old it is: nobody knows of a later one.
+func (c *chase) near(now time.Time, tips backfill.Positions) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.marks) > 1 && now.Sub(c.marks[0].at) > closeBy {
+		c.marks = c.marks[1:]
+	}
+	c.final = c.final || tips.Reached(c.marks[0].Positions)
+}
+
+// grow hears where live is.
+func (c *chase) grow(now time.Time, live backfill.Positions) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.final {
+		return
+	}
+	c.until = c.until.Grown(live)
+	c.marks = append(c.marks, mark{now, c.until})
+}
+
+func (c *chase) now() (until backfill.Positions, final bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.until, c.final
+}
+
 // follow has the table filled until it is where live was a moment ago. caught is false if ctx ended before.
 func (o *Operator) follow(ctx context.Context, name string) (caught bool, err error) {
-	var mu sync.Mutex
 	until, err := o.position(ctx)
 	if err != nil {
 		return false, err
 	}
-	final := false
+	c := &chase{until: until, marks: []mark{{o.Now(), until}}}
 	stop := o.Every(ctx, time.Second, func(ctx context.Context) {
+		if _, final := c.now(); final {
+			return
+		}
 		tips, err := o.tips(ctx)
 		if err != nil {
 			return // it is asked again
 		}
-		mu.Lock()
-		there := tips.Reached(until)
-		final = final || there
-		mu.Unlock()
-		if there {
-			return
-		}
+		c.near(o.Now(), tips)
 		if now, err := o.position(ctx); err == nil {
-			mu.Lock()
-			if !final {
-				until = until.Grown(now)
-			}
-			mu.Unlock()
+			c.grow(o.Now(), now)
 		}
 	})
 	defer stop()
-	err = o.Deps.Run(ctx, Work{Job: o.Job(), Table: name, Until: func() (backfill.Positions, bool) {
-		mu.Lock()
-		defer mu.Unlock()
-		return until, final
-	}})
+	err = o.Deps.Run(ctx, Work{Job: o.Job(), Table: name, Until: c.now})
 	if err != nil || ctx.Err() != nil {
 		return false, err
 	}
-	mu.Lock()
-	defer mu.Unlock()
-	return final, nil
+	_, caught = c.now()
+	return caught, nil
 }
 
 // position is where live stands, for all partitions of the topic: one that nobody has read stands at its beginning. A worker accounts for records before it

@@ -1,0 +1,177 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/config"
+	"github.com/waybill-data/waybill/internal/delivery"
+	"github.com/waybill-data/waybill/internal/kafka"
+	"github.com/waybill-data/waybill/internal/ledger"
+)
+
+func newRename(s Streams) *cobra.Command {
+	yes := false
+	cmd := &cobra.Command{
+		Use:   "rename FILE NAME",
+		Short: "Give a pipeline another name, and keep its account",
+		Long: `Has all that is on record of the file's pipeline go by another name: ledger, dead
+letters, plans, findings, and where its group stands, if that is called after
+the pipeline. Nothing is read again. Without --yes it says what there is, and
+changes nothing.
+
+Stop the pipeline first, in good order: take its file out of the directory, or
+stop its workers. Then rename it, write the new name into the file, and start it
+again. It is refused while workers are in the group, while batches are pending,
+while a backfill is under way, and if anything is on record under the new name.
+
+It may be killed at any moment and run again; until it has ended the pipeline is
+paused under its old name.`,
+		Example: `  waybill rename llm-calls.yaml model-calls
+  waybill rename llm-calls.yaml model-calls --yes`,
+		Args: args(cobra.ExactArgs(2)),
+	}
+	cmd.Flags().BoolVar(&yes, "yes", false, "do it")
+	cmd.RunE = withDesk(func(ctx context.Context, d *desk, a []string) error { return renamePipeline(ctx, s, d, a[0], yes) })
+	return cmd
+}
+
+// renaming is one pipeline of a file: itself, or the one that keeps its records.
+type renaming struct{ from, to, group, newGroup string }
+
+var errPending = errors.New("batches are pending: they bear the old name")
+
+func renamePipeline(ctx context.Context, s Streams, d *desk, to string, yes bool) error {
+	if !config.ValidName(to) {
+		return usage(fmt.Errorf("%q is no name of a pipeline: lower-case letters, digits and dashes, at most 63", to))
+	}
+	if err := d.recorded(ctx); err != nil {
+		return err
+	}
+	source, err := openGroupTopic(ctx, d.cfg)
+	if err != nil {
+		return unreached(err)
+	}
+	defer source.Close()
+	var all []renaming
+	for _, p := range config.Running([]*config.Pipeline{d.cfg}) {
+		suffix := strings.TrimPrefix(p.Name, d.cfg.Name)
+		r := renaming{p.Name, to + suffix, p.Source.Kafka.Group, p.Source.Kafka.Group}
+		if r.group == "waybill-"+p.Name {
+			r.newGroup = "waybill-" + r.to
+		}
+		all = append(all, r)
+	}
+	mark := "it is being renamed to " + to
+	pause, err := d.ledger.PauseOf(ctx, d.cfg.Name)
+	if err != nil {
+		return unreached(err)
+	}
+	again := pause.Paused && pause.Why == mark
+	for _, r := range all {
+		if err := r.object(ctx, d, source, again); err != nil {
+			return err
+		}
+	}
+	if !yes {
+		return foreseeRename(ctx, s, d, all)
+	}
+	if err := d.ledger.SetPause(ctx, d.cfg.Name, ledger.Pause{Paused: true, Who: person(), Why: mark}); err != nil {
+		return unreached(err)
+	}
+	for _, r := range all {
+		if err := r.carryOut(ctx, d, source, again); err != nil {
+			return err
+		}
+	}
+	if err := d.ledger.Forget(ctx, d.cfg.Name); err != nil { // the pause
+		return unreached(err)
+	}
+	_, err = fmt.Fprintf(s.Out, "%s is %s now: write that into the file before you start it\n", d.cfg.Name, to)
+	return err
+}
+
+func foreseeRename(ctx context.Context, s Streams, d *desk, all []renaming) error {
+	var b strings.Builder
+	for _, r := range all {
+		rows, err := d.ledger.Kept(ctx, r.from)
+		if err != nil {
+			return unreached(err)
+		}
+		for _, k := range rows {
+			wrap(&b, "", fmt.Sprintf("would rename %s rows of %s.%s", count(k.Rows), ledger.DefaultDatabase, k.Table))
+		}
+		if r.newGroup != r.group {
+			wrap(&b, "", fmt.Sprintf("would have group %s stand where %s does, and drop that", r.newGroup, r.group))
+		}
+	}
+	_, err := fmt.Fprint(s.Out, b.String()+"say --yes to do it\n")
+	return err
+}
+
+// object says what speaks against it.
+func (r renaming) object(ctx context.Context, d *desk, source *kafka.Reader, again bool) error {
+	refuse := func(err error, hint string) error {
+		return usage(&waybill.Error{Op: "rename", Pipeline: r.from, Class: waybill.ClassConfig, Err: err, Hint: hint})
+	}
+	for _, group := range []string{r.group, r.newGroup} {
+		members, err := source.Members(ctx, group)
+		if err != nil {
+			return unreached(err)
+		}
+		if len(members) > 0 {
+			return refuse(fmt.Errorf("%w: %s has %s", errInUse, group, strings.Join(members, ", ")), "stop the processes that run the pipeline, or take its file out of their directories")
+		}
+	}
+	metadata, err := source.GroupMetadata(ctx, r.group)
+	if err != nil {
+		return unreached(err)
+	}
+	for _, text := range metadata {
+		if meta, err := delivery.ParseMetadata(text); err == nil && len(meta.Intents) > 0 {
+			return refuse(errPending, "start a worker, and stop it in good order (SIGTERM)")
+		}
+	}
+	jobs, err := d.ledger.Jobs(ctx, r.from)
+	if err != nil {
+		return unreached(err)
+	}
+	for i := range jobs {
+		if !jobs[i].State.Over() {
+			return refuse(fmt.Errorf("backfill %s is %s", jobs[i].ID, jobs[i].State), "end or cancel it first")
+		}
+	}
+	there, err := d.ledger.Kept(ctx, r.to)
+	if err == nil && len(there) > 0 && !again {
+		return refuse(fmt.Errorf("a pipeline %s is on record already", r.to), "choose a name that no pipeline has had")
+	}
+	return unreached(err)
+}
+
+// carryOut renames one pipeline. The old group goes last: as long as it is there, it can be copied again.
+func (r renaming) carryOut(ctx context.Context, d *desk, source *kafka.Reader, again bool) error {
+	at, err := source.GroupOffsets(ctx, r.group)
+	if err != nil {
+		return unreached(err)
+	}
+	if r.newGroup != r.group && len(at) > 0 {
+		if err := source.CopyGroup(ctx, r.group, r.newGroup); err != nil {
+			return unreached(err)
+		}
+	}
+	if err := d.ledger.Rename(ctx, r.from, r.to, again); err != nil {
+		return unreached(err)
+	}
+	if r.newGroup == r.group {
+		return nil
+	}
+	if err := d.ledger.SetGroup(ctx, r.to, r.newGroup); err != nil {
+		return unreached(err)
+	}
+	return unreached(source.DropGroup(ctx, r.group))
+}
