@@ -3,6 +3,7 @@ package clickhouse
 import (
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -59,5 +60,30 @@ func TestClassify_MessageIsOneLineForPeople(t *testing.T) {
 	err := Classify("clickhouse.insert", &ch.Exception{Code: 497, Name: "DB::Exception", Message: "DB::Exception: reader: Not enough privileges. (version 26.7.2.1)"})
 	if want := "clickhouse.insert: ACCESS_DENIED (497): reader: Not enough privileges. (grant the user what the message names)"; err.Error() != want {
 		t.Errorf("got  %s\nwant %s", err, want)
+	}
+}
+
+// What an outage, pressure, a password, a grant or a limit leads to is never a verdict on rows, whatever else the table of codes becomes.
+func TestCodeRules_OnlyRowsAreToBlameForDeadLetters(t *testing.T) {
+	for class, codes := range map[waybill.Class][]int{
+		waybill.ClassRetryable: {95, 96, 209, 210, 225, 236, 242, 285, 286, 319, 394, 659, 733, 741, 999, 1000, 1001, 1002, 74, 75, 76, 107, 499},
+		waybill.ClassThrottled: {159, 173, 201, 202, 241, 243, 252, 439, 692, 745},
+		waybill.ClassDenied:    {158, 164, 192, 193, 194, 195, 291, 307, 396, 452, 472, 497, 516, 720},
+		waybill.ClassSchema:    {7, 8, 10, 16, 20, 44, 47, 53, 60, 70, 81},
+		waybill.ClassPoison:    {6, 25, 26, 27, 38, 41, 69, 72, 117, 128, 130, 131, 153, 190, 248, 321, 349, 376, 395, 407, 441, 467, 469, 503, 563, 632, 645, 675, 676, 691},
+	} {
+		for _, code := range codes {
+			if got := codeRules[code].class; got != class {
+				t.Errorf("%d %s is %s, want %s", code, codeRules[code].name, got, class)
+			}
+		}
+		if class != waybill.ClassPoison {
+			continue
+		}
+		for code, rule := range codeRules {
+			if rule.class == waybill.ClassPoison && !slices.Contains(codes, code) {
+				t.Errorf("%d %s leads to dead letters: say here that a row is to blame", code, rule.name)
+			}
+		}
 	}
 }

@@ -35,7 +35,7 @@ func everyRow() bool { return os.Getenv("WAYBILL_E2E") == "full" }
 
 // Every row of the table of ClickHouse's codes, and one that is not in it, answered to a pipeline that runs: it does what docs/reference/errors.md says
 // of the class. When the fault is over every event is there once, and none has become a dead letter. Without WAYBILL_E2E=full, the first few rows of
-// each class: the class alone decides, and TestCodeRules_AreComplete holds the others to theirs.
+// each class: the class alone decides.
 func TestCodes_ClickHouse(t *testing.T) {
 	rows, of := map[waybill.Action][]clickhouse.Code{}, map[waybill.Class]int{}
 	for _, c := range append(clickhouse.Codes(), clickhouse.Code{Code: unheard, Name: "unheard of"}) {
