@@ -606,6 +606,9 @@ func (p port) CountStaying(_ context.Context, table string, _ *backfill.Job, lo,
 	return p.count("count what stays", table, func(r row) bool { return !p.m.scope(r) && between(r, lo, hi) })
 }
 
+// CountForeign: nobody else writes in the model.
+func (p port) CountForeign(context.Context, string, string) (int64, error) { return 0, nil }
+
 func (p port) CountOlder(_ context.Context, table string, epoch waybill.Epoch, _ string, lo, hi backfill.Positions) (int64, error) {
 	return p.count("count older", table, func(r row) bool { return r.epoch < epoch && between(r, lo, hi) })
 }

@@ -260,6 +260,29 @@ func TestPromote_RefusedIfTheFilesEpochWasRaised(t *testing.T) {
 	}
 }
 
+// Rows that others have written into the live table would go with it.
+func TestPromote_RefusedIfOthersWriteIntoTheTable(t *testing.T) {
+	w := newWorld(t, 1)
+	w.produce(100)
+	w.live(w.file(1))
+	w.wantRows(func(int, int64, int64) int { return 1 })
+	b := w.bench(w.file(2), nil)
+	id := w.plan(b, "all")
+	ctx := context.Background()
+	if err := b.Operator().Run(ctx, id); err != nil {
+		t.Fatal(err)
+	}
+	w.exec("INSERT INTO " + w.db + ".calls (_topic, _partition, _offset) VALUES ('of another', 0, 7)")
+	uuid := "SELECT uuid FROM system.tables WHERE database = '" + w.db + "' AND name = 'calls'"
+	before := w.query(uuid)
+	if err := b.Operator().Promote(ctx, id, true); err == nil || !strings.Contains(err.Error(), "1 rows of "+w.db+".calls are not of topic") {
+		t.Fatalf("promoted: %v", err)
+	}
+	if w.query(uuid) != before {
+		t.Fatal("the tables have changed places")
+	}
+}
+
 func TestRollback_RefusedWhereTheTopicHasNoMore(t *testing.T) {
 	w := newWorld(t, 1)
 	w.produce(200)

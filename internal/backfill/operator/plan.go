@@ -183,7 +183,7 @@ func (p *Planner) possible(ctx context.Context, r *Report) error {
 	if len(r.Refusals) > 0 {
 		return nil
 	}
-	others, err := p.Server.number(ctx, fmt.Sprintf("SELECT toString(count()) AS v FROM %s WHERE %s != %s", table, clickhouse.Ident(c.Lineage.Topic), clickhouse.Literal(p.topic())))
+	others, err := p.Server.CountForeign(ctx, c.Table, p.topic())
 	if err != nil {
 		return err
 	}

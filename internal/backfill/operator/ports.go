@@ -53,6 +53,8 @@ type Tables interface {
 	CountStaying(ctx context.Context, table string, j *backfill.Job, lo, hi backfill.Positions) (int64, error)
 	CountOlder(ctx context.Context, table string, epoch waybill.Epoch, topic string, lo, hi backfill.Positions) (int64, error)
 	CountEpoch(ctx context.Context, table string, epoch waybill.Epoch, topic string) (int64, error)
+	// CountForeign counts rows that are not of the topic.
+	CountForeign(ctx context.Context, table, topic string) (int64, error)
 	Exact(ctx context.Context, table string) (bool, error)
 	// LastMutation is the number of the table's last mutation (0: there is none), and how many are not carried out yet. Changes are those after one that
 	// delete rows or change values, in words.

@@ -303,6 +303,11 @@ func (s *Server) CountScope(ctx context.Context, table string, j *backfill.Job) 
 	return s.number(ctx, fmt.Sprintf("SELECT toString(count()) AS v FROM %s WHERE %s%s", from, in, plainJoin))
 }
 
+// CountForeign counts rows that others have written: another pipeline, or a person.
+func (s *Server) CountForeign(ctx context.Context, table, topic string) (int64, error) {
+	return s.number(ctx, fmt.Sprintf("SELECT toString(count()) AS v FROM %s WHERE %s != %s", s.table(table), clickhouse.Ident(s.Lineage.Topic), clickhouse.Literal(topic)))
+}
+
 // CountOlder counts rows of epochs below one.
 func (s *Server) CountOlder(ctx context.Context, table string, epoch waybill.Epoch, topic string, lo, hi backfill.Positions) (int64, error) {
 	return s.number(ctx, fmt.Sprintf("SELECT toString(count()) AS v FROM %s WHERE %s AND %s", s.table(table), s.between(topic, lo, hi), s.older(epoch)))

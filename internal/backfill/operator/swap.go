@@ -499,6 +499,9 @@ func (o *Operator) check(ctx context.Context) error {
 	if err := o.unchanged(ctx); err != nil {
 		return err
 	}
+	if err := o.alone(ctx); err != nil {
+		return err
+	}
 	tips, err := o.tips(ctx)
 	if err != nil {
 		return err
@@ -529,6 +532,17 @@ func (o *Operator) check(ctx context.Context) error {
 		return err
 	}
 	return o.unless(there == written, "the table holds %d rows of epoch %d, and its account says %d", there, leg.Epoch, written)
+}
+
+// alone makes sure that nobody else has rows in the live table: they would go with it.
+func (o *Operator) alone(ctx context.Context) error {
+	j := o.Job()
+	n, err := o.Tables.CountForeign(ctx, j.Table, j.Topic)
+	if err != nil || n == 0 {
+		return err
+	}
+	return o.refused("have whoever writes them write into another table, and delete them from this one; then cancel this backfill and plan it anew",
+		"%d rows of %s.%s are not of topic %s: others have written into the table since the backfill was planned, and their rows would go with it", n, j.Database, j.Table, j.Topic)
 }
 
 func (o *Operator) unless(ok bool, format string, args ...any) error {
