@@ -82,7 +82,7 @@ func (w *world) objectRows(text func([]byte) string) (rows [][]string) {
 		if err != nil {
 			return err
 		}
-		defer f.Close() //nolint:errcheck // it is only read
+		defer f.Close()
 		plain, err := zstd.NewReader(f)
 		if err != nil {
 			return err
@@ -423,6 +423,6 @@ func zstdOf(t *testing.T, body []byte, change func(string) string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer out.Close() //nolint:errcheck // it has nothing to write
+	defer out.Close()
 	return out.EncodeAll([]byte(change(string(text))), nil)
 }

@@ -65,6 +65,11 @@ func uninstall(ctx context.Context, s Streams, places []string, o uninstallOptio
 		return err
 	}
 	var sites []*site
+	defer func() {
+		for _, at := range sites {
+			at.close()
+		}
+	}()
 	for _, cfg := range cfgs {
 		i := slices.IndexFunc(sites, func(at *site) bool { return at.cfg.Sink.ClickHouse.Addr == cfg.Sink.ClickHouse.Addr })
 		if i < 0 {
@@ -72,7 +77,6 @@ func uninstall(ctx context.Context, s Streams, places []string, o uninstallOptio
 			if err != nil {
 				return err
 			}
-			defer d.close()
 			sites, i = append(sites, &site{desk: d, out: s.Out}), len(sites)
 		}
 		sites[i].cfgs = append(sites[i].cfgs, cfg)

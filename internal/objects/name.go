@@ -35,7 +35,7 @@ type Name struct {
 func nameOf(tp waybill.TopicPartition, epoch waybill.Epoch, batch waybill.BatchID, offsets waybill.OffsetSet) Name {
 	h := fnv.New64a()
 	for _, sp := range offsets.Spans() {
-		fmt.Fprintf(h, "%d-%d,", sp.First, sp.Next)
+		_, _ = fmt.Fprintf(h, "%d-%d,", sp.First, sp.Next) // a hash takes everything
 	}
 	return Name{TopicPartition: tp, Epoch: epoch, Span: offsets.Bounds(), Count: offsets.Len(), Batch: batch, Set: h.Sum64()}
 }

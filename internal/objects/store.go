@@ -92,7 +92,7 @@ func (s *Store) Get(ctx context.Context, name string) ([]byte, error) {
 	if err != nil {
 		return nil, s.failed("objects.get", name, err)
 	}
-	defer body.Close()
+	defer func() { _ = body.Close() }() // it is only read
 	data, err := io.ReadAll(body)
 	return data, s.failed("objects.get", name, err)
 }
