@@ -92,7 +92,7 @@ var backfillSteps = []string{
 	"round-begun", "third-table-filled", "before-attach", "attached", "trimmed", "round-settled", "before-keep", "after-keep",
 	"held", "before-hold", "after-hold", "before-position", "after-position", "before-reach", "after-reach", "before-rest", "after-rest", "before-check", "after-check",
 	"before-exchange", "exchanged", "after-exchange", "replaced-table-named", "released", "before-tell", "after-tell",
-	"renamed-to-be-dropped", "dropped",
+	"renamed-to-be-dropped", "dropped", "anew",
 }
 
 // Backfills lists the failpoints that a backfill's job passes, beside those of the engine that fills its table.
