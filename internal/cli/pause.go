@@ -19,9 +19,9 @@ func newPause(s Streams) *cobra.Command {
 		Short: "Have all workers of a pipeline stand still until it is resumed",
 		Long: `Pauses a pipeline, and the one that keeps its records: within a second or two
 all of its workers, in whatever process, settle what is in flight, leave the
-group and wait. It lasts until "waybill resume", also across restarts: workers that
-are started meanwhile wait too. Nothing is lost as long as the topic keeps the
-records; how far the group is behind is still reported.
+group and wait. It lasts until "waybill resume", also across restarts: workers
+that are started meanwhile wait too. Nothing is lost as long as the topic keeps
+the records; how far the group is behind is still reported.
 
 /status says who has paused it and why, and so does the metric waybill_paused. A
 process whose pipelines are paused is ready: a restart would not help.

@@ -20,10 +20,10 @@ func newRename(s Streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rename FILE NAME",
 		Short: "Give a pipeline another name, and keep its account",
-		Long: `Has all that is on record of the file's pipeline go by another name: ledger, dead
-letters, plans, findings, and where its group stands, if that is called after
-the pipeline. Nothing is read again. Without --yes it says what there is, and
-changes nothing.
+		Long: `Has all that is on record of the file's pipeline go by another name: ledger,
+dead letters, plans, findings, and where its group stands, if that is called
+after the pipeline. Nothing is read again. Without --yes it says what there is,
+and changes nothing.
 
 Stop the pipeline first, in good order: take its file out of the directory, or
 stop its workers. Then rename it, write the new name into the file, and start it

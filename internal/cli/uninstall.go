@@ -33,8 +33,9 @@ nothing.
 
 With --tables it also takes out of the pipelines' tables what they have for
 Waybill's sake: the offset projection, the fence of a backfill, and the lineage
-columns that the table is not ordered by. Their rows stay, and so does the rescue column: it has values that are
-nowhere else. Archives stay: drop them yourself.
+columns that the table is not ordered by. Their rows stay, and so does the
+rescue column: it has values that are nowhere else. Archives stay: drop them
+yourself.
 
 It is refused while workers are in a group, and where pipelines are on record
 that none of the files is of (--others drops what is on record of them, too;
