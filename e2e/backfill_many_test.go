@@ -91,6 +91,7 @@ func TestBackfill_SeveralProcesses(t *testing.T) {
 
 // TestBackfill_WaitsForTheLease: a command that finds the session of one that was killed waits until its lease is over, and says so; unless it is not to.
 func TestBackfill_WaitsForTheLease(t *testing.T) {
+	fullOnly(t) // the rules are tested beside them, in milliseconds
 	w := newBackfilling(t, setup{partitions: 1})
 	w.backfill(w.new, nil, "plan", "--scope", "all")
 	w.startWith("backfill-step/shadow-made:1", "backfill", "run", w.new, "--lease", "25s").died("backfill-step/shadow-made")

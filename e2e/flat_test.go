@@ -100,10 +100,10 @@ const judgedFrom = 5 * time.Minute
 // One worker lives through everything that goes on around it: its partner is killed, stopped and started, a third comes and goes, the server is restarted.
 // What it holds does not grow. `make soak` gives it half an hour and keeps what was measured.
 func TestFlat_ThroughRestarts(t *testing.T) {
-	length := 15 * time.Second
-	if given := os.Getenv("WAYBILL_E2E_CLEAN"); given != "" || full {
-		length = cleanFor(t)
+	if os.Getenv("WAYBILL_E2E_CLEAN") == "" {
+		fullOnly(t)
 	}
+	length := cleanFor(t)
 	w := newWorld(t, setup{partitions: 6, ch: testenv.ClickHouse(t)})
 	c := &clean{world: w, started: time.Now(), length: 10_000 * time.Hour, counts: map[string]int64{}} // no event ever has a new field
 	steady, partner := c.start(""), c.start("")
