@@ -53,7 +53,7 @@ const securedPage = "kafka-auth"
 
 func newWorld(t *testing.T, page string) *world {
 	t.Helper()
-	srv := testenv.SharedClickHouse(t)
+	srv, s3 := testenv.SharedClickHouse(t), bucket(t) // found from where the test begins
 	t.Chdir(t.TempDir())
 	opts, clientOpts := []kfake.Opt{kfake.NumBrokers(1), kfake.SeedTopics(1, topic), kfake.AllowAutoTopicCreation(), kfake.DefaultNumPartitions(1)}, []kgo.Opt{kgo.AllowAutoTopicCreation()}
 	if page == securedPage {
@@ -75,7 +75,6 @@ func newWorld(t *testing.T, page string) *world {
 	w := &world{broker: broker, producer: producer, http: srv.HTTPAddr()}
 	hook := httptest.NewServer(http.HandlerFunc(receive))
 	t.Cleanup(hook.Close)
-	s3 := bucket(t)
 	w.inside = strings.NewReplacer("localhost:7070", s3, "localhost:9092", local(at), "localhost:9000", local(srv.TCPAddr()), "localhost:8123", local(srv.HTTPAddr()),
 		"localhost:8080", local(hook.Listener.Addr().String()))
 	w.outside = strings.NewReplacer(s3, "localhost:7070", at, "localhost:9092", local(at), "localhost:9092", srv.TCPAddr(), "localhost:9000", local(srv.TCPAddr()), "localhost:9000")
