@@ -163,6 +163,9 @@ func kindsIn(file *ast.File) (out []string) {
 	ast.Inspect(file, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.CompositeLit:
+			if id, ok := n.Type.(*ast.Ident); ok && file.Name.Name == "check" && id.Name == "Finding" {
+				takeKind(n, take) // of a check, which `waybill run` tells as one of its own
+			}
 			takeLiteral(n, take)
 		case *ast.ValueSpec:
 			for i, name := range n.Names {
@@ -182,6 +185,17 @@ func kindsIn(file *ast.File) (out []string) {
 		return true
 	})
 	return out
+}
+
+// takeKind takes the field kind of a literal.
+func takeKind(n *ast.CompositeLit, take func(ast.Expr)) {
+	for _, e := range n.Elts {
+		if kv, ok := e.(*ast.KeyValueExpr); ok {
+			if id, ok := kv.Key.(*ast.Ident); ok && id.Name == "kind" {
+				take(kv.Value)
+			}
+		}
+	}
 }
 
 // isKind: a constant or variable of kinds of findings.
