@@ -46,7 +46,7 @@ build: ## Build bin/waybill
 
 .PHONY: test
 test: engines ## Run all tests with the race detector, against real engines (PKG=./internal/... for some)
-	$(GO) test -race -timeout 30m $(PKG)
+	$(GO) test -race -timeout 45m $(PKG)
 
 .PHONY: demo
 demo: build ## Show it at work: a broker, a ClickHouse, a pipeline, on this machine

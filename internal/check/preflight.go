@@ -32,8 +32,11 @@ func Preflight(f *Facts, t *Table) (notes []waybill.Finding, err error) {
 		}
 	}
 	if len(problems) > 0 {
-		return nil, &waybill.Error{Op: "preflight", Pipeline: f.Pipeline.Name, Class: waybill.ClassConfig, Err: errors.Join(problems...),
-			Hint: "change the table, or set `delivery: at-least-once` if rows may land twice"}
+		how := "change the table, or set `delivery: at-least-once` if rows may land twice"
+		if failed["quorum"] != "" && len(problems) == 1 {
+			how = mendQuorum
+		}
+		return nil, &waybill.Error{Op: "preflight", Pipeline: f.Pipeline.Name, Class: waybill.ClassConfig, Err: errors.Join(problems...), Hint: how}
 	}
 	return notes, nil
 }

@@ -113,6 +113,8 @@ func judgeEngine(f *Facts, t *Table) verdict {
 	return found(broken)
 }
 
+const mendQuorum = "leave insert_quorum out, or make the table a ReplicatedMergeTree"
+
 // judgeQuorum: insert_quorum on a table that is not replicated would promise what nobody keeps.
 func judgeQuorum(_ *Facts, t *Table) verdict {
 	c := t.Sink.ClickHouse
@@ -122,8 +124,8 @@ func judgeQuorum(_ *Facts, t *Table) verdict {
 	table := clickhouse.Table(c.Database, c.Table)
 	return found(Finding{Severity: waybill.SeverityError, What: fmt.Sprintf("insert_quorum is %s, and %s is a %s, where it means nothing", c.Quorum, bare(table), t.Info.Engine),
 		Why:   "a block would be taken for safe on replicas that there are not",
-		Mend:  []Mend{do("leave insert_quorum out, or make the table a ReplicatedMergeTree")},
-		brief: fmt.Sprintf("insert_quorum is %s, and %s is a %s, where it means nothing: leave it out, or make the table a ReplicatedMergeTree", c.Quorum, table, t.Info.Engine)})
+		Mend:  []Mend{do(mendQuorum)},
+		brief: fmt.Sprintf("insert_quorum is %s, and %s is a %s, where it means nothing", c.Quorum, table, t.Info.Engine)})
 }
 
 // bare is a table's name as people and findings write it.

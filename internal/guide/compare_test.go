@@ -9,7 +9,7 @@ import (
 )
 
 // volatile finds what may differ from run to run: moments, and ids of 64, 128 and 256 bits in hexadecimal.
-var volatile = regexp.MustCompile(`\b\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?Z?)?\b|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b(?:[0-9a-f]{64}|[0-9a-f]{32}|[0-9a-f]{16})\b`)
+var volatile = regexp.MustCompile(`\b\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?Z?)?\b|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b(?:[0-9a-f]{64}|[0-9a-f]{32}|[0-9a-f]{16})\b|\bpaused by \w+ for [0-9.]+m?s\b`)
 
 // names are the ids of a page and those of the run that stand for them.
 type names struct {
