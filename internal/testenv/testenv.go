@@ -90,12 +90,12 @@ func Kafka(t testing.TB, opts ...func(*kafkaserver.Options)) *kafkaserver.Server
 	return srv
 }
 
-// Alertmanager starts an Alertmanager of the test's own that notifies the webhook, and ends it with the test. Where Debian's package
-// cannot be had the test is skipped, and says so: nothing else depends on it.
+// Alertmanager starts an Alertmanager of the test's own that notifies the webhook, and ends it with the test. Where it cannot be had
+// the test is skipped, and says so, unless RequireEnv is set.
 func Alertmanager(t testing.TB, webhook string) *amserver.Server {
 	t.Helper()
 	if _, err := amserver.Locate(); err != nil {
-		t.Skipf("NOT TESTED AGAINST A REAL ALERTMANAGER: %v", err)
+		missing(t, "Alertmanager", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
 	defer cancel()
@@ -107,12 +107,12 @@ func Alertmanager(t testing.TB, webhook string) *amserver.Server {
 	return srv
 }
 
-// OldClickHouse starts a ClickHouse of 2018 of the test's own, and ends it with the test. Where Debian's packages cannot be had the test is
-// skipped, and says so.
+// OldClickHouse starts a ClickHouse of 2018 of the test's own, and ends it with the test. Where it cannot be had the test is
+// skipped, and says so, unless RequireEnv is set.
 func OldClickHouse(t testing.TB) *oldserver.Server {
 	t.Helper()
 	if _, err := oldserver.Locate(); err != nil {
-		t.Skipf("NOT TESTED AGAINST AN OLD CLICKHOUSE: %v", err)
+		missing(t, "ClickHouse of 2018", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
 	defer cancel()
