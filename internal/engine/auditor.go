@@ -18,8 +18,9 @@ import (
 )
 
 const (
-	// auditInterval is how often the auditor looks.
+	// auditInterval is how often the auditor looks at what it is told; auditRound how often it asks, if nothing it knows of is wrong.
 	auditInterval = 5 * time.Second
+	auditRound    = 10 * time.Second
 	// auditShare is the part of its time that the auditor may spend asking: after a round that took long it asks nothing for a while, but for
 	// no longer than auditPause.
 	auditShare = 20
@@ -176,7 +177,11 @@ func (l *life) audit() {
 		err := a.round(ctx, now, l)
 		cancel()
 		took := time.Since(now)
-		askAt = now.Add(min(took*auditShare, auditPause))
+		pause := auditRound - auditInterval/2 // ticks are not exact
+		if err != nil || a.presence.Wrong() {
+			pause = 0
+		}
+		askAt = now.Add(max(pause, min(took*auditShare, auditPause)))
 		l.p.metrics.AuditRound(took, err == nil)
 		if err != nil && l.ctx.Err() == nil {
 			l.p.log.Debug("the continuous audit could not ask", "error", err)

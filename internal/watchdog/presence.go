@@ -577,6 +577,26 @@ func (p *Presence) Say() (out Said) {
 	return out
 }
 
+// Wrong: something is not as it should be, or has to be looked at before that can be said.
+func (p *Presence) Wrong() bool {
+	for _, by := range p.faults {
+		if len(by) > 0 {
+			return true
+		}
+	}
+	for _, b := range p.buckets {
+		if b.pressing {
+			return true
+		}
+	}
+	for _, of := range p.vague {
+		if len(of) > 0 {
+			return true
+		}
+	}
+	return len(p.touched) > 0 || p.restart != nil || p.inherited
+}
+
 // settled: everything that is watched of the partition has been counted at least once, and nothing waits to be looked at: only then it can be
 // said that nothing is wrong.
 func (p *Presence) settled(tp waybill.TopicPartition) bool {

@@ -116,6 +116,14 @@ func (w *watched) one(kind string, set waybill.OffsetSet) {
 	w.found, w.mended = nil, nil
 }
 
+// wrong is whether there is a reason to ask again soon.
+func (w *watched) wrong(want bool) {
+	w.Helper()
+	if got := w.p.Wrong(); got != want {
+		w.Errorf("something is wrong: %v, want %v", got, want)
+	}
+}
+
 func (w *watched) closed(kind string) {
 	w.Helper()
 	if len(w.found) != 0 || !slices.ContainsFunc(w.mended, func(m Mended) bool { return m.Key == waybill.FindingKey{Kind: kind, TopicPartition: tp0} }) {
@@ -169,6 +177,7 @@ func TestPresence_NamesTheOffsets(t *testing.T) {
 			w.settle(span(0, 130_000), offsets(5), filtered)
 			w.pass(time.Hour) // so that no age is due any more
 			w.quiet()
+			w.wrong(false)
 			began := w.now
 			c.damage(&w.tb)
 			for len(w.found) == 0 && w.now.Sub(began) < time.Minute {
@@ -176,9 +185,11 @@ func TestPresence_NamesTheOffsets(t *testing.T) {
 			}
 			w.pass(time.Minute) // and says so once
 			w.one(c.kind, c.set)
+			w.wrong(true)
 			c.mend(&w.tb)
 			w.pass(time.Minute)
 			w.closed(c.kind)
+			w.wrong(false)
 		})
 	}
 }
@@ -252,6 +263,7 @@ func TestPresence_Restart(t *testing.T) {
 	if len(s.Found) != 1 || s.Found[0].Kind != KindUnverified {
 		t.Fatalf("said %+v", s)
 	}
+	w.wrong(true)
 	w.pass(5 * time.Second)
 	if !slices.ContainsFunc(w.mended, func(m Mended) bool { return m.Key.Kind == KindUnverified }) {
 		t.Errorf("mended %+v: all has been compared", w.mended)
