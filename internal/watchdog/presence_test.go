@@ -174,6 +174,7 @@ func TestPresence_NamesTheOffsets(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := watch(t, PresenceConfig{})
+			w.p.Adopted()
 			w.settle(span(0, 130_000), offsets(5), filtered)
 			w.pass(time.Hour) // so that no age is due any more
 			w.quiet()
