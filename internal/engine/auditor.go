@@ -30,10 +30,10 @@ const (
 	// auditBuckets is how many buckets are compared offset by offset in one round.
 	auditBuckets = 64
 	// auditLaws and auditServer are how often the ledger's laws and the group's position are looked at, and how the server treats the tables.
-	auditLaws   = 10 * time.Second
+	auditLaws   = 20 * time.Second
 	auditServer = time.Minute
 	// auditWhole is how often all rows of the ledger are looked at, and not only new ones, unless that takes long.
-	auditWhole = 30 * time.Second
+	auditWhole = 20 * time.Second
 	// auditInbox bounds how many runs of offsets may wait for the auditor.
 	auditInbox = 1 << 20
 	// adoptBuckets bounds what is asked for at once of the partitions' past, adoptTime how long that goes on in one round.
@@ -69,6 +69,7 @@ type auditor struct {
 	source     *watchdog.Source
 	laws       *watchdog.Laws
 
+	touched  bool                             // records have been replayed, repaired or erased
 	adopt    map[waybill.TopicPartition]int64 // accounts before it are not adopted yet
 	balanced map[waybill.TopicPartition]int64 // ledger rows before it have been seen to balance
 	learnt   bool                             // the source's history
@@ -400,9 +401,12 @@ type holdings struct{ present, repeated, dead delivery.RowSet }
 func (a *auditor) seen(ctx context.Context, spans []clickhouse.PartitionSpan) (holdings, error) {
 	out := holdings{present: delivery.RowSet{}, repeated: delivery.RowSet{}}
 	t := a.p.target
-	before, err := t.ledger.Amended(ctx, a.p.cfg.Name, a.p.target.epoch, a.p.cfg.Source.Kafka.Topic)
-	if err != nil {
-		return out, err
+	before := &ledger.Amended{} // too little is known of what was done since it was read, never too much
+	var err error
+	if a.touched {
+		if before, err = t.ledger.Amended(ctx, a.p.cfg.Name, t.epoch, a.p.cfg.Source.Kafka.Topic); err != nil {
+			return out, err
+		}
 	}
 	for _, store := range a.stores(spans) {
 		present, err := t.client.Present(ctx, store)
@@ -422,6 +426,13 @@ func (a *auditor) seen(ctx context.Context, spans []clickhouse.PartitionSpan) (h
 	}
 	if out.dead, err = t.client.Present(ctx, t.ledger.DeadLetterPresence(a.p.cfg.Name, a.p.target.epoch, spans)); err != nil {
 		return out, err
+	}
+	if !a.touched {
+		untouched, err := t.ledger.Untouched(ctx, a.p.cfg.Name)
+		if err != nil || untouched {
+			return out, err
+		}
+		a.touched = true
 	}
 	// Dead letters that were replayed, or are being, have rows by right. (That they go on having them is for `waybill audit`.)
 	done, underWay, err := t.ledger.Replayed(ctx, a.p.cfg.Name, a.p.target.epoch, a.p.cfg.Source.Kafka.Topic)
