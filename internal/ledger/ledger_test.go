@@ -475,3 +475,41 @@ func TestTips_UseTheProjection(t *testing.T) {
 		t.Errorf("the projection is not used:\n%s", plan)
 	}
 }
+
+// Who goes by Untouched does not read what was done to offsets: one row of any of the four tables has to be enough.
+func TestUntouched_AnyOfTheFourTablesCounts(t *testing.T) {
+	begun := &Replay{Pipeline: "p", Sequence: 1, Kind: KindFill, Epoch: 3, Batch: waybill.BatchID{7}, At: now, Topic: "t", Offsets: map[int32]waybill.OffsetSet{0: waybill.OffsetsOf(5)}}
+	at := waybill.Position{Topic: "t", Offset: 5}
+	for name, touch := range map[string]func(*world) error{
+		"a batch begun": func(w *world) error { w.insert(TableReplays, BegunBlock(begun)); return nil },
+		"an amendment": func(w *world) error {
+			w.insert(TableAmendments, AmendmentBlock(begun, []Amendment{{at, FateWritten, FateErased, 0}}, now))
+			return nil
+		},
+		"an outcome": func(w *world) error {
+			w.insert(TableOutcomes, OutcomeBlock(begun, []LetterOutcome{{Position: at, Outcome: LetterReplayed}}, now))
+			return nil
+		},
+		"an erasure of the archive": func(w *world) error {
+			return w.s.EraseFromArchive(w.Context(), "p", waybill.TopicPartition{Topic: "t"}, waybill.OffsetsOf(5), "asked to", now)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			for _, step := range []struct {
+				pipeline string
+				want     bool
+			}{{"p", true}, {"p", false}, {"another", true}} {
+				got, err := w.s.Untouched(t.Context(), step.pipeline)
+				if err != nil || got != step.want {
+					t.Fatalf("pipeline %s untouched: %v, %v, want %v", step.pipeline, got, err, step.want)
+				}
+				if step.want && step.pipeline == "p" {
+					if err := touch(w); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		})
+	}
+}
