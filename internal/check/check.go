@@ -38,6 +38,8 @@ type Facts struct {
 	Kafka    kafka.Inspection
 	Server   Server
 	Tables   []Table
+	// Objects is why the storage cannot be used that the pipeline writes objects to, instead of into a table.
+	Objects error
 	// Tips are where the ledger ends, by partition; TipsErr: it is not known.
 	Tips    map[int32]int64
 	TipsErr error

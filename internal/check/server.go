@@ -21,6 +21,7 @@ var serverChecks = []Check{
 	{ID: "own_grants", Group: GroupClickHouse, Asks: "the user has the rights to the database waybill", Needs: []string{"server"}, judge: judgeOwnGrants},
 	{ID: "clock", Group: GroupClickHouse, Asks: "the server's clock and this machine's agree", Needs: []string{"server"}, judge: judgeClock},
 	{ID: "disk", Group: GroupClickHouse, Asks: "the disks have room", Needs: []string{"server"}, judge: judgeDisk},
+	{ID: "bucket", Group: GroupTable, Asks: "the storage of the archive takes the key, and has the bucket", judge: judgeBucket},
 }
 
 // The server's codes for what a person must mend before anything else can be asked.
@@ -203,4 +204,28 @@ func judgeDisk(f *Facts) verdict {
 		}
 	}
 	return v.orWell(strings.Join(names, ", "))
+}
+
+func judgeBucket(f *Facts) verdict {
+	o := f.Pipeline.Sink.Objects
+	if o == nil {
+		return well("")
+	}
+	if f.Objects == nil {
+		return well(o.Place())
+	}
+	broken := Finding{Severity: waybill.SeverityError, What: fmt.Sprintf("the archive's storage %s cannot be used: %v", o.Place(), f.Objects), Why: "records are kept there for backfills of what Kafka no longer has",
+		Mend: []Mend{do("correct archive.s3 in the file")}}
+	var e *waybill.Error
+	if errors.As(f.Objects, &e) {
+		broken.What = fmt.Sprintf("the archive's storage %s cannot be used: %v", o.Place(), e.Err)
+		if e.Hint != "" {
+			broken.Mend = []Mend{do(e.Hint)}
+		}
+	}
+	if errors.Is(f.Objects, syscall.ECONNREFUSED) {
+		broken.What = fmt.Sprintf("no storage listens at %s, where the archive's objects go", o.Endpoint)
+		broken.Mend = []Mend{do("correct archive.s3.endpoint, or start what should answer there")}
+	}
+	return found(broken)
 }

@@ -5,7 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -304,7 +307,15 @@ func TestCheck_NamesTheFaultInItsFirstLine(t *testing.T) {
 			s.build()
 			s.exec("ALTER TABLE " + s.db + ".calls RESET SETTING lightweight_mutation_projection_mode")
 		}, ".calls does not work: it has a projection, and lightweight_mutation_projection_mode is throw", 0},
-		"no projection":         {func(s *setUp) { s.create = table2("", goodTail+goodSetting); s.build() }, ".calls has no projection waybill_offsets", 0},
+		"no projection": {func(s *setUp) { s.create = table2("", goodTail+goodSetting); s.build() }, ".calls has no projection waybill_offsets", 0},
+		"an archive's storage that is not there": {func(s *setUp) {
+			s.build()
+			s.more = archiveAt("http://127.0.0.1:1")
+		}, "no storage listens at http://127.0.0.1:1", 1},
+		"an archive's storage that refuses the key": {func(s *setUp) {
+			s.build()
+			s.more = archiveAt(refusing(s.T))
+		}, "/kept cannot be used: ", 1},
 		"a file with a mistake": {func(s *setUp) { s.file = strings.Replace(s.text(), "source:", "sauce:", 1) }, "p.yaml: error: ", 2},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -445,4 +456,19 @@ func TestCheck_Create(t *testing.T) {
 	if code, out := runCheck(t, file, "--fix", "--create"); code != 0 || !strings.Contains(out, "fix: CREATE TABLE IF NOT EXISTS") || !strings.Contains(out, ": all is well\n") {
 		t.Fatalf("exit code %d:\n%s", code, out)
 	}
+}
+
+func archiveAt(endpoint string) string {
+	return fmt.Sprintf("archive: {s3: {endpoint: %q, bucket: kept, access_key: K, secret_key: S}}\n", endpoint)
+}
+
+// refusing is S3-compatible storage that takes no key.
+func refusing(t *testing.T) string {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/xml")
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, "<Error><Code>SignatureDoesNotMatch</Code><Message>no</Message></Error>")
+	}))
+	t.Cleanup(srv.Close)
+	return srv.URL
 }

@@ -27,6 +27,7 @@ func Look(ctx context.Context, cfg *config.Pipeline, now time.Time) *check.Facts
 	var wg sync.WaitGroup
 	wg.Go(func() { f.Kafka = lookKafka(ctx, cfg) })
 	wg.Go(func() { lookServer(ctx, f) })
+	wg.Go(func() { f.Objects = lookObjects(ctx, cfg) })
 	wg.Wait()
 	return f
 }
@@ -38,6 +39,14 @@ func lookKafka(ctx context.Context, cfg *config.Pipeline) kafka.Inspection {
 		want.Topics = append(want.Topics, mirror)
 	}
 	return kafka.Inspect(ctx, engine.KafkaConfig(cfg, slog.New(slog.DiscardHandler)), want)
+}
+
+func lookObjects(ctx context.Context, cfg *config.Pipeline) error {
+	store, err := engine.OpenObjects(cfg)
+	if err != nil || store == nil {
+		return err
+	}
+	return store.Check(ctx)
 }
 
 // codeNoDatabase is the server's for a database that is not there.
@@ -66,6 +75,9 @@ func lookServer(ctx context.Context, f *check.Facts) {
 		return
 	}
 	for _, of := range f.Pipeline.Tables() {
+		if of.Sink.Objects != nil {
+			continue // there is no table
+		}
 		f.Tables = append(f.Tables, l.table(ctx, of))
 	}
 	l.record(ctx)
