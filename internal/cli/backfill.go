@@ -58,11 +58,15 @@ func (o *sessionFlags) add(cmd *cobra.Command) {
 const minLease = time.Second
 
 // waiting says whom a session waits for; nil: it does not wait.
-func (o *sessionFlags) waiting(s Streams) func(string, time.Time) {
+func (o *sessionFlags) waiting(s Streams) func(string, time.Time, bool) {
 	if o.noWait {
 		return nil
 	}
-	return func(who string, until time.Time) {
+	return func(who string, until time.Time, longer bool) {
+		if longer {
+			tell(s.Err, "waybill: %s makes the table of this backfill: waiting until it is done, or until %s UTC, when its lease is over\n", who, moment(until))
+			return
+		}
 		tell(s.Err, "waybill: %s is at this backfill: waiting until %s UTC, when its lease is over; if it is renewed by then, this command ends\n", who, moment(until))
 	}
 }

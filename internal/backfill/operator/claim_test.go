@@ -37,7 +37,7 @@ func claiming(t *testing.T, then func(second int, m *memory, now time.Time)) (o 
 	told = &[]string{}
 	second := 0
 	o = New(Deps{Journal: m, Log: slog.New(slog.DiscardHandler), Owner: "me", Who: "host-2, process 8", Lease: 30 * time.Second, Now: func() time.Time { return now },
-		Waiting: func(who string, until time.Time) { *told = append(*told, who+" until "+until.Format(time.TimeOnly)) },
+		Waiting: func(who string, until time.Time, longer bool) { *told = append(*told, who+" until "+until.Format(time.TimeOnly)+map[bool]string{true: " or longer"}[longer]) },
 		Pause: func(context.Context, int) error {
 			now = now.Add(time.Second)
 			if second++; second > 100 {
@@ -96,6 +96,25 @@ func TestSession_IsRefusedWhereTheOtherIsAlive(t *testing.T) {
 	err := o.session(t.Context(), "j", func(context.Context) error { return errors.New("ran") })
 	if illegal := (*backfill.Illegal)(nil); !errors.As(err, &illegal) || !strings.Contains(err.Error(), "host-1, process 7 is at it") {
 		t.Errorf("%v", err)
+	}
+}
+
+// What several processes may do is waited for, however long the first of them takes to begin.
+func TestSession_WaitsLongerForWhatIsWorthIt(t *testing.T) {
+	seconds := 0
+	o, _, told := claiming(t, func(s int, m *memory, now time.Time) {
+		switch seconds = s; {
+		case s == 100:
+			m.as(t, now, backfill.Yield{Owner: "other"})
+		case s%15 == 0:
+			m.as(t, now, backfill.Claim{Owner: "other", Who: "host-1, process 7", Until: now.Add(30 * time.Second), Renew: true})
+		}
+	})
+	if err := o.sessionAfter(t.Context(), "j", func(*backfill.Job) bool { return true }, func(context.Context) error { return nil }); err != nil || seconds != 100 {
+		t.Errorf("%v, after %d seconds", err, seconds)
+	}
+	if want := []string{"host-1, process 7 until 12:00:30 or longer"}; !slices.Equal(*told, want) {
+		t.Errorf("told %q", *told)
 	}
 }
 

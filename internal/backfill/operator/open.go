@@ -41,7 +41,7 @@ type Setup struct {
 	Notify   func(context.Context, *ledger.Promotion) error
 	Passed   func(point string)
 	Lease    time.Duration // see Deps
-	Waiting  func(who string, until time.Time)
+	Waiting  func(who string, until time.Time, longer bool)
 }
 
 // Bench is an operator with all that it works with.

@@ -39,8 +39,9 @@ type Deps struct {
 	Passed func(point string)
 
 	Owner, Who string
-	// Waiting is told whom a session waits for before it begins, and until when. nil: it does not wait.
-	Waiting func(who string, until time.Time)
+	// Waiting is told whom a session waits for before it begins, and until when, or, if what that one does is worth it, for as long as it takes. nil: it does not
+	// wait.
+	Waiting func(who string, until time.Time, longer bool)
 	// Lease is for how long the owner is left alone without a word of it; 0: LeaseTime.
 	Lease time.Duration
 	// Grace is for how long an insert that was sent before a fence stood may land behind it.
@@ -157,7 +158,12 @@ func (o *Operator) on(ctx context.Context, id string, e backfill.Event, unless f
 
 // session makes the job this operator's for as long as fn works on it.
 func (o *Operator) session(ctx context.Context, id string, fn func(context.Context) error) (err error) {
-	if err := o.claim(ctx, id); err != nil {
+	return o.sessionAfter(ctx, id, nil, fn)
+}
+
+// sessionAfter is session that waits for others who are at the job for as long as they are, if what it has come to is worth waiting for.
+func (o *Operator) sessionAfter(ctx context.Context, id string, worth func(*backfill.Job) bool, fn func(context.Context) error) (err error) {
+	if err := o.claim(ctx, id, worth); err != nil {
 		return err
 	}
 	o.Passed("claimed")
@@ -187,8 +193,8 @@ func (o *Operator) session(ctx context.Context, id string, fn func(context.Conte
 }
 
 // claim makes the job this operator's. The owner before may have died: then its lease is waited for. One that renews it is alive, and it is an error that
-// it is at it.
-func (o *Operator) claim(ctx context.Context, id string) error {
+// it is at it, unless its work is worth waiting for.
+func (o *Operator) claim(ctx context.Context, id string, worth func(*backfill.Job) bool) error {
 	owner, until := "", time.Time{}
 	for attempt := 0; ; attempt++ {
 		err := o.on(ctx, id, backfill.Claim{Owner: o.Owner, Who: o.Who, Until: o.Now().Add(o.Lease)}, nil)
@@ -199,8 +205,8 @@ func (o *Operator) claim(ctx context.Context, id string) error {
 		switch {
 		case j.Owner != owner:
 			owner, until = j.Owner, j.Lease
-			o.Waiting(j.Who, until)
-		case j.Lease.After(until):
+			o.Waiting(j.Who, until, worth != nil && worth(j))
+		case j.Lease.After(until) && (worth == nil || !worth(j)):
 			return err
 		}
 		if err := o.Pause(ctx, min(attempt, 2)); err != nil {
@@ -235,7 +241,9 @@ func (o *Operator) Run(ctx context.Context, id string) error {
 		return err
 	}
 	if j.State == backfill.Planned || j.State == backfill.Failed || j.Leg.In == "" {
-		if err := o.session(ctx, j.ID, o.make); err != nil {
+		// Another that is making it lets this one take part once it is done.
+		filling := func(j *backfill.Job) bool { return j.State == backfill.Planned || j.State == backfill.Running || j.State == backfill.Failed }
+		if err := o.sessionAfter(ctx, j.ID, filling, o.make); err != nil {
 			return err
 		}
 	} else if err := o.on(ctx, j.ID, backfill.Run{}, func(j *backfill.Job) bool { return j.State == backfill.Running }); err != nil {
