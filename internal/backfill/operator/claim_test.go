@@ -37,7 +37,9 @@ func claiming(t *testing.T, then func(second int, m *memory, now time.Time)) (o 
 	told = &[]string{}
 	second := 0
 	o = New(Deps{Journal: m, Log: slog.New(slog.DiscardHandler), Owner: "me", Who: "host-2, process 8", Lease: 30 * time.Second, Now: func() time.Time { return now },
-		Waiting: func(who string, until time.Time, longer bool) { *told = append(*told, who+" until "+until.Format(time.TimeOnly)+map[bool]string{true: " or longer"}[longer]) },
+		Waiting: func(who string, until time.Time, longer bool) {
+			*told = append(*told, who+" until "+until.Format(time.TimeOnly)+map[bool]string{true: " or longer"}[longer])
+		},
 		Pause: func(context.Context, int) error {
 			now = now.Add(time.Second)
 			if second++; second > 100 {

@@ -242,7 +242,9 @@ func (o *Operator) Run(ctx context.Context, id string) error {
 	}
 	if j.State == backfill.Planned || j.State == backfill.Failed || j.Leg.In == "" {
 		// Another that is making it lets this one take part once it is done.
-		filling := func(j *backfill.Job) bool { return j.State == backfill.Planned || j.State == backfill.Running || j.State == backfill.Failed }
+		filling := func(j *backfill.Job) bool {
+			return j.State == backfill.Planned || j.State == backfill.Running || j.State == backfill.Failed
+		}
 		if err := o.sessionAfter(ctx, j.ID, filling, o.make); err != nil {
 			return err
 		}
