@@ -178,6 +178,7 @@ func (w *world) deps() engine.Deps {
 // live is the pipeline, as it runs.
 type live struct {
 	w      *world
+	p      *engine.Pipeline // the last
 	mu     sync.Mutex
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -190,6 +191,13 @@ func (w *world) live(cfg *config.Pipeline) *live {
 	l := &live{w: w}
 	l.start(cfg)
 	w.Cleanup(l.stop)
+	w.Cleanup(func() {
+		if w.Failed() {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			w.Logf("live: %+v", l.p.Status())
+		}
+	})
 	return l
 }
 
@@ -197,6 +205,7 @@ func (l *live) start(cfg *config.Pipeline) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := engine.New(cfg, l.w.deps())
+	l.p = p
 	var ctx context.Context
 	ctx, l.cancel = context.WithCancel(context.Background())
 	done := make(chan struct{})
