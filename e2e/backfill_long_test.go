@@ -16,7 +16,7 @@ import (
 	"github.com/waybill-data/waybill/internal/testenv"
 )
 
-// Points at which the commands of a long backfill are killed, in the order in which they are passed: everywhere (`make e2e`, `make e2e-long`), and in the short
+// Points at which the commands of a long backfill are killed, in the order in which they are passed: everywhere (`make backfill-long`), and in the short
 // selection. A plan that is killed when it is on record has nothing left to do, and what is killed at the end has done it all.
 var (
 	swapPoints  = []string{"claimed", "swap-begun", "renamed", "epoch-on-record", "before-prepare", "after-prepare", "before-follow", "after-follow"}
@@ -36,20 +36,18 @@ var (
 // longLease is what others wait for after a kill.
 const longLease = "2s"
 
-// longRows is how many rows are there before a backfill begins, and how many events a second come while it goes on. WAYBILL_BACKFILL_ROWS says another number
-// (`make e2e-long`: 20 million). The short selection has few: with millions it would be longer than all the other cases together.
+// longRows is how many rows are there before a backfill begins, and how many events a second come while it goes on. With millions it is longer than all the
+// other cases together.
 func longRows(t *testing.T) (rows, rate int64) {
-	switch given := os.Getenv("WAYBILL_BACKFILL_ROWS"); {
-	case given != "":
-		n, err := strconv.ParseInt(given, 10, 64)
-		if err != nil || n < 10_000 {
-			t.Fatalf("WAYBILL_BACKFILL_ROWS=%s", given)
-		}
-		return n, 10_000
-	case full:
-		return 5_000_000, 10_000
+	given := os.Getenv("WAYBILL_BACKFILL_ROWS")
+	if given == "" {
+		return 20_000, 200
 	}
-	return 20_000, 200
+	n, err := strconv.ParseInt(given, 10, 64)
+	if err != nil || n < 10_000 {
+		t.Fatalf("WAYBILL_BACKFILL_ROWS=%s", given)
+	}
+	return n, 10_000
 }
 
 // long is one of its cases.
@@ -76,7 +74,7 @@ func newLong(t *testing.T, days bool) *long {
 	rows, rate := longRows(t)
 	s := setup{ch: testenv.ClickHouse(t), partitionBy: "toDate(at)", rows: 50_000, age: "500ms"}
 	l := &long{bulk: &bulk{world: newWorld(t, s), rows: rows, rate: rate, days: 9}, scope: "all",
-		short: !full && os.Getenv("WAYBILL_BACKFILL_ROWS") == "", scoped: func(int64) bool { return true }, kills: map[string]int{}}
+		short: os.Getenv("WAYBILL_BACKFILL_ROWS") == "", scoped: func(int64) bool { return true }, kills: map[string]int{}}
 	l.allow("epoch_begun", "table_replaced")
 	if days {
 		from, to := int64(3), int64(6)
@@ -379,8 +377,8 @@ func (l *long) play() {
 // A backfill of everything, and one of three days in the middle, with a plan that makes other rows, while events keep coming and somebody reads; put in place,
 // back, and in place again. The command, the server and the live worker are killed with SIGKILL at each step.
 //
-// Its sizes, of each of the two: 5 million rows and 10,000 events a second in `make e2e`; 20 million in `make e2e-long`. It is not in the short selection:
-// WAYBILL_BACKFILL_SHORT=1 runs it with 20,000 rows, 200 events a second and few kills.
+// It runs where it is asked for: WAYBILL_BACKFILL_ROWS says how many rows each of the two has, beside 10,000 events a second (`make backfill-long`,
+// `make e2e-long`); WAYBILL_BACKFILL_SHORT=1 has 20,000 rows, 200 events a second and few kills.
 func TestBackfillLong(t *testing.T) {
 	for _, days := range []bool{false, true} {
 		name := "all"
@@ -389,7 +387,7 @@ func TestBackfillLong(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			if os.Getenv("WAYBILL_BACKFILL_ROWS") == "" && os.Getenv("WAYBILL_BACKFILL_SHORT") == "" {
-				fullOnly(t)
+				t.Skip("WAYBILL_BACKFILL_ROWS=n or WAYBILL_BACKFILL_SHORT=1 runs it")
 			}
 			l := newLong(t, days)
 			l.play()
