@@ -284,10 +284,13 @@ func TestUpgrade_PreviousVersionInOneGroup(t *testing.T) {
 	w.awaitRows(2500)
 	old[0].kill() // its promises are carried out by either version
 	load()
-	neu = append(neu, w.start("after-target:2"))
-	load()
-	neu[1].died("after-target")
-	neu[1] = w.start("")
+	dying := w.start("after-target:2")
+	w.eventually("the worker with a failpoint dies", func() bool { // what has come before it has partitions is the others'
+		w.produce(100, usual)
+		return !dying.alive()
+	})
+	dying.died("after-target")
+	neu = append(neu, w.start(""))
 	old[1].stop()
 	load()
 	w.program = before

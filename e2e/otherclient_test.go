@@ -77,6 +77,9 @@ var altering = map[string]func(*soak) bool{
 		if f.group != "" {
 			name, path = f.group+"_"+f.name, f.group+"."+f.name
 		}
+		if s.other.foreign[name] != "" { // no event has come since the last time
+			return false
+		}
 		s.other.touched[path] = true
 		s.alter("ADD COLUMN %s UInt8 DEFAULT 3", name)
 		s.other.foreign[name] = "3"
