@@ -46,6 +46,8 @@ func leaves(n *node, path contract.Path, as map[string]bool, under int) (typed, 
 	all = k.Null + k.Bool + k.Integer + k.Decimal + k.String
 	if under > 0 {
 		typed = all
+	} else if _, below := firstOf(as, path); below && under < 0 && k.Object+k.Array > 0 {
+		typed = k.Null // the columns of what lies below are NULL
 	}
 	for _, name := range n.names {
 		t, a := leaves(n.members[name], append(slices.Clone(path), contract.Step{Kind: contract.Member, Name: name}), as, under)

@@ -116,7 +116,7 @@ func (b *builder) take(n *node, path contract.Path, of int64) {
 			b.mixed(n, path, of)
 			return
 		default:
-			b.text(n, path, of, mixture(shares, total)+", which only their text takes alike")
+			b.dynamic(n, path, of, shares, total)
 			return
 		}
 	}
@@ -205,6 +205,18 @@ func (b *builder) mixed(n *node, path contract.Path, of int64) {
 	shares, total := n.shares()
 	b.column(n, path, of, scalarType{typ: "Variant(" + strings.Join(members, ", ") + ")", nulls: true,
 		why: mixture(shares, total) + ": each keeps its kind", unsure: "whether all of these kinds are meant"})
+}
+
+// dynamic is for objects or arrays beside something else: they keep their kinds in a column that takes all of them.
+func (b *builder) dynamic(n *node, path contract.Path, of int64, shares []share, total int64) {
+	if e := n.elems; e != nil && path.Each() < 0 {
+		if inner, _ := e.shares(); len(inner) > 1 || e.kinds.Array > 0 {
+			b.text(n, path, of, mixture(shares, total)+", and arrays that only their text takes")
+			return
+		}
+	}
+	t := scalarType{typ: "Dynamic", nulls: true, why: mixture(shares, total) + ": each keeps its kind", unsure: "whether all of these kinds are meant, or events of several versions"}
+	b.column(n, path, of, t)
 }
 
 // text is a column of JSON texts.
