@@ -72,7 +72,7 @@ func addCommands(root *cobra.Command, s Streams) {
 		newRun(s),
 		newValidate(s),
 		newTest(s),
-		newPlan(s),
+		newInit(s), newPlan(s),
 		newCheck(s),
 		newStatus(s),
 		newSchema(s), newAudit(s), newFindings(s), newDLQ(s), newRepair(s), newErase(s), newCompleteness(s), newWait(s), newReceipt(s), newBackfill(s),

@@ -73,13 +73,13 @@ func (b *builder) notes() {
 	}
 	for _, form := range []Form{FormArray, FormScalar, FormNone, FormRegistry, FormGzip, FormZstd, FormInvalid, FormBinary, FormBOM, FormTruncated} {
 		if n := b.p.Forms[form]; n > 0 {
-			note("%s of %d records are %s: %s", percent(n, b.p.Records), b.p.Records, form, remedy(form))
+			note("%s of %d records are %s: %s", percent(n, b.p.Records), b.p.Records, form, Remedy(form))
 		}
 	}
 }
 
-// remedy says what becomes of records that are no objects.
-func remedy(f Form) string {
+// Remedy says what becomes of records that are no objects.
+func Remedy(f Form) string {
 	switch f {
 	case FormNone:
 		return "they are counted and skipped (tombstones: skip)"
@@ -89,4 +89,15 @@ func remedy(f Form) string {
 		return "they become dead letters: compress in the producer (compression.type), not in the value"
 	}
 	return "they become dead letters, kept as they are"
+}
+
+// UnsureAll are all things that the sample does not decide, for people.
+func (o *Proposal) UnsureAll() []string {
+	out := append([]string{}, o.Notes...)
+	for i := range o.Fields {
+		if f := &o.Fields[i]; f.Unsure != "" {
+			out = append(out, f.Name+": "+f.Unsure)
+		}
+	}
+	return out
 }
