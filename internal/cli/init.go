@@ -7,7 +7,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/waybill-data/waybill/internal/config"
 	"github.com/waybill-data/waybill/internal/contract"
+	"github.com/waybill-data/waybill/internal/infer"
 	"github.com/waybill-data/waybill/internal/trial"
 )
 
@@ -15,7 +17,8 @@ import (
 type initOptions struct {
 	brokers                              []string
 	topic, clickhouse, table, name, file string
-	group                                string
+	group, adopt                         string
+	keys                                 []string
 	kafka, sink                          []string
 	records                              int64
 	create, force                        bool
@@ -40,11 +43,18 @@ columns are used.
 
 Each record of the sample is taken through the proposal before it is written, so
 that what would not land, or would be rescued, is shown. Nothing is written to
-Kafka, no group is joined; ClickHouse is changed with --create only.`,
+Kafka, no group is joined; ClickHouse is changed with --create only.
+
+With --adopt-group the pipeline goes on where another consumer stands. By the
+columns of --key, which tell rows apart, init says how far its table agrees with
+the topic, and begins behind rows that it wrote without committing. On a terminal
+it asks for what is missing of the three flags.`,
 		Example: `  waybill init --brokers kafka:9092 --topic llm.calls \
     --clickhouse 'clickhouse://ingest:${CH_PASSWORD}@ch:9000/ai'
   waybill init --brokers kafka:9092 --topic llm.calls --clickhouse ... \
-    --kafka 'sasl: {plain: {username: me, password: "${PW}"}}' --create`,
+    --kafka 'sasl: {plain: {username: me, password: "${PW}"}}' --create
+  waybill init --brokers kafka:9092 --topic orders --clickhouse ... \
+    --table orders --adopt-group orders-consumer --key order_id`,
 		Args: args(cobra.NoArgs),
 	}
 	f := cmd.Flags()
@@ -54,6 +64,8 @@ Kafka, no group is joined; ClickHouse is changed with --create only.`,
 	f.StringVar(&opts.table, "table", "", "the table (default: made of the topic's name)")
 	f.StringVar(&opts.name, "name", "", "of the pipeline (default: likewise)")
 	f.StringVar(&opts.group, "group", "", "the consumer group (default: the pipeline's name)")
+	f.StringVar(&opts.adopt, "adopt-group", "", "a consumer's group to take over: go on where it stands")
+	f.StringSliceVar(&opts.keys, "key", nil, "columns that tell rows apart, to compare its table\nwith the topic")
 	f.StringArrayVar(&opts.kafka, "kafka", nil, "a line of source.kafka, such as 'tls: {ca: FILE}'")
 	f.StringArrayVar(&opts.sink, "sink", nil, "a line of sink.clickhouse, likewise")
 	f.Int64Var(&opts.records, "records", initSample, "about how many records to read")
@@ -71,6 +83,7 @@ type initReport struct {
 	Statement string        `json:"statement,omitempty"` // the file that makes the table; empty: there is one
 	Created   bool          `json:"created"`
 	Records   int64         `json:"records"`
+	Adopted   *adoption     `json:"adopted,omitempty"`
 	Objects   int64         `json:"objects"`
 	Columns   int           `json:"columns"`
 	Unsure    []string      `json:"unsure"`
@@ -80,8 +93,12 @@ type initReport struct {
 }
 
 func initialize(ctx context.Context, s Streams, o output, opts initOptions) error {
+	opts.ask(s)
 	at, cfg, err := opts.place()
 	if err != nil {
+		return err
+	}
+	if err := free(opts.force, opts.file, sqlFile(opts.file)); err != nil {
 		return err
 	}
 	sample, err := readTopic(ctx, s, cfg, opts.records)
@@ -92,47 +109,66 @@ func initialize(ctx context.Context, s Streams, o output, opts initOptions) erro
 	if err := sample.judge(opts.topic); err != nil {
 		return err
 	}
-	p := sample.profile
-	proposal := p.Propose()
 	schema, err := tableOf(ctx, cfg)
 	if err != nil {
 		return err
 	}
+	p := sample.profile
+	proposal := p.Propose()
 	if schema != nil {
 		proposal.Match(*schema, cfg.Sink.ClickHouse.Lineage)
 	}
 	if len(proposal.Fields) == 0 {
 		return usage(fmt.Errorf("no field of %s has a column in %s: name another --table, or give it columns", opts.topic, at.Table))
 	}
+	r := initReport{File: opts.file, Records: p.Records, Objects: p.Objects(), Columns: len(proposal.Fields)}
+	if opts.adopt != "" {
+		if r.Adopted, err = opts.takeOver(ctx, s, cfg, proposal, schema); err != nil {
+			return err
+		}
+		at.Group, at.Start = r.Adopted.begin(opts.adopt, at.Name)
+		proposal.Notes = append(proposal.Notes, r.Adopted.Unsure...)
+	}
 	c := proposal.Contract()
-	r := initReport{File: opts.file, Records: p.Records, Objects: p.Objects(), Columns: len(c.Columns), Unsure: proposal.UnsureAll()}
+	r.Unsure = proposal.UnsureAll()
 	if r.Trial, err = sample.try(c, schema, cfg); err != nil {
 		return err
 	}
 	r.Typed, r.Leaves = p.Typed(proposal)
-	if err := write(opts.file, proposal.File(p, at), opts.force); err != nil {
+	if err := r.write(ctx, cfg, opts, p, proposal, at, schema == nil); err != nil {
 		return err
-	}
-	if schema == nil {
-		layout, why := proposal.Layout()
-		sql, err := contract.CreateTableAs(c, cfg.Sink.ClickHouse.Lineage, cfg.Sink.ClickHouse.Database, at.Table, cfg.Sink.ClickHouse.Cluster, layout)
-		if err != nil {
-			return err
-		}
-		r.Statement = strings.TrimSuffix(opts.file, ".yaml") + ".sql"
-		text := "-- " + strings.Join(why, "\n-- ") + "\n-- Without TTL rows are kept for ever: TTL COLUMN + INTERVAL 90 DAY.\n" + sql + ";\n"
-		if err := write(r.Statement, text, opts.force); err != nil {
-			return err
-		}
-		if opts.create {
-			if err := execute(ctx, cfg, sql); err != nil {
-				return err
-			}
-			r.Created = true
-		}
 	}
 	if o == outputJSON {
 		return printJSON(s.Out, r)
 	}
 	return r.print(s)
 }
+
+// write makes the files, and the table if it is asked to.
+func (r *initReport) write(ctx context.Context, cfg *config.Pipeline, opts initOptions, p *infer.Profile, proposal *infer.Proposal, at infer.Place, missing bool) error {
+	files := map[string]string{opts.file: proposal.File(p, at)}
+	sql := ""
+	if missing {
+		layout, why := proposal.Layout()
+		sink := cfg.Sink.ClickHouse
+		var err error
+		if sql, err = contract.CreateTableAs(proposal.Contract(), sink.Lineage, sink.Database, at.Table, sink.Cluster, layout); err != nil {
+			return err
+		}
+		r.Statement = sqlFile(opts.file)
+		files[r.Statement] = "-- " + strings.Join(why, "\n-- ") + "\n-- Without TTL rows are kept for ever: TTL COLUMN + INTERVAL 90 DAY.\n" + sql + ";\n"
+	}
+	for name, text := range files {
+		if err := write(name, text, opts.force); err != nil {
+			return err
+		}
+	}
+	if missing && opts.create {
+		r.Created = true
+		return execute(ctx, cfg, sql)
+	}
+	return nil
+}
+
+// sqlFile is where the statement is written that belongs to a pipeline file.
+func sqlFile(file string) string { return strings.TrimSuffix(file, ".yaml") + ".sql" }

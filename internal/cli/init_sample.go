@@ -1,11 +1,10 @@
 package cli
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -15,7 +14,6 @@ import (
 	"github.com/waybill-data/waybill/internal/clickhouse"
 	"github.com/waybill-data/waybill/internal/config"
 	"github.com/waybill-data/waybill/internal/contract"
-	decode "github.com/waybill-data/waybill/internal/decode/json"
 	"github.com/waybill-data/waybill/internal/engine"
 	"github.com/waybill-data/waybill/internal/infer"
 	"github.com/waybill-data/waybill/internal/trial"
@@ -34,7 +32,14 @@ func (o *initOptions) place() (infer.Place, *config.Pipeline, error) {
 	if o.name == "" {
 		o.name = plainName(o.topic, '-')
 	}
-	if o.group == "" {
+	switch {
+	case len(o.keys) > 0 && o.adopt == "":
+		return infer.Place{}, nil, usage(errors.New("--key is what --adopt-group compares by: name the group, too"))
+	case o.group != "" && o.adopt != "":
+		return infer.Place{}, nil, usage(errors.New("--group and --adopt-group are two names for the same: give one of them"))
+	case o.adopt != "":
+		o.group = o.adopt
+	case o.group == "":
 		o.group = o.name
 	}
 	if o.file == "" {
@@ -44,6 +49,30 @@ func (o *initOptions) place() (infer.Place, *config.Pipeline, error) {
 	empty := infer.Proposal{Fields: []infer.Field{{Column: contract.Column{Name: "_init", Type: "String"}}}}
 	cfg, err := config.Parse(o.file, []byte(empty.File(infer.New(), at)), os.LookupEnv)
 	return at, cfg, err
+}
+
+// ask asks a person for what is missing. Where nobody answers, the flag is missing.
+func (o *initOptions) ask(s Streams) {
+	if !s.InTTY || !s.ErrTTY {
+		return
+	}
+	in := bufio.NewScanner(s.In)
+	answer := func(question string) string {
+		tell(s.Err, "%s", question)
+		if !in.Scan() {
+			return ""
+		}
+		return strings.TrimSpace(in.Text())
+	}
+	if len(o.brokers) == 0 {
+		o.brokers = strings.FieldsFunc(answer("brokers (HOST:PORT, several with commas): "), func(r rune) bool { return r == ',' || r == ' ' })
+	}
+	if o.topic == "" {
+		o.topic = answer("topic: ")
+	}
+	if o.clickhouse == "" {
+		o.clickhouse = answer("ClickHouse (clickhouse://USER:${PASSWORD}@HOST:9000/DATABASE): ")
+	}
 }
 
 // plainName is a name in lower-case letters, digits and a separator.
@@ -130,15 +159,7 @@ func (t *topicSample) judge(topic string) error {
 
 // try takes the sample through what was proposed.
 func (t *topicSample) try(c contract.Contract, schema *contract.TableSchema, cfg *config.Pipeline) (sum trial.Summary, err error) {
-	sink := cfg.Sink.ClickHouse
-	table := contract.Promised(c, sink.Lineage, sink.Database, sink.Table)
-	if schema != nil {
-		table = *schema
-	}
-	if schema != nil && !slices.ContainsFunc(schema.Columns, func(col contract.TableColumn) bool { return col.Name == c.RescueColumn }) {
-		table.Columns = append(slices.Clone(table.Columns), contract.TableColumn{Name: c.RescueColumn, Type: "String"}) // check says that it is missing
-	}
-	plan, err := contract.Compile(c, table, sink.Lineage.In(table), decode.Version)
+	plan, err := compileFor(c, schema, cfg)
 	if err != nil {
 		return sum, err
 	}
@@ -149,7 +170,7 @@ func (t *topicSample) try(c contract.Contract, schema *contract.TableSchema, cfg
 	for i := range t.records {
 		try.Take(&t.records[i])
 	}
-	return try.Summary([]trial.Target{{Contract: c, Schema: table}}), nil
+	return try.Summary([]trial.Target{{Contract: c, Schema: tableFor(c, schema, cfg)}}), nil
 }
 
 // codeNoTable and codeNoDatabase are the server's.
@@ -161,9 +182,7 @@ const (
 // tableOf is the table, nil if there is none.
 func tableOf(ctx context.Context, cfg *config.Pipeline) (*contract.TableSchema, error) {
 	c := cfg.Sink.ClickHouse
-	to := engine.Server(c)
-	to.Database = ""
-	client, err := clickhouse.Open(ctx, to, clickhouse.Deps{Logger: slog.New(slog.DiscardHandler)})
+	client, err := serverOf(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -177,9 +196,7 @@ func tableOf(ctx context.Context, cfg *config.Pipeline) (*contract.TableSchema, 
 
 func execute(ctx context.Context, cfg *config.Pipeline, sql string) error {
 	c := cfg.Sink.ClickHouse
-	to := engine.Server(c)
-	to.Database = ""
-	client, err := clickhouse.Open(ctx, to, clickhouse.Deps{Logger: slog.New(slog.DiscardHandler)})
+	client, err := serverOf(ctx, cfg)
 	if err != nil {
 		return err
 	}
@@ -194,6 +211,16 @@ func execute(ctx context.Context, cfg *config.Pipeline, sql string) error {
 	return client.Exec(ctx, sql)
 }
 
+// free refuses to begin where a file is in the way.
+func free(force bool, paths ...string) error {
+	for _, path := range paths {
+		if _, err := os.Lstat(path); err == nil && !force {
+			return usage(fmt.Errorf("%s is there already: name another --file, or --force", path))
+		}
+	}
+	return nil
+}
+
 // write makes a file, over one that is there only if it is told to.
 func write(path, text string, force bool) error {
 	flag := os.O_CREATE | os.O_WRONLY | os.O_EXCL
@@ -201,9 +228,6 @@ func write(path, text string, force bool) error {
 		flag = os.O_CREATE | os.O_WRONLY | os.O_TRUNC
 	}
 	f, err := os.OpenFile(path, flag, 0o644) //nolint:gosec // a file of the user's
-	if errors.Is(err, fs.ErrExist) {
-		return usage(fmt.Errorf("%s is there already: name another --file, or --force", path))
-	}
 	if err != nil {
 		return err
 	}
@@ -226,6 +250,9 @@ func (r *initReport) print(s Streams) error {
 	fmt.Fprintf(&b, "%.1f %% of all values are in columns with a type of their own\n", 100*float64(r.Typed)/float64(max(1, r.Leaves)))
 	for _, d := range r.Trial.DeadLetters {
 		fmt.Fprintf(&b, "  %s dead letters: %s %s\n", count(d.Count), d.Code, d.Message)
+	}
+	if r.Adopted != nil {
+		r.Adopted.print(&b)
 	}
 	if len(r.Unsure) > 0 {
 		fmt.Fprintf(&b, "\nfor you to decide (UNSURE in the file):\n")

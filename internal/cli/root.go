@@ -18,8 +18,8 @@ import (
 type Streams struct {
 	In       io.Reader
 	Out, Err io.Writer
-	// OutTTY and ErrTTY say that the stream is a terminal that shows colours.
-	OutTTY, ErrTTY bool
+	// OutTTY and ErrTTY say that the stream is a terminal that shows colours, InTTY that somebody types.
+	OutTTY, ErrTTY, InTTY bool
 }
 
 // Main runs the command line args (without the program's name) and returns the exit code. Commands that

@@ -13,6 +13,7 @@ type Place struct {
 	Brokers    []string
 	Topic      string
 	Group      string
+	Start      string // YAML of source.kafka.start; empty: earliest, where the group has no position
 	KafkaMore  string // further keys of source.kafka, as YAML lines that are indented for it
 	URL        string // of ClickHouse
 	Table      string
@@ -35,6 +36,9 @@ func (o *Proposal) File(p *Profile, at Place) string {
 	line("    brokers: [%s]", quoteAll(at.Brokers))
 	line("    topic: %s", quote(at.Topic))
 	line("    group: %s", quote(at.Group))
+	if at.Start != "" {
+		line("    start: %s", at.Start)
+	}
 	b.WriteString(at.KafkaMore)
 	line("contract:")
 	line("  new_fields: rescue      # a field that no column takes is kept in _rescued")
