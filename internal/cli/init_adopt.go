@@ -201,14 +201,20 @@ func (a *adoption) print(b *strings.Builder) {
 	}
 }
 
-// tableFor is the table that a proposal is for: the one that is there, with a rescue column, or the one that would be made.
+// tableFor is the table that a proposal is for: the one that is there, with the columns that check adds to it, or the one that would be made.
 func tableFor(c contract.Contract, schema *contract.TableSchema, cfg *config.Pipeline) contract.TableSchema {
+	sink := cfg.Sink.ClickHouse
+	promised := contract.Promised(c, sink.Lineage, sink.Database, sink.Table)
 	if schema == nil {
-		return contract.Promised(c, cfg.Sink.ClickHouse.Lineage, cfg.Sink.ClickHouse.Database, cfg.Sink.ClickHouse.Table)
+		return promised
 	}
-	table := *schema
-	if !slices.ContainsFunc(table.Columns, func(col contract.TableColumn) bool { return col.Name == c.RescueColumn }) {
-		table.Columns = append(slices.Clone(table.Columns), contract.TableColumn{Name: c.RescueColumn, Type: "String"}) // check says that it is missing, and adds it
+	table, l := *schema, sink.Lineage
+	table.Columns = slices.Clone(table.Columns)
+	for _, col := range promised.Columns {
+		ours := slices.Contains([]string{l.Topic, l.Partition, l.Offset, l.Epoch, c.RescueColumn}, col.Name)
+		if ours && !slices.ContainsFunc(table.Columns, func(has contract.TableColumn) bool { return has.Name == col.Name }) {
+			table.Columns = append(table.Columns, col)
+		}
 	}
 	return table
 }

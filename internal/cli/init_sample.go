@@ -249,7 +249,7 @@ func (r *initReport) print(s Streams) error {
 	fmt.Fprintf(&b, "\nof the sample %s of %s records would be rows, %s of them with something in _rescued; %s dead letters\n", count(r.Trial.Rows), count(r.Trial.Records), count(r.Trial.RescuedRows), count(r.Trial.DeadLettered))
 	fmt.Fprintf(&b, "%.1f %% of all values are in columns with a type of their own\n", 100*float64(r.Typed)/float64(max(1, r.Leaves)))
 	for _, d := range r.Trial.DeadLetters {
-		fmt.Fprintf(&b, "  %s dead letters: %s %s\n", count(d.Count), d.Code, d.Message)
+		fmt.Fprintf(&b, "  dead letters, %s: %s\n", count(d.Count), d.Message)
 	}
 	if r.Adopted != nil {
 		r.Adopted.print(&b)

@@ -162,8 +162,15 @@ func TestInit_TopicsOfAllShapesLand(t *testing.T) {
 	landed := func(shape string) int64 {
 		return w.count("SELECT count() FROM " + w.db + "." + strings.ReplaceAll(names[shape], "-", "_"))
 	}
-	settled := func(shape string) int64 {
-		return w.count("SELECT sum(next_offset - first_offset) FROM (SELECT DISTINCT partition, first_offset, next_offset FROM waybill.ledger WHERE pipeline = '" + w.name(names[shape]) + "')")
+	settled := func(shape string) (n int64) {
+		text, err := testenv.Query(w.srv.HTTPAddr(), "SELECT sum(n) FROM (SELECT max(next) AS n FROM waybill.ledger WHERE pipeline = '"+w.name(names[shape])+"' GROUP BY partition)")
+		if err == nil {
+			_, err = fmt.Sscan(text, &n)
+		}
+		if err != nil && !strings.Contains(err.Error(), "UNKNOWN_") { // not yet
+			t.Fatal(err)
+		}
+		return n
 	}
 	w.run(w.dir, func() bool {
 		for shape := range names {
@@ -207,7 +214,6 @@ func TestInit_Mistakes(t *testing.T) {
 		"no JSON":             {map[string]string{"--topic": "texts"}, ExitFindings, []string{"none of 2 records", "not JSON"}},
 		"the wrong password":  {map[string]string{"--clickhouse": "clickhouse://default:wrong@" + w.srv.TCPAddr() + "/" + w.db}, 0, []string{"Authentication failed"}},
 		"the wrong server":    {map[string]string{"--clickhouse": "clickhouse://default@127.0.0.1:1/x"}, 0, []string{"127.0.0.1:1"}},
-		"no database":         {map[string]string{"--clickhouse": "clickhouse://default@" + w.srv.TCPAddr()}, ExitUsage, []string{"database"}},
 		"a file in the way":   {map[string]string{"--file": taken}, ExitUsage, []string{taken + " is there already"}},
 		"no such group":       {map[string]string{"--adopt-group": "nobody"}, ExitFindings, []string{"group nobody has no position on topic events", "group.id"}},
 		"a key without group": {map[string]string{"--key": "id"}, ExitUsage, []string{"--adopt-group"}},

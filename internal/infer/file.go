@@ -25,7 +25,7 @@ type Place struct {
 func (o *Proposal) File(p *Profile, at Place) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	line("# Proposed by waybill init from %d records of %d partitions of %s%s.", p.Records, at.Partitions, at.Topic, between(p.First, p.Last))
+	line("# Proposed by waybill init from a sample of topic %s: %d records, partitions: %d%s.", at.Topic, p.Records, at.Partitions, between(p.First, p.Last))
 	line("# Columns are as the sample wants them; lines with UNSURE are for you to decide.")
 	for _, n := range o.Notes {
 		comment(&b, "", "UNSURE: "+n)
@@ -54,6 +54,9 @@ func (o *Proposal) File(p *Profile, at Place) string {
 	}
 	for _, s := range o.Skipped {
 		comment(&b, "    ", fmt.Sprintf("no column for %s (%d times): %s", s.Path, s.Count, s.Why))
+		if s.Column != "" {
+			line("    #   ALTER TABLE %s ADD COLUMN %s %s", at.Table, ident(s.Column), s.Type)
+		}
 	}
 	line("sink:")
 	line("  clickhouse:")
@@ -78,7 +81,11 @@ func (f *Field) write(b *strings.Builder, p *Profile) {
 	if f.Nulls > 0 {
 		evidence += fmt.Sprintf(", null in %d", f.Nulls)
 	}
-	comment(b, "    ", evidence+"; "+f.Why+f.examples())
+	evidence += "; " + f.Why + f.examples()
+	if f.Instead != "" {
+		evidence += fmt.Sprintf("; the table has %s, of itself it would be %s", f.Type, f.Instead)
+	}
+	comment(b, "    ", evidence)
 	if f.Unsure != "" {
 		comment(b, "    ", "UNSURE: "+f.Unsure)
 	}
@@ -142,6 +149,16 @@ func quote(s string) string {
 		return s
 	}
 	return strconv.Quote(s)
+}
+
+// ident is a name as it stands in a statement: bare where that is safe.
+func ident(name string) string {
+	for i, c := range []byte(name) {
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && c != '_' && (i == 0 || c < '0' || c > '9') {
+			return "`" + strings.NewReplacer("\\", "\\\\", "`", "\\`").Replace(name) + "`"
+		}
+	}
+	return name
 }
 
 func quoteAll(list []string) string {

@@ -26,7 +26,7 @@ func (o *Proposal) Match(t contract.TableSchema, l contract.Lineage) {
 			}
 		}
 		if typ == "" || taken[name] {
-			o.Skipped = append(o.Skipped, Skipped{Path: pathOf(&f), Count: f.Records - f.Nulls, Why: fmt.Sprintf("the table has no column %s: ALTER TABLE ... ADD COLUMN %s %s would give it one", f.Name, f.Name, f.Type)})
+			o.Skipped = append(o.Skipped, Skipped{Path: pathOf(&f), Count: f.Records - f.Nulls, Why: "the table has none", Column: f.Name, Type: f.Type})
 			continue
 		}
 		taken[name] = true
@@ -34,7 +34,7 @@ func (o *Proposal) Match(t contract.TableSchema, l contract.Lineage) {
 			f.From, f.Name = pathOf(&f), name
 		}
 		if typ != f.Type {
-			f.Why += fmt.Sprintf("; of itself it would be %s, the table has %s", f.Type, typ)
+			f.Instead = f.Type
 			f.Type = typ
 			f.fitFormat()
 		}

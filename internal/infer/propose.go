@@ -18,6 +18,7 @@ type Field struct {
 	Distinct int
 	Examples []string
 	Why      string // evidence for the type
+	Instead  string // the type that would have been proposed, if the table has another
 	Unsure   string // what the sample does not decide; empty: nothing
 	Codec    string // empty: the server's default
 	// Text: the column keeps a JSON text, in which nothing has a type of its own.
@@ -26,8 +27,9 @@ type Field struct {
 
 // Skipped is a path for which no column is made: what is found there later goes into the rescue column.
 type Skipped struct {
-	Path, Why string
-	Count     int64
+	Path, Why    string
+	Count        int64
+	Column, Type string // that would take it, if the table that is there had it
 }
 
 // Proposal is what would take the sample.

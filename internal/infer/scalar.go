@@ -163,7 +163,7 @@ func (n *node) stringType(name string) scalarType {
 		t.codec = "ZSTD(3)"
 	}
 	if count < fewFrom {
-		t.unsure = fmt.Sprintf("only %d values were seen", count)
+		t.unsure = fmt.Sprintf("few values were seen: %d", count)
 	}
 	return t
 }
