@@ -47,8 +47,9 @@ Kafka, no group is joined; ClickHouse is changed with --create only.
 
 With --adopt-group the pipeline goes on where another consumer stands. By the
 columns of --key, which tell rows apart, init says how far its table agrees with
-the topic, and begins behind rows that it wrote without committing. On a terminal
-it asks for what is missing of the three flags.`,
+the topic, and begins behind rows that it wrote without committing.
+
+On a terminal it asks for what is missing of the three flags that it needs.`,
 		Example: `  waybill init --brokers kafka:9092 --topic llm.calls \
     --clickhouse 'clickhouse://ingest:${CH_PASSWORD}@ch:9000/ai'
   waybill init --brokers kafka:9092 --topic llm.calls --clickhouse ... \

@@ -21,10 +21,10 @@ import (
 
 // adoption is what is known of a group that is taken over, and of its table.
 type adoption struct {
-	Group     string   `json:"group"`
-	Members   []string `json:"members"`
-	Lag       int64    `json:"lag"`
-	positions map[int32]int64
+	Group      string   `json:"group"`
+	Members    []string `json:"members"`
+	Partitions int      `json:"partitions"` // on which it has a position
+	Lag        int64    `json:"lag"`        // on those
 	// Keys are the columns that the comparison went by; without any there was none.
 	Keys      []string         `json:"keys"`
 	Agreement *adopt.Agreement `json:"agreement,omitempty"`
@@ -43,7 +43,7 @@ func (o *initOptions) takeOver(ctx context.Context, s Streams, cfg *config.Pipel
 		return nil, &exitError{code: ExitFindings, err: &waybill.Error{Op: "init", Class: waybill.ClassConfig, Err: fmt.Errorf("group %s has no position on topic %s", o.adopt, o.topic),
 			Hint: "look whether the consumer commits to Kafka at all, and under which group.id; without --adopt-group the pipeline begins at the topic's beginning, or where source.kafka.start says"}}
 	}
-	a := &adoption{Group: o.adopt, Members: g.Members, Lag: g.Lag(), Keys: o.keys, positions: g.Positions}
+	a := &adoption{Group: o.adopt, Partitions: len(g.Positions), Members: g.Members, Lag: g.Lag(), Keys: o.keys}
 	if a.Members == nil {
 		a.Members = []string{}
 	}
@@ -56,9 +56,14 @@ func (o *initOptions) takeOver(ctx context.Context, s Streams, cfg *config.Pipel
 		at, has := g.Positions[p]
 		switch {
 		case !has && log.Next > log.First:
-			unsure("the group has no position on partition %d, which has %d offsets: they would be read from their beginning", p, log.Next-log.First)
+			unsure("the group has no position on partition %d, which has %d offsets: it is read from its beginning, or from behind what the table has of it", p, log.Next-log.First)
 		case has && at < log.First:
 			unsure("the group stands at %d on partition %d, but the topic begins at %d there: %d offsets are gone before anybody read them", at, p, log.First, log.First-at)
+		}
+	}
+	for p, log := range g.Log {
+		if _, has := g.Positions[p]; !has {
+			g.Positions[p] = log.First
 		}
 	}
 	switch {
@@ -173,7 +178,7 @@ func (a *adoption) begin(group, own string) (name, start string) {
 }
 
 func (a *adoption) print(b *strings.Builder) {
-	fmt.Fprintf(b, "\ngroup %s has a position on %d partitions, %s offsets before their ends\n", a.Group, len(a.positions), count(a.Lag))
+	fmt.Fprintf(b, "\ngroup %s has positions on partitions: %d; it lags %s offsets behind\n", a.Group, a.Partitions, count(a.Lag))
 	g := a.Agreement
 	if g == nil {
 		return

@@ -2,6 +2,7 @@ package infer
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/waybill-data/waybill/internal/contract"
 )
@@ -46,7 +47,7 @@ func leaves(n *node, path contract.Path, as map[string]bool, under int) (typed, 
 	all = k.Null + k.Bool + k.Integer + k.Decimal + k.String
 	if under > 0 {
 		typed = all
-	} else if _, below := firstOf(as, path); below && under < 0 && k.Object+k.Array > 0 {
+	} else if below(as, path) && under < 0 && k.Object+k.Array > 0 {
 		typed = k.Null // the columns of what lies below are NULL
 	}
 	for _, name := range n.names {
@@ -55,7 +56,7 @@ func leaves(n *node, path contract.Path, as map[string]bool, under int) (typed, 
 	}
 	if n.elems != nil {
 		step := contract.Step{Kind: contract.Each}
-		if _, single := firstOf(as, append(slices.Clone(path), contract.Step{Kind: contract.Element})); single {
+		if below(as, append(slices.Clone(path), contract.Step{Kind: contract.Element})) {
 			step = contract.Step{Kind: contract.Element}
 		}
 		t, a := leaves(n.elems, append(slices.Clone(path), step), as, under)
@@ -64,13 +65,13 @@ func leaves(n *node, path contract.Path, as map[string]bool, under int) (typed, 
 	return typed, all
 }
 
-// firstOf reports whether any column is taken from below a path.
-func firstOf(as map[string]bool, path contract.Path) (string, bool) {
+// below reports whether any column is taken from a path, or from below it.
+func below(as map[string]bool, path contract.Path) bool {
 	prefix := path.String()
 	for p := range as {
-		if len(p) >= len(prefix) && p[:len(prefix)] == prefix {
-			return p, true
+		if strings.HasPrefix(p, prefix) {
+			return true
 		}
 	}
-	return "", false
+	return false
 }

@@ -18,7 +18,7 @@ func (n *node) scalar(kind, name string) scalarType {
 	case kindBool:
 		return scalarType{typ: "Bool", why: "only true and false"}
 	case kindString:
-		return n.stringType(name)
+		return n.stringType()
 	}
 	if t, ok := n.epoch(name); ok {
 		return t
@@ -116,7 +116,7 @@ func (n *node) epoch(name string) (scalarType, bool) {
 }
 
 // stringType is the type of strings.
-func (n *node) stringType(name string) scalarType {
+func (n *node) stringType() scalarType {
 	count := n.texts.count
 	if i := n.strings.Infer(); i.Type == "Nullable(UUID)" {
 		return scalarType{typ: "UUID", why: "all strings are UUIDs"}
