@@ -24,7 +24,7 @@ func run() int {
 	context.AfterFunc(ctx, stop)
 	return cli.Main(ctx, os.Args[1:], cli.Streams{
 		In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
-		OutTTY: terminal(os.Stdout), ErrTTY: terminal(os.Stderr),
+		OutTTY: terminal(os.Stdout), ErrTTY: terminal(os.Stderr), InTTY: terminal(os.Stdin),
 	})
 }
 

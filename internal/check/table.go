@@ -207,6 +207,9 @@ func judgeColumns(_ *Facts, t *Table) verdict {
 		if add := t.addColumn(p.Column); add != "" {
 			one.What = fmt.Sprintf("table %s has no column %s", place, p.Column)
 			one.Mend = []Mend{sql(add)}
+			if p.Column == t.Contract.RescueColumn { // Waybill's own, like the lineage: no event has such a field
+				one.Mend = []Mend{safe(add)}
+			}
 		} else {
 			one.Mend = []Mend{do("make the contract and the table agree")}
 		}

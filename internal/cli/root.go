@@ -18,8 +18,8 @@ import (
 type Streams struct {
 	In       io.Reader
 	Out, Err io.Writer
-	// OutTTY and ErrTTY say that the stream is a terminal that shows colours.
-	OutTTY, ErrTTY bool
+	// OutTTY and ErrTTY say that the stream is a terminal that shows colours, InTTY that somebody types.
+	OutTTY, ErrTTY, InTTY bool
 }
 
 // Main runs the command line args (without the program's name) and returns the exit code. Commands that
@@ -72,7 +72,7 @@ func addCommands(root *cobra.Command, s Streams) {
 		newRun(s),
 		newValidate(s),
 		newTest(s),
-		newPlan(s),
+		newInit(s), newPlan(s),
 		newCheck(s),
 		newStatus(s),
 		newSchema(s), newAudit(s), newFindings(s), newDLQ(s), newRepair(s), newErase(s), newCompleteness(s), newWait(s), newReceipt(s), newBackfill(s),

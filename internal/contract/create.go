@@ -41,6 +41,18 @@ const createdWindow = 10_000
 // can be rescued, lineage, the offset projection and the deduplication window. cluster is empty, or the name of the cluster
 // that it is run on: the table is a replicated one then. The error is that of Compile.
 func CreateTable(c Contract, l Lineage, database, table, cluster string) (string, error) {
+	return CreateTableAs(c, l, database, table, cluster, Layout{})
+}
+
+// Layout is how the rows of a table that is made are kept. The zero value of a field means what CreateTable does.
+type Layout struct {
+	OrderBy     []string          // columns; see SortingKey
+	PartitionBy string            // an expression; empty: the table has one partition
+	Codecs      map[string]string // by column, what stands within CODEC()
+}
+
+// CreateTableAs is CreateTable with a layout.
+func CreateTableAs(c Contract, l Lineage, database, table, cluster string, layout Layout) (string, error) {
 	p, err := Compile(c, Promised(c, l, database, table), l, 0)
 	if err != nil {
 		return "", err
@@ -52,11 +64,22 @@ func CreateTable(c Contract, l Lineage, database, table, cluster string) (string
 	var b strings.Builder
 	fmt.Fprintf(&b, "CREATE TABLE IF NOT EXISTS %s.%s%s\n(\n", identifier(database), identifier(table), on)
 	for _, col := range p.Columns() {
-		fmt.Fprintf(&b, "    %s %s%s,\n", identifier(col.Name), col.Type, codecOf(col))
+		codec := codecOf(col)
+		if given := layout.Codecs[col.Name]; given != "" {
+			codec = " CODEC(" + given + ")"
+		}
+		fmt.Fprintf(&b, "    %s %s%s,\n", identifier(col.Name), col.Type, codec)
 	}
 	fmt.Fprintf(&b, "    %s\n)\n", offsetProjection(l))
-	key, _ := SortingKey(c, l)
-	fmt.Fprintf(&b, "ENGINE = %s ORDER BY (%s)\n", engine, identifiers(key))
+	key := layout.OrderBy
+	if key == nil {
+		key, _ = SortingKey(c, l)
+	}
+	fmt.Fprintf(&b, "ENGINE = %s", engine)
+	if layout.PartitionBy != "" {
+		fmt.Fprintf(&b, " PARTITION BY %s", layout.PartitionBy)
+	}
+	fmt.Fprintf(&b, " ORDER BY (%s)\n", identifiers(key))
 	fmt.Fprintf(&b, "SETTINGS %s = %d, lightweight_mutation_projection_mode = 'rebuild'%s", window, createdWindow, typeSettings(p))
 	return b.String(), nil
 }

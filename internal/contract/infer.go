@@ -152,6 +152,9 @@ var freeKeys = []string{"metadata", "attributes", "attrs", "tags", "labels", "he
 // maxKeys is how many members an object has, over all values, before they are data too.
 const maxKeys = 32
 
+// FreeKeys: objects of that name have members that are data.
+func FreeKeys(name string) bool { return hasFreeKeys(name) }
+
 func hasFreeKeys(name string) bool { return slices.Contains(freeKeys, strings.ToLower(name)) }
 
 // apart are the members of objects that are taken apart, by name; ok is false if the values become one column.

@@ -1,6 +1,10 @@
 package contract
 
-import "bytes"
+import (
+	"bytes"
+	"iter"
+	"unicode/utf8"
+)
 
 // walker goes through the elements of an array or the members of an object, in valid JSON text.
 type walker struct {
@@ -88,4 +92,30 @@ func stringEnd(text []byte, i int) int {
 			return i + 1
 		}
 	}
+}
+
+// Members are names and values of a JSON object, in their order; those of an array have no names. The text is valid JSON without blanks around
+// it. ok is false for names that no column is made for.
+func Members(text []byte) iter.Seq2[Name, []byte] {
+	return func(yield func(Name, []byte) bool) {
+		for w := (walker{text: text, at: 1}); w.next(); {
+			m := Name{OK: true}
+			if text[0] == '{' {
+				name := w.name()
+				if bytes.IndexByte(name, '\\') >= 0 {
+					name = unescaped(name)
+				}
+				m = Name{Text: string(name), OK: len(name) <= maxName && !bytes.ContainsRune(name, utf8.RuneError)}
+			}
+			if !yield(m, w.value()) {
+				return
+			}
+		}
+	}
+}
+
+// Name is that of a value.
+type Name struct {
+	Text string
+	OK   bool // a column can be made for it
 }

@@ -170,6 +170,7 @@ func (t *target) note(kind, format string, args ...any) {
 type SampleSize struct {
 	Records   int64
 	FromStart bool
+	Within    map[int32]waybill.Span // nil: of all that is there; else of these offsets, and of no other partition
 }
 
 // Sampled is what was read of a topic.
@@ -200,7 +201,7 @@ func ReadSample(ctx context.Context, cfg *config.Pipeline, size SampleSize, fn f
 	for _, p := range info.Partitions {
 		out.InTopic += p.End - p.LogStart
 	}
-	spans := kafka.Sample(info, to.Isolation, size.Records, size.FromStart)
+	spans := kafka.Sample(size.clip(info), to.Isolation, size.Records, size.FromStart)
 	for _, p := range slices.Sorted(maps.Keys(spans)) {
 		tp := waybill.TopicPartition{Topic: k.Topic, Partition: p}
 		out.Spans[tp] = spans[p]
@@ -215,4 +216,60 @@ func ReadSample(ctx context.Context, cfg *config.Pipeline, size SampleSize, fn f
 		}
 	}
 	return out, nil
+}
+
+// clip leaves of a topic's extents what is within the offsets that were asked for.
+func (s SampleSize) clip(info kafka.TopicInfo) kafka.TopicInfo {
+	if s.Within == nil {
+		return info
+	}
+	var parts []kafka.PartitionInfo
+	for _, p := range info.Partitions {
+		if w, asked := s.Within[p.Partition]; asked {
+			p.LogStart, p.End, p.StableEnd = max(p.LogStart, w.First), min(p.End, w.Next), min(p.StableEnd, w.Next)
+			parts = append(parts, p)
+		}
+	}
+	info.Partitions = parts
+	return info
+}
+
+// OtherGroup is a consumer group of somebody else's, as it stands on a pipeline's topic.
+type OtherGroup struct {
+	Members   []string // who is in it now, by client id and host
+	Positions map[int32]int64
+	// Log is what is in the topic now, of each of its partitions.
+	Log map[int32]waybill.Span
+}
+
+// Lag is how many offsets lie between the group and the topic's end, on the partitions on which it has a position.
+func (g OtherGroup) Lag() (lag int64) {
+	for p, at := range g.Positions {
+		lag += max(0, g.Log[p].Next-max(at, g.Log[p].First))
+	}
+	return lag
+}
+
+// ReadOtherGroup asks where a group stands. It joins none.
+func ReadOtherGroup(ctx context.Context, cfg *config.Pipeline, group string) (g OtherGroup, err error) {
+	r, err := kafka.OpenReader(ctx, KafkaConfig(cfg, slog.New(slog.DiscardHandler)))
+	if err != nil {
+		return g, err
+	}
+	defer r.Close()
+	if g.Members, err = r.Members(ctx, group); err != nil {
+		return g, err
+	}
+	if g.Positions, err = r.GroupOffsets(ctx, group); err != nil {
+		return g, err
+	}
+	info, err := r.Describe(ctx)
+	if err != nil {
+		return g, err
+	}
+	g.Log = map[int32]waybill.Span{}
+	for _, p := range info.Partitions {
+		g.Log[p.Partition] = waybill.Span{First: p.LogStart, Next: p.StableEnd}
+	}
+	return g, nil
 }

@@ -148,7 +148,7 @@ func (r *runner) console(b *block) error {
 
 // command runs one command: what it prints, and its exit code.
 func (r *runner) command(c *command) (got []string, code int, err error) {
-	args := fields(r.names.inRun(c.text))
+	args := fields(r.inside.Replace(r.names.inRun(c.text)))
 	switch {
 	case len(args) > 1 && (args[0] == "cat" || args[0] == "diff" || args[0] == "sed" || args[0] == "sleep"):
 		return r.shell(c.text)
