@@ -155,7 +155,10 @@ func (l *long) killedThrough(end, file, name string, args ...string) {
 
 // points are those at which a command is killed.
 func (l *long) points(name string) []string {
-	if l.short {
+	switch {
+	case l.short && name == "promote" && l.scope == "all": // nothing is taken over
+		return []string{"exchanged"}
+	case l.short:
 		return ciPoints[name]
 	}
 	all := longPoints[name]
