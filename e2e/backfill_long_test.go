@@ -215,8 +215,12 @@ func (l *long) stoppedThrough(end, file, name string, args ...string) {
 		}
 		l.notePause(name, p)
 	}
-	if len(todo) > 0 {
-		l.Errorf("%s has not passed %q", name, todo)
+	// What is on record as done although the answer to that was lost with the server is not done again, and what comes behind it is not passed.
+	unpassed := slices.DeleteFunc(slices.Clone(todo), func(p string) bool { return strings.HasPrefix(p, "after-") })
+	if len(unpassed) > 0 {
+		l.Errorf("%s has not passed %q", name, unpassed)
+	} else if len(todo) > 0 {
+		l.noteThat("%s has not passed %q", name, todo)
 	}
 }
 

@@ -22,6 +22,8 @@ type initOptions struct {
 	kafka, sink                          []string
 	records                              int64
 	create, force                        bool
+	template                             string
+	list                                 bool
 }
 
 // Bounds of what init reads.
@@ -49,11 +51,17 @@ With --adopt-group the pipeline goes on where another consumer stands. By the
 columns of --key, which tell rows apart, init says how far its table agrees with
 the topic, and begins behind rows that it wrote without committing.
 
+With --template it does not look at the topic, but writes a pipeline for events
+of a kind that is known: its tables, examples of its events, the questions that
+are asked of them, and a dashboard for Grafana. --list-templates shows which.
+
 On a terminal it asks for what is missing of the three flags that it needs.`,
 		Example: `  waybill init --brokers kafka:9092 --topic llm.calls \
     --clickhouse 'clickhouse://ingest:${CH_PASSWORD}@ch:9000/ai'
   waybill init --brokers kafka:9092 --topic llm.calls --clickhouse ... \
     --kafka 'sasl: {plain: {username: me, password: "${PW}"}}' --create
+  waybill init --template llm-spans --brokers kafka:9092 --topic spans \
+    --clickhouse ... --create
   waybill init --brokers kafka:9092 --topic orders --clickhouse ... \
     --table orders --adopt-group orders-consumer --key order_id`,
 		Args: args(cobra.NoArgs),
@@ -70,6 +78,8 @@ On a terminal it asks for what is missing of the three flags that it needs.`,
 	f.StringArrayVar(&opts.kafka, "kafka", nil, "a line of source.kafka, such as 'tls: {ca: FILE}'")
 	f.StringArrayVar(&opts.sink, "sink", nil, "a line of sink.clickhouse, likewise")
 	f.Int64Var(&opts.records, "records", initSample, "about how many records to read")
+	f.StringVar(&opts.template, "template", "", "write this one, instead of looking at the topic")
+	f.BoolVar(&opts.list, "list-templates", false, "show which templates there are")
 	f.StringVar(&opts.file, "file", "", "where to write (default: NAME.yaml, NAME.sql)")
 	f.BoolVar(&opts.create, "create", false, "make the table now")
 	f.BoolVar(&opts.force, "force", false, "write over files that are there")
@@ -94,7 +104,13 @@ type initReport struct {
 }
 
 func initialize(ctx context.Context, s Streams, o output, opts initOptions) error {
+	if opts.list {
+		return listTemplates(s, o)
+	}
 	opts.ask(s)
+	if opts.template != "" {
+		return opts.fromTemplate(ctx, s, o)
+	}
 	at, cfg, err := opts.place()
 	if err != nil {
 		return err

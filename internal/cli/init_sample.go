@@ -194,7 +194,8 @@ func tableOf(ctx context.Context, cfg *config.Pipeline) (*contract.TableSchema, 
 	return &schema, err
 }
 
-func execute(ctx context.Context, cfg *config.Pipeline, sql string) error {
+// execute makes the database, if there is none, and runs statements.
+func execute(ctx context.Context, cfg *config.Pipeline, statements ...string) error {
 	c := cfg.Sink.ClickHouse
 	client, err := serverOf(ctx, cfg)
 	if err != nil {
@@ -208,7 +209,12 @@ func execute(ctx context.Context, cfg *config.Pipeline, sql string) error {
 			return err
 		}
 	}
-	return client.Exec(ctx, sql)
+	for _, sql := range statements {
+		if err := client.Exec(ctx, sql); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // free refuses to begin where a file is in the way.

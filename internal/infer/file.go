@@ -30,16 +30,7 @@ func (o *Proposal) File(p *Profile, at Place) string {
 	for _, n := range o.Notes {
 		comment(&b, "", "UNSURE: "+n)
 	}
-	line("name: %s", quote(at.Name))
-	line("source:")
-	line("  kafka:")
-	line("    brokers: [%s]", quoteAll(at.Brokers))
-	line("    topic: %s", quote(at.Topic))
-	line("    group: %s", quote(at.Group))
-	if at.Start != "" {
-		line("    start: %s", at.Start)
-	}
-	b.WriteString(at.KafkaMore)
+	b.WriteString(at.source())
 	line("contract:")
 	line("  new_fields: rescue      # a field that no column takes is kept in _rescued")
 	line("  type_conflicts: rescue  # so is a value that does not fit its column")
@@ -58,12 +49,31 @@ func (o *Proposal) File(p *Profile, at Place) string {
 			line("    #   ALTER TABLE %s ADD COLUMN %s %s", at.Table, ident(s.Column), s.Type)
 		}
 	}
-	line("sink:")
-	line("  clickhouse:")
-	line("    url: %s", quote(at.URL))
-	line("    table: %s", quote(at.Table))
-	b.WriteString(at.SinkMore)
+	b.WriteString(at.sink())
 	return b.String()
+}
+
+// Around is a pipeline file with a contract that is given as its text.
+func (at Place) Around(contract string) string { return at.source() + contract + at.sink() }
+
+func (at Place) source() string {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	line("name: %s", quote(at.Name))
+	line("source:")
+	line("  kafka:")
+	line("    brokers: [%s]", quoteAll(at.Brokers))
+	line("    topic: %s", quote(at.Topic))
+	line("    group: %s", quote(at.Group))
+	if at.Start != "" {
+		line("    start: %s", at.Start)
+	}
+	b.WriteString(at.KafkaMore)
+	return b.String()
+}
+
+func (at Place) sink() string {
+	return fmt.Sprintf("sink:\n  clickhouse:\n    url: %s\n    table: %s\n", quote(at.URL), quote(at.Table)) + at.SinkMore
 }
 
 func between(first, last time.Time) string {

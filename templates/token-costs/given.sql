@@ -1,0 +1,2 @@
+INSERT INTO {{.Database}}.{{.Table}}_prices VALUES ('p-one', 'm-large', 'input', '2026-01-01', 3, 1), ('p-one', 'm-large', 'output', '2026-01-01', 15, 1), ('p-one', 'm-large', 'cache_read', '2026-01-01', 0.3, 1),
+    ('p-one', 'm-large', 'input', '2026-11-15', 2.5, 1), ('p-two', 'm-small', 'input', '2026-01-01', 0.2, 1), ('p-two', 'm-small', 'output', '2026-01-01', 0.9, 1), ('p-two', 'm-small', 'output', '2026-01-01', 0.8, 2);
