@@ -235,7 +235,7 @@ func judgeOffset(f *Facts, v *verdict, p kafka.PartitionInfo, offset int64) {
 			Why: "the topic was made anew, or its log was cut: the same offsets are other records now", Mend: []Mend{do("see docs/runbook/end_below_position.md; a topic that was made anew needs a new epoch")}})
 	}
 	tip, ok := f.Tips[p.Partition]
-	if !ok || tip <= offset {
+	if !ok || tip <= offset || len(f.Kafka.Group.Members) > 0 { // those who are in the group commit when they have settled
 		return
 	}
 	then := "a worker goes on where the ledger ends"

@@ -88,6 +88,19 @@ func (s *Store) SettledSince(ctx context.Context, pipeline string, epoch waybill
 	return read, dead, renamed("ledger.settled", err)
 }
 
+// LastBatch is when the newest batch was read that is on record of a pipeline, under whatever epoch; zero: there is none.
+func (s *Store) LastBatch(ctx context.Context, pipeline string) (at time.Time, err error) {
+	var millis proto.ColInt64
+	err = s.ch.Query(ctx, fmt.Sprintf("SELECT toUnixTimestamp64Milli(max(batch_time)) AS m FROM %s WHERE pipeline = %s", s.table(TableLedger), clickhouse.Literal(pipeline)),
+		proto.Results{{Name: "m", Data: &millis}}, func(rows int) error {
+			if rows > 0 && millis.Row(0) > 0 {
+				at = time.UnixMilli(millis.Row(0)).UTC()
+			}
+			return nil
+		})
+	return at, renamed("ledger.last_batch", err)
+}
+
 // Accounts gives each row of the ledger that lies at least in part in a range of offsets, in the order of partitions and offsets; one
 // for each key. An empty range is everything.
 func (s *Store) Accounts(ctx context.Context, pipeline string, epoch waybill.Epoch, topic string, within map[int32]waybill.Span, fn func(*Account) error) error {
