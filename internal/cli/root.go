@@ -49,7 +49,10 @@ func New(s Streams) *cobra.Command {
 tables exactly once, or says on record why it did not.
 
 A pipeline is one file: where records come from, the columns that the table
-promises, where rows go. "waybill help pipeline-file" shows one with every key.`,
+promises, where rows go. "waybill help pipeline-file" shows one with every key.
+
+"waybill completion bash" (zsh, fish, powershell) prints what makes a shell offer
+commands, files and topics; "waybill man DIR" writes manual pages.`,
 		Example: `  waybill validate llm-calls.yaml    check a file; needs no server
   waybill run llm-calls.yaml         run it
   waybill status                     what a running process is doing`,
@@ -63,6 +66,7 @@ promises, where rows go. "waybill help pipeline-file" shows one with every key.`
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	addCommands(root, s)
+	complete(root)
 	return root
 }
 
@@ -79,7 +83,7 @@ func addCommands(root *cobra.Command, s Streams) {
 		newArchive(s),
 		newPause(s), newResume(s), newRename(s), newDelete(s), newUninstall(s),
 		newDemo(s),
-		newVersion(s),
+		newVersion(s), newMan(s),
 		newFailpoints(s),
 		exitCodesTopic(),
 		pipelineFileTopic(),

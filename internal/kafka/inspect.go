@@ -124,6 +124,24 @@ func Inspect(ctx context.Context, cfg Config, want Want) Inspection {
 	return i.out
 }
 
+// Topics are the names of the topics that brokers show to whoever connects so, in order, without internal ones.
+func Topics(ctx context.Context, cfg Config) ([]string, error) {
+	cfg = cfg.withDefaults()
+	i := &inspector{cfg: cfg}
+	cl, err := i.newClient()
+	if err != nil {
+		return nil, err
+	}
+	defer cl.Close()
+	i.cl = cl
+	meta, err := i.metadata(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	i.visible(meta)
+	return i.out.Visible, nil
+}
+
 type inspector struct {
 	cfg  Config
 	want Want
@@ -158,7 +176,9 @@ func (i *inspector) ask(ctx context.Context) {
 	}
 	for _, name := range i.want.Topics {
 		if i.out.Topics[name].Missing && i.out.Visible == nil {
-			i.visible(ctx)
+			if all, err := i.metadata(ctx, nil); err == nil {
+				i.visible(all)
+			}
 		}
 	}
 	i.brokerLimits(ctx, meta)
@@ -197,11 +217,7 @@ func (i *inspector) advertised(ctx context.Context, meta *kmsg.MetadataResponse)
 	i.out.Brokers = append(i.out.Brokers, i.probeAll(ctx, ask)...)
 }
 
-func (i *inspector) visible(ctx context.Context) {
-	meta, err := i.metadata(ctx, nil)
-	if err != nil {
-		return
-	}
+func (i *inspector) visible(meta *kmsg.MetadataResponse) {
 	i.out.Visible = []string{}
 	for _, t := range meta.Topics {
 		if t.Topic != nil && !t.IsInternal {
