@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/waybill-data/waybill/internal/config"
+	"github.com/waybill-data/waybill/internal/engine"
 	"github.com/waybill-data/waybill/internal/finding"
 	"github.com/waybill-data/waybill/internal/kafka"
 	"github.com/waybill-data/waybill/templates"
@@ -72,7 +74,9 @@ func topicsOf(ctx context.Context, brokers []string) []string {
 	}
 	ctx, cancel := context.WithTimeout(ctx, completionTimeout)
 	defer cancel()
-	names, err := kafka.Topics(ctx, kafka.Config{Brokers: brokers, Log: slog.New(slog.DiscardHandler)})
+	cfg := &config.Pipeline{}
+	cfg.Source.Kafka.Brokers = brokers
+	names, err := kafka.Topics(ctx, engine.KafkaConfig(cfg, slog.New(slog.DiscardHandler)))
 	if err != nil {
 		return nil
 	}

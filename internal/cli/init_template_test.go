@@ -299,7 +299,7 @@ var answers = map[string]func(events []event) map[string][][]string{
 			}
 			near = append(near, []string{c.doc, c.n, strconv.FormatFloat(round(1-dot/math.Sqrt(a*b), 4), 'f', 4, 64)})
 		}
-		slices.SortFunc(near, func(a, b []string) int { return strings.Compare(a[2]+a[0], b[2]+b[0]) })
+		slices.SortFunc(near, func(a, b []string) int { return strings.Compare(a[2]+a[0]+a[1], b[2]+b[0]+b[1]) })
 		return map[string][][]string{"nearest": near[:2], "by_model": models.rows(plainSums), "embedded_again": again.rows(plainSums), "refused": {{"vector", fmt.Sprint(refused)}}}
 	},
 	"agent-events": func(events []event) map[string][][]string {

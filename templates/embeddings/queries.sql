@@ -1,5 +1,5 @@
 -- nearest: The nearest chunks of a vector
-SELECT doc_id, chunk, round(cosineDistance(vector, [0.5, 0.5, 0.5, 0.6]), 4) AS distance FROM {{from "_now" "created_at"}} WHERE tenant = 'acme' AND collection = 'docs' ORDER BY distance, doc_id LIMIT 2;
+SELECT doc_id, chunk, round(cosineDistance(vector, [0.5, 0.5, 0.5, 0.6]), 4) AS distance FROM {{from "_now" "created_at"}} WHERE tenant = 'acme' AND collection = 'docs' ORDER BY distance, doc_id, chunk LIMIT 2;
 
 -- by_model: Chunks by collection and the model that embedded them last
 SELECT collection, model, count() AS chunks FROM {{from "_now" "created_at"}} GROUP BY collection, model ORDER BY collection, model;
