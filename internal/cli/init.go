@@ -146,6 +146,9 @@ func initialize(ctx context.Context, s Streams, o output, opts initOptions) erro
 		at.Group, at.Start = r.Adopted.begin(opts.adopt, at.Name)
 		proposal.Notes = append(proposal.Notes, r.Adopted.Unsure...)
 	}
+	if left := sample.untried(); left != "" {
+		proposal.Notes = append(proposal.Notes, left)
+	}
 	c := proposal.Contract()
 	r.Unsure = proposal.UnsureAll()
 	if r.Trial, err = sample.try(c, schema, cfg); err != nil {

@@ -138,6 +138,15 @@ func readTopic(ctx context.Context, s Streams, cfg *config.Pipeline, records int
 	return out, nil
 }
 
+// untried says how much of the sample is not taken through the proposal; empty: nothing.
+func (t *topicSample) untried() string {
+	left := t.profile.Records - int64(len(t.records))
+	if left == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d of %d records of the sample were looked at, but not taken through the proposal, as they are more than %d MiB together: `waybill plan` tries others", left, t.profile.Records, initBytes>>20)
+}
+
 // judge refuses topics of which nothing can be said.
 func (t *topicSample) judge(topic string) error {
 	p := t.profile

@@ -16,6 +16,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/infer"
 	"github.com/waybill-data/waybill/internal/infer/topics"
 	"github.com/waybill-data/waybill/internal/testenv"
 	"github.com/waybill-data/waybill/internal/testenv/chserver"
@@ -188,6 +190,22 @@ func TestInit_TopicsOfAllShapesLand(t *testing.T) {
 			t.Errorf("%s: %d rows and %d dead letters of %d records", shape, landed(shape), dead, seen+later)
 		}
 		w.waybill("audit", filepath.Join(w.dir, topic+".yaml"))
+	}
+}
+
+// What of a large sample is not tried is said.
+func TestInit_SaysWhatItHasNotTried(t *testing.T) {
+	p := infer.New()
+	s := &topicSample{profile: p, records: make([]waybill.Record, 2)}
+	for range 2 {
+		p.Add(infer.Record{Value: []byte(`{"id":1}`)})
+	}
+	if got := s.untried(); got != "" {
+		t.Error(got)
+	}
+	p.Add(infer.Record{Value: []byte(`{"id":1}`)})
+	if got := s.untried(); !strings.HasPrefix(got, "1 of 3 records") {
+		t.Error(got)
 	}
 }
 
