@@ -20,6 +20,7 @@ var files embed.FS
 // abouts say what each template is for, on one line.
 var abouts = map[string]string{
 	"llm-spans":    "calls of models and tools as spans, with OpenTelemetry's GenAI names",
+	"llm-content":  "what was said in calls of models, long texts once each, by hash",
 	"eval-scores":  "scores of evaluators, people and tests, with corrections",
 	"token-costs":  "tokens by kind, and what they cost by the prices of their time",
 	"embeddings":   "vectors of chunks, and the nearest of one",

@@ -98,7 +98,7 @@ type table struct {
 // Run audits a pipeline. The error says that it could not be done.
 func Run(ctx context.Context, deps Deps, cfg *config.Pipeline, opts Options) (*Report, error) {
 	a := newAuditor(deps, cfg, opts)
-	for _, step := range []func(context.Context) error{a.askKafka, a.askOrigins, a.askTables, a.askLaws, a.askContents, a.askPartitions} {
+	for _, step := range []func(context.Context) error{a.askKafka, a.askOrigins, a.askTables, a.askLaws, a.askContents, a.askPartitions, a.askReferences} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}

@@ -23,6 +23,7 @@ const (
 	KindRepeated    = "rows_repeated"        // L3: an offset has several rows
 	KindUnexpected  = "rows_unexpected"      // L3: a row of an offset that is a dead letter, or no row by its plan
 	KindElsewhere   = "rows_elsewhere"       // L2: a table of the pipeline has rows that the ledger says are in another
+	KindNoValue     = "long_values_missing"  // L3: rows refer to long values that are not there
 	KindDeadMissing = "dead_letters_missing" // L3: of dead letters
 	KindChanged     = "records_changed"      // L5: the topic holds other records than those that were read
 	KindContent     = "content_mismatch"     // L5: rows have other values than their records give
@@ -164,8 +165,17 @@ type Report struct {
 	Reread int64 `json:"reread"`
 	// ByRight are missing rows that are no violation.
 	ByRight []ByRight `json:"gone_by_right,omitempty"`
+	// References are there if rows refer to long values: how many values that is, and how many of these are missing.
+	References *References `json:"long_values,omitempty"`
 	// Contents is there if contents were asked for.
 	Contents []Content `json:"contents,omitempty"`
+}
+
+// References are the long values that the pipeline's rows refer to, whatever spans were asked for.
+type References struct {
+	Place   string `json:"place"`  // where they are
+	Values  int64  `json:"values"` // each once
+	Missing int64  `json:"missing"`
 }
 
 // judge sums up. Violations of one kind, of which the offsets are known, are one for each partition and table.

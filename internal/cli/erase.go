@@ -155,6 +155,9 @@ func printErase(w io.Writer, r *eraseReport) error {
 		if r.Result.Resumed > 0 {
 			wrap(&b, "", fmt.Sprintf("finished for a run that was killed: %s", count(r.Result.Resumed)))
 		}
+		if r.Result.Contents > 0 {
+			wrap(&b, "", fmt.Sprintf("removed: %s long values that no row refers to any more", count(r.Result.Contents)))
+		}
 		printCheck(&b, r.Check)
 		beyond = r.Check.Beyond
 		beyond.InTopic = f.Beyond.InTopic
@@ -175,6 +178,7 @@ func printCheck(b *strings.Builder, c *erase.Check) {
 	}{
 		{c.Rows, "rows meet the condition"}, {c.Masked, "deleted rows meet it, and are still in parts"}, {c.Foreign, "rows meet it that did not come from the topic"},
 		{c.Letters, "dead letters hold it"}, {c.Archived, "records in the archive hold it"}, {c.Drift, "sample values hold it"}, {c.Findings, "findings hold it in their words"}, {c.Unsettled, "records have not settled"},
+		{c.Contents, "long values are there that no row refers to, and that were stored less than two hours ago: run it again then"},
 		{c.Coordinates, "rows or dead letters are there of offsets that were erased"}, {c.Beyond.Mutations, "mutations of the tables are not done"},
 	} {
 		if x.n > 0 {

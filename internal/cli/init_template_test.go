@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -265,6 +267,65 @@ var answers = map[string]func(events []event) map[string][][]string{
 		}
 		return map[string][][]string{"spend": spend.rows(plainSums), "spend_by_day": days.rows(plainSums), "spend_by_feature": features.rows(plainSums), "unpriced": unpriced.rows(plainSums),
 			"cache_share": share.rows(func(s []float64) []any { return []any{round(s[0]/s[1], 4)} })}
+	},
+	"llm-content": func(events []event) map[string][][]string {
+		said, prompts, tenants, seen := tally{}, tally{}, map[string]map[string]bool{}, map[string]bool{}
+		var trace, longest [][]string
+		came, kept := 0, 0
+		for _, e := range events {
+			system := e.text("system")
+			texts := []string{system}
+			for _, name := range []string{"input", "output"} { // as they came: the examples are written as encoding/json would
+				var b bytes.Buffer
+				enc := json.NewEncoder(&b)
+				enc.SetEscapeHTML(false)
+				message, _ := e.at(name).([]any)
+				of := event(message[0].(map[string]any))
+				if err := enc.Encode([]struct {
+					Role    string `json:"role"`
+					Content string `json:"content"`
+				}{{of.text("role"), of.text("content")}}); err != nil {
+					panic(err)
+				}
+				texts = append(texts, strings.TrimSuffix(b.String(), "\n"))
+			}
+			total := 0
+			for _, text := range texts {
+				total += len(text)
+				if len(text) > 1024 {
+					came += len(text)
+					if !seen[text] {
+						kept += len(text)
+					}
+					seen[text] = true
+				}
+			}
+			said.add([]string{e.text("tenant"), e.text("model")}, 1, float64(total))
+			longest = append(longest, []string{e.text("trace_id"), e.text("span_id"), fmt.Sprint(total)})
+			if len(system) > 1024 {
+				name := fmt.Sprintf("%x", sha256.Sum256([]byte(system)))
+				if tenants[name] == nil {
+					tenants[name] = map[string]bool{}
+				}
+				tenants[name][e.text("tenant")] = true
+				prompts.add([]string{name}, 1)
+			}
+			if e.text("trace_id") == "t2" {
+				output, _ := e.at("output").([]any)
+				trace = append(trace, []string{e.text("span_id"), fmt.Sprint(len(system)), fmt.Sprint(len(texts[1])), event(output[0].(map[string]any)).text("content")})
+			}
+		}
+		repeated := prompts.rows(plainSums)
+		for i := range repeated {
+			repeated[i] = append(repeated[i], fmt.Sprint(len(tenants[repeated[i][0]])))
+		}
+		slices.SortFunc(repeated, func(a, b []string) int { return strings.Compare(b[1], a[1]) })
+		slices.SortFunc(longest, func(a, b []string) int {
+			x, _ := strconv.Atoi(a[2])
+			y, _ := strconv.Atoi(b[2])
+			return cmp.Compare(y, x)
+		})
+		return map[string][][]string{"trace": trace, "bytes": said.rows(plainSums), "repeated": repeated, "saved": {{fmt.Sprint(came), fmt.Sprint(kept)}}, "longest": longest[:3]}
 	},
 	"embeddings": func(events []event) map[string][][]string {
 		type chunk struct{ tenant, collection, doc, n string }

@@ -80,7 +80,7 @@ func addCommands(root *cobra.Command, s Streams) {
 		newCheck(s),
 		newStatus(s), newDoctor(s),
 		newSchema(s), newAudit(s), newFindings(s), newDLQ(s), newRepair(s), newErase(s), newCompleteness(s), newWait(s), newReceipt(s), newBackfill(s),
-		newArchive(s),
+		newArchive(s), newContent(s),
 		newPause(s), newResume(s), newRename(s), newDelete(s), newUninstall(s),
 		newDemo(s),
 		newVersion(s), newMan(s),

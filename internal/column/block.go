@@ -1,6 +1,7 @@
 package column
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"slices"
 
@@ -11,7 +12,21 @@ import (
 type Block struct {
 	Names   []string // as in the INSERT's column list
 	Columns []Column // same order and length as Names
+	// Contents are values that rows only refer to, in the order of their rows. They are no part of an INSERT of the block, and nothing that
+	// is made of the block has them.
+	Contents []Content
 }
+
+// Content is a long value that a row refers to.
+type Content struct {
+	Row    int // of the block
+	Column int // the column that has its beginning
+	Hash   [sha256.Size]byte
+	Value  []byte // the content's own
+}
+
+// contentSize is what a content takes beside its value, in bytes.
+const contentSize = 72
 
 // NewBlock makes an empty block of the named columns; types are ClickHouse type texts.
 func NewBlock(names, types []string) (*Block, error) {
@@ -43,6 +58,12 @@ func (b *Block) Truncate(rows int) {
 	for _, c := range b.Columns {
 		c.Truncate(rows)
 	}
+	n := len(b.Contents)
+	for n > 0 && b.Contents[n-1].Row >= rows {
+		n--
+	}
+	clear(b.Contents[n:])
+	b.Contents = b.Contents[:n]
 }
 
 // Reset drops all rows and keeps the memory.
@@ -50,11 +71,16 @@ func (b *Block) Reset() {
 	for _, c := range b.Columns {
 		c.Reset()
 	}
+	clear(b.Contents)
+	b.Contents = b.Contents[:0]
 }
 
-// Size is the number of bytes that the rows hold.
+// Size is the number of bytes that the rows hold, with what they refer to.
 func (b *Block) Size() int {
-	n := 0
+	n := contentSize * len(b.Contents)
+	for i := range b.Contents {
+		n += len(b.Contents[i].Value)
+	}
 	for _, c := range b.Columns {
 		n += c.Size()
 	}

@@ -57,7 +57,7 @@ func readArchive(v value, a *Archive) {
 		optional("table", intoText(&a.Table, notEmpty, tableName)),
 		optional("ttl", intoDays(&a.TTL, 1, 36_500)),
 		optional("s3", func(v value) {
-			a.S3 = &S3{Region: DefaultRegion, PathStyle: true, Bytes: DefaultObjectBytes, Age: DefaultObjectAge}
+			a.S3 = newS3()
 			readS3(v, a.S3)
 		}),
 	)
@@ -71,8 +71,28 @@ func readArchive(v value, a *Archive) {
 	}
 }
 
+func newS3() *S3 {
+	return &S3{Region: DefaultRegion, PathStyle: true, Bytes: DefaultObjectBytes, Age: DefaultObjectAge}
+}
+
 func readS3(v value, s *S3) {
-	v.object(
+	v.object(append(s3Place(s),
+		optional("object_bytes", intoSize(&s.Bytes, 1<<10, 1<<30)),
+		optional("object_age", intoDuration(&s.Age, 100*time.Millisecond, time.Hour)),
+	)...)
+	s.slash()
+}
+
+// slash ends the prefix with one.
+func (s *S3) slash() {
+	if s.Prefix != "" && !strings.HasSuffix(s.Prefix, "/") {
+		s.Prefix += "/"
+	}
+}
+
+// s3Place are the keys that say which bucket.
+func s3Place(s *S3) []field {
+	return []field{
 		required("endpoint", func(v value) { readEndpoint(v, &s.Endpoint) }),
 		required("bucket", intoText(&s.Bucket, bucketName)),
 		optional("prefix", intoText(&s.Prefix, objectPrefix)),
@@ -80,11 +100,6 @@ func readS3(v value, s *S3) {
 		required("access_key", intoText(&s.AccessKey, notEmpty)),
 		required("secret_key", func(v value) { s.SecretKey = v.password() }),
 		optional("path_style", intoBool(&s.PathStyle)),
-		optional("object_bytes", intoSize(&s.Bytes, 1<<10, 1<<30)),
-		optional("object_age", intoDuration(&s.Age, 100*time.Millisecond, time.Hour)),
-	)
-	if s.Prefix != "" && !strings.HasSuffix(s.Prefix, "/") {
-		s.Prefix += "/"
 	}
 }
 
@@ -158,7 +173,7 @@ func (p *Pipeline) Archiver() *Pipeline {
 	}
 	out := *p
 	out.Name, out.Source.Kafka.Group = p.Name+ArchiveSuffix, p.Source.Kafka.Group+ArchiveSuffix
-	out.Archive, out.Routes, out.Unrouted = nil, nil, ""
+	out.Archive, out.Content, out.Routes, out.Unrouted = nil, nil, nil, ""
 	out.Source.Kafka.Start = Start{At: Earliest}
 	out.Sink.ClickHouse.Table = p.Archive.Table
 	if s3 := p.Archive.S3; s3 != nil {

@@ -41,6 +41,8 @@ type Pipeline struct {
 	Audit  Audit
 	// Archive keeps the records; nil: nothing does.
 	Archive *Archive
+	// Content is where long values are kept; nil: no column has any.
+	Content *Content
 	// File is the name that the file was loaded or parsed under.
 	File string
 	// Job is the backfill that this pipeline file was derived for, see Shadow; empty: none.

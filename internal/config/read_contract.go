@@ -66,6 +66,7 @@ func readColumn(e entry) contract.Column {
 		optional("format", intoText(&c.Format, notEmpty)),
 		optional("timezone", intoText(&c.Zone, notEmpty)),
 		optional("length", intoInt(&c.Length, 1, maxLength)),
+		optional("large", func(v value) { c.Large = readLarge(v, e.key) }),
 		optional("required", intoBool(&c.Required)),
 		optional("default", func(v value) { c.Default = readDefault(v) }),
 		optional("on_missing", intoWord(&c.OnMissing, policies)),

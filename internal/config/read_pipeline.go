@@ -49,6 +49,10 @@ func (r *reader) pipeline(v value, p *Pipeline) {
 			p.Archive = &Archive{}
 			readArchive(v, p.Archive)
 		}),
+		optional("content", func(v value) {
+			p.Content = &Content{}
+			readContent(v, p.Content)
+		}),
 		optional("alerts", func(v value) { readAlerts(v, &p.Alerts) }),
 		later("dedup"),
 	)
@@ -68,6 +72,7 @@ func (r *reader) pipeline(v value, p *Pipeline) {
 	if p.Archive != nil {
 		r.archive(v, p)
 	}
+	r.content(v, p)
 }
 
 // checkTable checks what is promised of one table.

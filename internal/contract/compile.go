@@ -58,6 +58,7 @@ func Compile(c Contract, t TableSchema, l Lineage, decoderVersion uint16) (*Plan
 		k.column(col)
 	}
 	k.addedColumns()
+	k.largeColumns()
 	k.rescueColumn()
 	k.lineageColumns()
 	k.eventTime()
@@ -215,6 +216,7 @@ func (k *compiler) column(c Column) {
 	out.Type = k.typeInTable(c, want, err == nil && k.conflicts(&out) == ModeEvolve, err == nil, bad)
 	if err == nil {
 		k.values(&out, c, want, bad)
+		out.large(c, want, bad)
 	}
 	k.columns = append(k.columns, out)
 }

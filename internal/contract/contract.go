@@ -68,6 +68,8 @@ type Column struct {
 	Zone string
 	// Length is the number of elements that an Array must have, as embeddings do; 0 is any.
 	Length int
+	// Large, if not nil, says that long values are kept elsewhere.
+	Large *Large
 	// Required columns make a record without a value a dead letter; it is short for both policies below.
 	Required bool
 	// Default is the YAML scalar's text, nil if the file gives none.

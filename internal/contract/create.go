@@ -20,6 +20,12 @@ func Promised(c Contract, l Lineage, database, table string) TableSchema {
 	for _, col := range c.Columns {
 		add(col.Name, col.Type)
 	}
+	for _, col := range c.Columns {
+		if col.Large != nil {
+			add(col.Large.Ref, refType)
+			add(col.Large.Bytes, bytesType)
+		}
+	}
 	if c.Raw != nil {
 		for _, col := range rawColumns {
 			add(col.name, col.typ)

@@ -30,6 +30,9 @@ const (
 	SourceConstant  Source = "constant"  // the same value in every row
 	SourceExpr      Source = "expr"      // a computed value
 	SourceRescued   Source = "rescued"   // what fits no column of the row, see RescueColumn
+
+	SourceContentRef   Source = "content_ref"   // the name of another column's value, if it is kept elsewhere, see Large
+	SourceContentBytes Source = "content_bytes" // the length of another column's value
 )
 
 // PlanColumn is one column of the INSERT and where its values come from.
@@ -50,6 +53,10 @@ type PlanColumn struct {
 	Format  string `json:"format,omitempty"`
 	Zone    string `json:"zone,omitempty"`   // of moments whose format reads none
 	Length  int    `json:"length,omitempty"` // of an Array's rows; 0 is any
+	// Of is the column that a column of SourceContentRef or SourceContentBytes says something of.
+	Of string `json:"of,omitempty"`
+	// Large, if not nil, says which values are kept elsewhere; of SourceContentRef and SourceContentBytes it is what Of has.
+	Large *Large `json:"large,omitempty"`
 	// Default is the text of the contract's default; nil is the type's zero value.
 	Default *string `json:"default,omitempty"`
 	// NotNull: the table's column can be NULL, the contract's type cannot. The zero value is that of the type without NULL.

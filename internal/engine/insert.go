@@ -63,6 +63,9 @@ func (t *target) targetInserts(l *life, e delivery.Send, d *data) ([]request, er
 	if parts == nil {
 		return nil, t.irretrievable(e)
 	}
+	if err := t.storeContent(l.ctx, l.p, d.blocks); err != nil {
+		return nil, err
+	}
 	p, err := t.plan(l.ctx, e.Batch.Plan)
 	if err != nil {
 		return nil, err

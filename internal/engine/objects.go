@@ -24,8 +24,7 @@ func OpenObjects(cfg *config.Pipeline) (*objects.Store, error) {
 	if s == nil {
 		return nil, nil //nolint:nilnil // there is none, and that is no error
 	}
-	return objects.Open(objects.Config{Endpoint: s.Endpoint, Bucket: s.Bucket, Prefix: s.Prefix, Region: s.Region, AccessKey: s.AccessKey, SecretKey: s.SecretKey.Reveal(),
-		PathStyle: s.PathStyle, Timeout: insertTimeout(cfg.Sink.ClickHouse.InsertDeadline)})
+	return openBucket(s, insertTimeout(cfg.Sink.ClickHouse.InsertDeadline))
 }
 
 // findObjects is find for rows that become objects: the columns are those of the table that Waybill would make.

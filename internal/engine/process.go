@@ -241,7 +241,7 @@ func (p *Processor) Notes() []Notes {
 	}
 	out := make([]Notes, len(p.decs))
 	for i, d := range p.decs {
-		out[i] = Notes{Drift: d.Drift(), Defaulted: d.Defaulted(), Rounded: d.Rounded(), Nulls: d.Nulls(), Rescued: d.Rescued()}
+		out[i] = Notes{Drift: d.Drift(), Defaulted: d.Defaulted(), Rounded: d.Rounded(), Nulls: d.Nulls(), Rescued: d.Rescued(), Moved: d.Moved()}
 	}
 	return out
 }
@@ -261,4 +261,5 @@ type Notes struct {
 	Rounded   map[string]int64         // values that lost digits, by column
 	Nulls     map[string]int64         // nulls that became NULL, by column
 	Rescued   map[string]int64         // values in the rescue column, by reason
+	Moved     map[string]json.Moved    // long values that the rows only refer to, by column
 }

@@ -165,6 +165,9 @@ func (p *Pipeline) noteTable(n *Notes) {
 		p.metrics.Defaulted(column, count)
 		defaulted += count
 	}
+	for column, moved := range n.Moved {
+		p.metrics.Moved(column, moved.Values, moved.Bytes)
+	}
 	for column, count := range n.Rounded {
 		p.metrics.Rounded(column, count)
 		rounded += count

@@ -20,6 +20,7 @@ import (
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/clickhouse"
 	"github.com/waybill-data/waybill/internal/config"
+	"github.com/waybill-data/waybill/internal/content"
 	"github.com/waybill-data/waybill/internal/contract"
 	"github.com/waybill-data/waybill/internal/deadletter"
 	"github.com/waybill-data/waybill/internal/decode/json"
@@ -34,7 +35,8 @@ type target struct {
 	cfg     *config.Pipeline
 	client  *clickhouse.Client
 	ledger  *ledger.Store
-	tables  []*table // at least one
+	tables  []*table       // at least one
+	content *content.Store // of long values; nil: no column has any
 	shape   atomic.Pointer[shape]
 	tableID waybill.TableID
 	// standing is under which epoch the tables were written when they were prepared, and epoch is that.
@@ -69,6 +71,10 @@ func openTarget(ctx context.Context, cfg *config.Pipeline, log *slog.Logger) (*t
 		client.Close()
 		return nil, err
 	}
+	if t.content, err = OpenContent(cfg, client); err != nil {
+		client.Close()
+		return nil, err
+	}
 	t.recordCtx, t.stopRecording = context.WithCancel(context.WithoutCancel(ctx))
 	if err := t.prepare(ctx); err != nil {
 		t.close()
@@ -100,6 +106,11 @@ func (t *target) prepare(ctx context.Context) error {
 	}
 	if err := t.prepareTables(ctx); err != nil {
 		return err
+	}
+	if t.content != nil {
+		if err := t.content.Prepare(ctx); err != nil {
+			return err
+		}
 	}
 	if err := t.guard(ctx); err != nil {
 		return err

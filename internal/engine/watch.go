@@ -55,6 +55,9 @@ func (l *life) watch() {
 				l.p.metrics.ServerRestart()
 				l.p.log.Warn("the server was restarted, or is another", "what", what)
 				l.p.auditor.restarted(started, what)
+				if l.p.target.content != nil {
+					l.p.target.content.Forget()
+				}
 			}
 		}
 		err = l.measureLag(l.ctx)

@@ -102,6 +102,7 @@ type Check struct {
 	Drift       int64            `json:"drift"`       // sample values
 	Findings    int64            `json:"findings"`    // whose words hold one of the texts: they are not changed
 	Unsettled   int64            `json:"unsettled"`   // records that were left because their batch has not settled
+	Contents    int64            `json:"contents"`    // long values that no row refers to, and that were stored too lately to be removed
 	Coordinates int64            `json:"coordinates"` // of erased offsets, by coordinate, wherever they are
 	Projections map[string]int64 `json:"projections"` // rows of erased offsets in projections, by name
 	Unread      []string         `json:"unread"`      // projections without the columns to tell by; the server makes them anew with the rows
@@ -110,7 +111,7 @@ type Check struct {
 
 // Clean reports whether nothing is left that is in reach.
 func (c *Check) Clean() bool {
-	n := c.Rows + c.Masked + c.Foreign + c.Letters + c.Archived + c.Drift + c.Findings + c.Unsettled + c.Coordinates + c.Beyond.Mutations
+	n := c.Rows + c.Masked + c.Foreign + c.Letters + c.Archived + c.Drift + c.Findings + c.Unsettled + c.Contents + c.Coordinates + c.Beyond.Mutations
 	for _, some := range c.Projections {
 		n += some
 	}
@@ -129,6 +130,11 @@ func (j *Job) Check(ctx context.Context, o Options) (*Check, error) {
 		c.Masked += f.Tables[i].Masked
 		c.Foreign += f.Tables[i].Foreign
 	}
+	swept, err := j.sweep(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	c.Contents = swept.Values + swept.Young
 	places, err := j.places(ctx)
 	if err != nil {
 		return nil, err

@@ -17,6 +17,7 @@ import (
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/clickhouse"
+	"github.com/waybill-data/waybill/internal/content"
 	"github.com/waybill-data/waybill/internal/config"
 	"github.com/waybill-data/waybill/internal/delivery"
 	"github.com/waybill-data/waybill/internal/engine"
@@ -53,6 +54,8 @@ type Result struct {
 	Erasure string `json:"erasure"` // id in waybill.erasures
 	Erased  int64  `json:"erased"`  // offsets, of all epochs
 	Resumed int64  `json:"resumed"` // of batches that others had begun
+	// Contents are long values that no row refers to any more, and that are removed.
+	Contents int64 `json:"contents"`
 }
 
 // New makes a job.
@@ -115,7 +118,25 @@ func (j *Job) Run(ctx context.Context, f *Found, o Options) (Result, error) {
 			left = left.Minus(some)
 		}
 	}
-	return j.result, j.unmask(ctx, o)
+	if err := j.unmask(ctx, o); err != nil {
+		return j.result, err
+	}
+	swept, err := j.sweep(ctx, true)
+	j.result.Contents = swept.Values
+	return j.result, err
+}
+
+// sweep finds long values that no row refers to any more, and removes those that are old enough: see content.Grace.
+func (j *Job) sweep(ctx context.Context, remove bool) (content.Swept, error) {
+	store, err := engine.OpenContent(j.cfg, j.client)
+	if err != nil || store == nil {
+		return content.Swept{}, err
+	}
+	refs, err := engine.ContentReferences(ctx, j.cfg, j.client, j.store.Database(), ledger.TablePlans)
+	if err != nil {
+		return content.Swept{}, err
+	}
+	return store.Sweep(ctx, refs, content.Grace, remove)
 }
 
 // alone refuses while a backfill is under way: it may be about to write rows of what is erased.

@@ -32,6 +32,8 @@ const (
 	BatchClosed       Name = "batch-closed"        // a batch is gathered, its intent is not sent
 	CommitBuilt       Name = "commit-built"        // an offset commit is built, but not sent
 	CommitAnswered    Name = "commit-answered"     // the broker has answered a commit, nobody has acted on it
+	BeforeContent     Name = "before-content"      // the intent is durable, nothing is sent; long values are about to be
+	AfterContent      Name = "after-content"       // long values are stored, no row that refers to them is sent
 	BeforeTarget      Name = "before-target"       // the intent is durable, no row is sent
 	DuringTarget      Name = "during-target"       // an insert of the target is on its way
 	AfterTarget       Name = "after-target"        // the target's insert is answered
@@ -126,6 +128,9 @@ func Objects() []Name {
 		BeforeReadBack, AfterReadBack, BeforeRebuild, AfterRebuild, TailChecked, Revoked, Drained}
 }
 
+// Contents lists the failpoints that a worker passes beside All if rows refer to long values.
+func Contents() []Name { return []Name{BeforeContent, AfterContent} }
+
 // All lists the failpoints that workers pass.
 func All() []Name {
 	return []Name{Assigned, OffsetsFetched, StartResolved, BeforeAlter, AfterAlter, BatchClosed, CommitBuilt, CommitAnswered, BeforeTarget, DuringTarget, AfterTarget,
@@ -155,7 +160,7 @@ func Arm(getenv func(string) string) error {
 			return fmt.Errorf("%s=%s: want NAME, NAME:stop or NAME:N with N >= 1", Env, spec)
 		}
 	}
-	known := slices.Concat(All(), Replays(), Repairs(), Erasures(), Backfills(), []Name{AfterObject, PromoteStep, BackfillStep})
+	known := slices.Concat(All(), Contents(), Replays(), Repairs(), Erasures(), Backfills(), []Name{AfterObject, PromoteStep, BackfillStep})
 	if !slices.Contains(known, Name(name)) {
 		return fmt.Errorf("%s=%s: no such failpoint", Env, spec)
 	}

@@ -81,6 +81,35 @@ func (s *Store) Put(ctx context.Context, name string, body []byte) error {
 	return s.failed("objects.put", name, err)
 }
 
+// PutValue writes an object that is a value by itself.
+func (s *Store) PutValue(ctx context.Context, name string, body []byte) error {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	_, err := s.s3.Client.PutObject(ctx, s.cfg.Bucket, s.cfg.Prefix+name, bytes.NewReader(body), int64(len(body)),
+		minio.PutObjectOptions{ContentType: "text/plain; charset=utf-8", SendContentMd5: true, DisableMultipart: true})
+	return s.failed("objects.put", name, err)
+}
+
+// Found is one object of a list, whatever its name says.
+type Found struct {
+	Name     string // without the store's prefix
+	Size     int64
+	Modified time.Time
+}
+
+// Names gives all objects whose names begin with a folder, in the order of names. fn's error ends it and is returned.
+func (s *Store) Names(ctx context.Context, folder string, fn func(Found) error) error {
+	for info := range s.s3.ListObjectsIter(ctx, s.cfg.Bucket, minio.ListObjectsOptions{Prefix: s.cfg.Prefix + folder, Recursive: true}) {
+		if info.Err != nil {
+			return s.failed("objects.list", folder, info.Err)
+		}
+		if err := fn(Found{strings.TrimPrefix(info.Key, s.cfg.Prefix), info.Size, info.LastModified}); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
 // ErrGone: there is no object of that name.
 var ErrGone = errors.New("there is no such object")
 

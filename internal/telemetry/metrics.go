@@ -21,6 +21,7 @@ type Metrics struct {
 	// Per pipeline and one more label.
 	deadLetters, discarded, defaulted, rounded *prometheus.CounterVec
 	rescued, discardedBy, redacted, alters     *prometheus.CounterVec // alters has two
+	moved, movedBytes                          *prometheus.CounterVec
 	batches                                    *prometheus.GaugeVec
 	inserts                                    *prometheus.CounterVec
 	insertSeconds                              *prometheus.HistogramVec
@@ -30,6 +31,7 @@ type Metrics struct {
 	// Per pipeline.
 	settled, ledgerRows, serverRestarts, rebalances *prometheus.CounterVec
 	upcast, assumed, late                           *prometheus.CounterVec
+	contents, contentBytes, contentsKnown           *prometheus.CounterVec
 	stalledSeconds, oldestUnsettled, held, paused   *prometheus.GaugeVec
 	completeThrough                                 *prometheus.GaugeVec
 
@@ -85,6 +87,11 @@ func (m *Metrics) registerPipeline() {
 	m.defaulted = m.counter("defaulted_values_total", "Values that were missing or unfit and took the default.", "pipeline", "column")
 	m.rounded = m.counter("rounded_values_total", "Values that lost precision in the column's type.", "pipeline", "column")
 	m.redacted = m.counter("redacted_values_total", "Values that redaction changed, by rule.", "pipeline", "rule")
+	m.moved = m.counter("large_values_total", "Long values that rows only refer to, by column.", "pipeline", "column")
+	m.movedBytes = m.counter("large_value_bytes_total", "Bytes of long values that rows only refer to, by column.", "pipeline", "column")
+	m.contents = m.counter("contents_stored_total", "Long values that were stored.", "pipeline")
+	m.contentBytes = m.counter("contents_stored_bytes_total", "Bytes of long values that were stored.", "pipeline")
+	m.contentsKnown = m.counter("contents_known_total", "Long values that were not stored, as the same ones had been a short while before.", "pipeline")
 	m.upcast = m.counter("records_upcast_total", "Records that were brought to the current version.", "pipeline")
 	m.assumed = m.counter("records_assumed_total", "Records of a version that is not known, which were taken for the current one.", "pipeline")
 	m.late = m.counter("records_late_total", "Records of a time that had been said to be complete.", "pipeline")

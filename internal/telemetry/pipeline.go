@@ -68,11 +68,13 @@ type PipelineMetrics struct {
 
 	settled, ledgerRows, serverRestarts, rebalances prometheus.Counter
 	upcast, assumed, late                           prometheus.Counter
+	contents, contentBytes, contentsKnown           prometheus.Counter
 	stalledSeconds, oldestUnsettled, held, paused   prometheus.Gauge
 	commits                                         [commitOutcomes]prometheus.Counter
 	stores                                          map[waybill.Store]*storeMetrics // not written after ForPipeline
 	deadLetters, discarded, defaulted, rounded      *bounded
 	rescued, discardedBy, redacted                  *bounded
+	moved, movedBytes                               *bounded
 
 	auditSeconds                                           prometheus.Counter
 	auditVerified, auditWaiting, auditUnwatched, auditLate prometheus.Gauge
@@ -96,6 +98,9 @@ func (m *Metrics) ForPipeline(name string) *PipelineMetrics {
 		upcast:          m.upcast.WithLabelValues(name),
 		assumed:         m.assumed.WithLabelValues(name),
 		late:            m.late.WithLabelValues(name),
+		contents:        m.contents.WithLabelValues(name),
+		contentBytes:    m.contentBytes.WithLabelValues(name),
+		contentsKnown:   m.contentsKnown.WithLabelValues(name),
 		stalledSeconds:  m.stalledSeconds.WithLabelValues(name),
 		oldestUnsettled: m.oldestUnsettled.WithLabelValues(name),
 		held:            m.held.WithLabelValues(name),
@@ -111,6 +116,8 @@ func (m *Metrics) ForPipeline(name string) *PipelineMetrics {
 		defaulted:       newBounded(m.defaulted, name),
 		rounded:         newBounded(m.rounded, name),
 		rescued:         newBounded(m.rescued, name),
+		moved:           newBounded(m.moved, name),
+		movedBytes:      newBounded(m.movedBytes, name),
 		discardedBy:     newBounded(m.discardedBy, name),
 		redacted:        newBounded(m.redacted, name),
 	}
@@ -210,6 +217,19 @@ func (p *PipelineMetrics) Alter(kind string, made bool) {
 
 // Defaulted counts n values of a column that took its default.
 func (p *PipelineMetrics) Defaulted(column string, n int64) { p.defaulted.add(column, n) }
+
+// Moved counts n long values of a column that rows only refer to.
+func (p *PipelineMetrics) Moved(column string, n, bytes int64) {
+	p.moved.add(column, n)
+	p.movedBytes.add(column, bytes)
+}
+
+// Contents counts long values that were stored, their bytes, and those that had been stored before.
+func (p *PipelineMetrics) Contents(stored, bytes, known int64) {
+	p.contents.Add(float64(stored))
+	p.contentBytes.Add(float64(bytes))
+	p.contentsKnown.Add(float64(known))
+}
 
 // Rounded counts n values of a column that lost precision.
 func (p *PipelineMetrics) Rounded(column string, n int64) { p.rounded.add(column, n) }

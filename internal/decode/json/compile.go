@@ -40,7 +40,7 @@ type field struct {
 
 // compile adds a column of the plan.
 func (d *Decoder) compile(index int, c contract.PlanColumn) error {
-	if c.Source == contract.SourceRescued {
+	if c.Source == contract.SourceRescued || c.Of != "" {
 		return nil
 	}
 	if c.Lineage {
@@ -120,6 +120,9 @@ func (d *Decoder) bind(b *column.Block) {
 	}
 	for _, s := range d.others {
 		s.bind(b)
+	}
+	for _, l := range d.larges {
+		l.bind(b)
 	}
 	if d.rescue.index >= 0 {
 		d.rescue.column = b.Columns[d.rescue.index]

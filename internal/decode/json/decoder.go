@@ -36,7 +36,8 @@ type Decoder struct {
 	others []*source // columns that do not come from the event
 	// counted are the fields of both that have policies.
 	counted []*field
-	exprs   int // SourceExpr columns
+	exprs   int      // SourceExpr columns
+	larges  []*large // columns whose long values are kept elsewhere
 	modes   contract.Modes
 	learnt  int // slots of unmapped members, in all nodes
 	rescue  rescuer
@@ -86,6 +87,7 @@ func New(p *contract.Plan) (*Decoder, error) {
 			return nil, newError(fmt.Errorf("column %s: %w", c.Name, err))
 		}
 	}
+	d.compileLarge()
 	for _, m := range d.modes.Paths {
 		path, err := contract.ParsePath(m.Path)
 		if err != nil {
@@ -185,5 +187,8 @@ func (d *Decoder) finish(rec *waybill.Record, epoch waybill.Epoch) bool {
 		}
 	}
 	d.finishRescue()
+	for _, l := range d.larges {
+		l.cut(d.into, d.row)
+	}
 	return true
 }
