@@ -289,7 +289,7 @@ func (l *life) readBack(e delivery.ReadBack) {
 	if err == nil {
 		l.resolve(e.Work, present)
 		if e.Store == waybill.StoreTarget && present.Len() > 0 {
-			l.p.target.foundWritten(l.p, e.Batch)
+			l.p.target.foundWritten(l.ctx, l.p, e.Batch)
 		}
 		l.p.log.Debug("read back", "batch", e.Batch.ID.Short(), "store", e.Store, "present", present.Len())
 		failpoint.Hit(failpoint.AfterReadBack)

@@ -21,6 +21,7 @@ import (
 type underway struct {
 	mu     sync.Mutex
 	last   []written
+	recent []written                    // those of the last moments, whatever was proved of them: see lookForDetours
 	proofs map[waybill.PlanID]time.Time // when such a block came, at the latest
 	told   map[string]bool              // findings about batches, which are met again with each send
 }
@@ -29,7 +30,8 @@ type underway struct {
 type written struct {
 	batch *waybill.Batch
 	plan  *contract.Plan
-	at    time.Time
+	began time.Time
+	at    time.Time // when it was over
 }
 
 // wrote notes an insert that may have landed. proved: it has, and the server has compared all columns of the plan.
@@ -42,7 +44,8 @@ func (u *underway) wrote(b *waybill.Batch, plan *contract.Plan, began, over time
 	if proved && began.After(u.proofs[b.Plan]) {
 		u.proofs[b.Plan] = began
 	}
-	u.last = append(u.last, written{b, plan, over})
+	u.last = append(u.last, written{b, plan, began, over})
+	u.recent = append(u.recent, written{b, plan, began, over})
 	u.last = slices.DeleteFunc(u.last, func(w written) bool { return w.at.Before(u.proofs[w.batch.Plan]) })
 }
 
@@ -55,6 +58,18 @@ func (u *underway) forget() []written {
 	clear(u.proofs)
 	return last
 }
+
+// takeRecent is the inserts of the last moments. Those that were over for a while are forgotten: what befell them is known by now.
+func (u *underway) takeRecent(now time.Time) []written {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	recent := u.recent
+	u.recent = slices.DeleteFunc(slices.Clone(recent), func(w written) bool { return w.at.Before(now.Add(-2 * renameMargin)) })
+	return recent
+}
+
+// renameMargin is by how much the server's clock, in seconds, and ours may differ on when a column was renamed.
+const renameMargin = 3 * time.Second
 
 // tell reports whether this was not said of the batch yet.
 func (u *underway) tell(id waybill.BatchID, what string) bool {
@@ -111,11 +126,63 @@ func (t *target) lookForRenames(p *Pipeline, s *shape) {
 }
 
 // foundWritten tells of a batch whose rows are there, though it is not known what the tables looked like when they came.
-func (t *target) foundWritten(p *Pipeline, b *waybill.Batch) {
+func (t *target) foundWritten(ctx context.Context, p *Pipeline, b *waybill.Batch) {
 	now := t.now()
-	for i := range t.tables {
-		if plan := t.knownOf(b, i); plan != nil {
-			t.metRename(p, i, b, texts(renames(plan, now.tables[i])))
+	for i, one := range t.tables {
+		plan := t.knownOf(b, i)
+		if plan == nil {
+			continue
+		}
+		met := texts(renames(plan, now.tables[i]))
+		if len(met) == 0 && one.objects == nil { // it may have been so for a while
+			since := time.UnixMilli(b.Time).Add(-renameMargin)
+			met = detours(plan, t.renamesOf(ctx, p, one, since), since, t.client.ServerNow(time.Now()))
+		}
+		t.metRename(p, i, b, met)
+	}
+}
+
+// renamesOf are the columns that a table has renamed since some time by the server's clock. Where they cannot be asked for, that is all that is said.
+func (t *target) renamesOf(ctx context.Context, p *Pipeline, one *table, since time.Time) []clickhouse.Renamed {
+	c := one.cfg.Sink.ClickHouse
+	all, err := t.client.Renames(ctx, c.Database, c.Table, since)
+	if err != nil {
+		p.log.Debug("it is not known which columns were renamed of late", "error", err)
+	}
+	return all
+}
+
+// detours are renames of a plan's columns within a time, also of those that have their old names again.
+func detours(plan *contract.Plan, all []clickhouse.Renamed, from, to time.Time) (met []string) {
+	for _, r := range all {
+		ours := slices.ContainsFunc(plan.Columns(), func(c contract.PlanColumn) bool { return c.Name == r.Old })
+		if ours && !r.At.Before(from) && !r.At.After(to) {
+			met = append(met, renaming{r.Old, r.New}.String())
+		}
+	}
+	return met
+}
+
+// lookForDetours tells of batches of the last moments that a rename may have met which was taken back before anybody looked at the table.
+func (t *target) lookForDetours(ctx context.Context, p *Pipeline) {
+	now := time.Now()
+	for i, one := range t.tables {
+		recent := p.inserts[i].takeRecent(now)
+		if len(recent) == 0 || one.objects != nil {
+			continue
+		}
+		since := recent[0].began
+		for _, w := range recent {
+			if w.began.Before(since) {
+				since = w.began
+			}
+		}
+		all := t.renamesOf(ctx, p, one, t.client.ServerNow(since).Add(-renameMargin))
+		if len(all) == 0 {
+			continue
+		}
+		for _, w := range recent {
+			t.metRename(p, i, w.batch, detours(w.plan, all, t.client.ServerNow(w.began).Add(-renameMargin), t.client.ServerNow(w.at).Add(renameMargin)))
 		}
 	}
 }

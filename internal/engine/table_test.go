@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/status"
@@ -239,6 +240,31 @@ func TestTable_RenameThatMeetsAnInsertIsTold(t *testing.T) {
 	if got := w.query("SELECT countIf(other_name = id) FROM " + w.db + ".calls WHERE id NOT BETWEEN 100 AND 199"); got != "200" {
 		t.Errorf("%s rows of the other batches have the value, want 200", got)
 	}
+}
+
+// A column that is renamed while an insert is under way, and renamed back, looks as if nothing had been, to who looks then.
+func TestTable_RenameThereAndBackThatMeetsAnInsertIsTold(t *testing.T) {
+	w := newWorld(t, 1)
+	w.produce(100)
+	a := w.start(w.file(spec{}))
+	w.quiet(100)
+	first := a.plan()
+	w.alter("ADD COLUMN slow UInt8 MATERIALIZED sleep(2)")
+	a.awaitOtherPlan(first)
+	w.produce(99)
+	testenv.Eventually(w, soon, "the insert is under way", func() bool {
+		return w.query("SELECT count() FROM system.processes WHERE query LIKE 'INSERT INTO%"+w.db+"%' AND elapsed > 0.3") == "1"
+	})
+	w.alter("RENAME COLUMN model TO `other name`")
+	w.alter("RENAME COLUMN `other name` TO model")
+	w.quiet(199)
+	testenv.Eventually(w, soon, "it is told", func() bool { return a.found("column_renamed") })
+	time.Sleep(2 * time.Second) // later batches have nothing to do with it
+	w.produce(99)
+	w.quiet(298)
+	a.stop()
+	w.wantFinding("column_renamed", 1)
+	w.verify()
 }
 
 // The table is changed after it was read and before the first block is sent: the types that the server is told to compare are those that the

@@ -72,6 +72,7 @@ func (l *life) watch() {
 		if err := l.p.flushDrift(l.ctx, l.p.target); err != nil {
 			l.p.log.Debug("drift not recorded yet", "error", err)
 		}
+		l.p.target.lookForDetours(l.ctx, l.p)
 		l.measureBatches()
 		l.mu.Lock()
 		l.blocks.sweep()

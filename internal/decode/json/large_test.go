@@ -38,8 +38,8 @@ func largeDecoder(t *testing.T) *Decoder {
 	return d
 }
 
-// rowOf is what a row says, by column.
-func rowOf(b *column.Block, row int) map[string]string {
+// namedRow is what a row says, by column.
+func namedRow(b *column.Block, row int) map[string]string {
 	out := map[string]string{}
 	for i, name := range b.Names {
 		out[name] = show(b.Columns[i], row)
@@ -66,7 +66,7 @@ func TestLarge_ARowKeepsTheBeginningNameAndLengthOfALongValue(t *testing.T) {
 		if out.Kind != Written || b.Rows() != 1 {
 			t.Fatalf("%s: %+v", text, out)
 		}
-		row := rowOf(b, 0)
+		row := namedRow(b, 0)
 		prompt := strings.ReplaceAll(strings.Trim(c.prompt, `"`), `\u0061`, "a")
 		checkLarge(t, b, row, "prompt", prompt, 64, c.preview)
 		if c.answer == "null" {
