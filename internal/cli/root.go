@@ -78,7 +78,7 @@ func addCommands(root *cobra.Command, s Streams) {
 		newTest(s),
 		newInit(s), newPlan(s),
 		newCheck(s),
-		newStatus(s), newDoctor(s),
+		newStatus(s), newTop(s), newDoctor(s),
 		newSchema(s), newAudit(s), newFindings(s), newDLQ(s), newRepair(s), newErase(s), newCompleteness(s), newWait(s), newReceipt(s), newBackfill(s),
 		newArchive(s), newContent(s),
 		newPause(s), newResume(s), newRename(s), newDelete(s), newUninstall(s),

@@ -56,6 +56,13 @@ func printPipeline(b *strings.Builder, p *status.Pipeline, now time.Time) {
 		count(t.DiscardedFields), count(t.Defaulted), count(t.Rounded)))
 	wrap(b, "  ", fmt.Sprintf("now: %s records/s read, %s records/s written, %s/s",
 		count(int64(r.ReadPerSecond+.5)), count(int64(r.WrittenPerSecond+.5)), size(int64(r.BytesPerSecond))))
+	if n := p.Inserts.Count; n > 0 {
+		average := time.Duration(p.Inserts.Seconds / float64(n) * float64(time.Second))
+		wrap(b, "  ", fmt.Sprintf("inserts: %s, %s on average", count(n), average.Round(time.Millisecond)))
+	}
+	if p.CompleteThrough != nil {
+		wrap(b, "  ", "complete through "+moment(*p.CompleteThrough))
+	}
 	printPartitions(b, p)
 	printInFlight(b, p)
 	printTroubles(b, p, now)

@@ -163,6 +163,9 @@ func (l *life) sendOne(e delivery.Send, shape *shape, r *request) reply {
 	}
 	out := reply{answer: l.p.answerOf(a), clean: a.Outcome == clickhouse.Landed || e.Store != waybill.StoreTarget}
 	l.p.metrics.Insert(e.Store, insertOutcome(a), a.Wall)
+	if e.Store == waybill.StoreTarget {
+		l.p.noteInsert(a.Wall)
+	}
 	l.p.log.Debug("insert", "batch", e.Batch.ID.Short(), "store", e.Store, "table", r.in.Table, "k", e.K, "rows", a.Rows, "answer", out.answer.String(), "took", a.Wall)
 	if out.answer == delivery.Refused {
 		l.refused(e.Work, r.rows, a.Err)

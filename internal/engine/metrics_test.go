@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/waybill-data/waybill/internal/status"
 	"github.com/waybill-data/waybill/internal/testenv"
 	"github.com/waybill-data/waybill/internal/testenv/chserver"
 )
@@ -82,6 +83,27 @@ redact:
 	}
 	if s := a.p.Status().Totals; s.Read != s.Written+s.Filtered+s.DeadLettered+s.Tombstones+s.Lost {
 		t.Errorf("totals do not balance: %+v", s)
+	}
+}
+
+// What a status says of INSERTs, and of up to when all is complete, is what the metrics say. Of INSERTs those into the table count.
+func TestStatus_SaysWhatTheMetricsSay(t *testing.T) {
+	w := newWorld(t, 2)
+	a := w.start(w.file(spec{}))
+	w.produceAs(100, func(i int) string { return fmt.Sprintf(`{"id":%d}`, i) })
+	w.quiet(100)
+	a.await("it is said up to when all is complete", func(s status.Pipeline) bool { return s.CompleteThrough != nil })
+	a.stop()
+	s := a.p.Status()
+	var sent float64
+	for _, outcome := range []string{"landed", "deduplicated", "refused", "unknown", "late", "answered"} {
+		sent += a.metric("inserts_total", outcome+" target")
+	}
+	if n := s.Inserts; sent == 0 || float64(n.Count) != sent || n.Seconds <= 0 || n.LastSeconds <= 0 || n.LastSeconds > n.Seconds {
+		t.Errorf("%+v, and %v were sent", n, sent)
+	}
+	if at := float64(s.CompleteThrough.UnixMilli()) / 1000; at != a.metric("complete_through_timestamp_seconds", "") {
+		t.Errorf("complete through %s, by the metric %f", s.CompleteThrough, a.metric("complete_through_timestamp_seconds", ""))
 	}
 }
 

@@ -18,6 +18,7 @@ const keepFindings = 20
 // totals since the process started.
 type totals struct {
 	status.Totals
+	inserts         status.Inserts
 	gathered, bytes int64 // what came from Kafka: records that are gathered again count again
 }
 
@@ -131,6 +132,15 @@ func (p *Pipeline) noteRead(records, bytes int64) {
 	p.totals.bytes += bytes
 }
 
+// noteInsert takes in how long an INSERT into the target has taken.
+func (p *Pipeline) noteInsert(took time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.totals.inserts.Count++
+	p.totals.inserts.Seconds += took.Seconds()
+	p.totals.inserts.LastSeconds = took.Seconds()
+}
+
 // noteDecoded counts what decoding a settled batch did beside making rows.
 func (p *Pipeline) noteDecoded(d *data) {
 	for i := range d.tables {
@@ -184,7 +194,7 @@ func (p *Pipeline) Status() status.Pipeline {
 	now := time.Now()
 	p.mu.Lock()
 	s := status.Pipeline{Name: p.cfg.Name, State: p.state, Reason: p.reason, Assigned: p.assigned.Load(), Delivery: string(p.cfg.Delivery), Epoch: uint32(p.cfg.Epoch),
-		Table: tableNames(p.cfg, config.ClickHouse.Place), Totals: p.totals.Totals, Rates: p.meter.read(now, p.totals),
+		Table: tableNames(p.cfg, config.ClickHouse.Place), Totals: p.totals.Totals, Rates: p.meter.read(now, p.totals), Inserts: p.totals.inserts,
 		LastError: p.failure, Findings: p.findings.shown(), Partitions: []status.Partition{}, InFlight: []status.Batch{}}
 	if p.target != nil {
 		s.Epoch = uint32(p.target.epoch)
@@ -193,6 +203,10 @@ func (p *Pipeline) Status() status.Pipeline {
 	if tr := p.troubles.stalling(); tr != nil && p.state != status.Stopped {
 		since := p.troubles.stalled
 		s.State, s.StalledSince, s.Reason = status.Stalled, &since, tr.err.Error()
+	}
+	if ms := p.complete.Load(); ms > 0 {
+		through := time.UnixMilli(ms).UTC()
+		s.CompleteThrough = &through
 	}
 	l := p.life
 	p.mu.Unlock()

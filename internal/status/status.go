@@ -46,19 +46,22 @@ type Pipeline struct {
 	State  PipelineState `json:"state"`
 	Reason string        `json:"reason,omitempty"` // why it is stalled, held or stopped, empty otherwise
 	// Assigned says that the group has given this worker its partitions, which may be none.
-	Assigned     bool        `json:"assigned"`
-	Delivery     string      `json:"delivery"`
-	Epoch        uint32      `json:"epoch"`
-	Plan         string      `json:"plan"`  // the plan's id in hex, empty before it is compiled
-	Table        string      `json:"table"` // database.table
-	Partitions   []Partition `json:"partitions"`
-	InFlight     []Batch     `json:"in_flight"`
-	Totals       Totals      `json:"totals"`
-	Rates        Rates       `json:"rates"`
-	LastError    *Failure    `json:"last_error,omitempty"`
-	StalledSince *time.Time  `json:"stalled_since,omitempty"`
-	Backfill     *Backfill   `json:"backfill,omitempty"` // of a backfill
-	Findings     []Finding   `json:"findings"`           // all of the pipeline that are open, and the latest others that this worker knows of; oldest first
+	Assigned   bool        `json:"assigned"`
+	Delivery   string      `json:"delivery"`
+	Epoch      uint32      `json:"epoch"`
+	Plan       string      `json:"plan"`  // the plan's id in hex, empty before it is compiled
+	Table      string      `json:"table"` // database.table
+	Partitions []Partition `json:"partitions"`
+	InFlight   []Batch     `json:"in_flight"`
+	Totals     Totals      `json:"totals"`
+	Rates      Rates       `json:"rates"`
+	Inserts    Inserts     `json:"inserts"`
+	// CompleteThrough is the time before which everything in the topic is accounted for, over all workers; nil: nobody has said it yet.
+	CompleteThrough *time.Time `json:"complete_through,omitempty"`
+	LastError       *Failure   `json:"last_error,omitempty"`
+	StalledSince    *time.Time `json:"stalled_since,omitempty"`
+	Backfill        *Backfill  `json:"backfill,omitempty"` // of a backfill
+	Findings        []Finding  `json:"findings"`           // all of the pipeline that are open, and the latest others that this worker knows of; oldest first
 }
 
 // PartitionState says how far a partition is on its way into the pipeline.
@@ -138,6 +141,13 @@ type Rates struct {
 	ReadPerSecond    float64 `json:"read_per_second"`    // records
 	WrittenPerSecond float64 `json:"written_per_second"` // records
 	BytesPerSecond   float64 `json:"bytes_per_second"`   // of records as Kafka has them
+}
+
+// Inserts are the INSERTs into the pipeline's tables since the process started, whatever came of them.
+type Inserts struct {
+	Count       int64   `json:"count"`
+	Seconds     float64 `json:"seconds"`      // from sending them to their answers or failures, in all
+	LastSeconds float64 `json:"last_seconds"` // the same of the last one; 0: there was none
 }
 
 // Failure is an error as a person should see it.

@@ -4,6 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -77,5 +80,57 @@ func TestNewFinding_JSON(t *testing.T) {
 	}
 	if b, _ := json.Marshal(status.NewFinding(time.Unix(1, 0), waybill.Finding{Kind: "k"})); strings.Contains(string(b), "span") {
 		t.Errorf("a finding about no offsets has a span: %s", b)
+	}
+}
+
+// fields are the names that a type has in JSON, with a mark if they may be left out.
+func fields(of reflect.Type, under string) (out []string) {
+	for of.Kind() == reflect.Pointer || of.Kind() == reflect.Slice {
+		of = of.Elem()
+	}
+	if of.Kind() != reflect.Struct || of == reflect.TypeFor[time.Time]() {
+		return nil
+	}
+	for i := range of.NumField() {
+		name, options, _ := strings.Cut(of.Field(i).Tag.Get("json"), ",")
+		mark := ""
+		if options == "omitempty" {
+			mark = " ?"
+		}
+		out = append(out, under+"`"+name+"`"+mark)
+		out = append(out, fields(of.Field(i).Type, under+name+": ")...)
+	}
+	return out
+}
+
+// Each field of a status is in the reference, in the table of what it is part of, and the reference has no others.
+func TestStatus_IsDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../docs/reference/status.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, documented := "", map[string]bool{}
+	for line := range strings.Lines(string(page)) {
+		cell := strings.Split(strings.TrimSpace(line), " | ")
+		switch name := strings.TrimPrefix(cell[0], "| "); {
+		case strings.HasPrefix(line, "## Of each pipeline"):
+			in = "pipelines: "
+		case strings.HasPrefix(name, "field of "):
+			in = "pipelines: " + strings.Trim(strings.TrimPrefix(name, "field of "), "`") + ": "
+		case strings.HasPrefix(name, "`files."):
+			documented["files: `"+strings.TrimPrefix(name, "`files.")] = true
+		case strings.HasPrefix(line, "| `"):
+			documented[in+strings.TrimSuffix(name, " |")] = true
+		}
+	}
+	inOneRow := regexp.MustCompile("^pipelines: (backfill: partitions|findings: span): ")
+	for _, f := range fields(reflect.TypeFor[status.Status](), "") {
+		if !documented[f] && !inOneRow.MatchString(f) {
+			t.Errorf("docs/reference/status.md lacks %s", f)
+		}
+		delete(documented, f)
+	}
+	for f := range documented {
+		t.Errorf("docs/reference/status.md has %s, which is no field", f)
 	}
 }
