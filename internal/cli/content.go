@@ -91,7 +91,7 @@ It ends with 1 if a value is missing: "waybill audit" says of which rows.`,
 
 func newContentSweep(s Streams) *cobra.Command {
 	var (
-		yes  bool
+		yes   bool
 		older = content.Grace
 	)
 	cmd := &cobra.Command{
@@ -192,4 +192,3 @@ In a table it is found by SQL as well:
 	})
 	return cmd
 }
-

@@ -7,11 +7,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/clickhouse"
 	"github.com/waybill-data/waybill/internal/config"
 	"github.com/waybill-data/waybill/internal/content"
 	"github.com/waybill-data/waybill/internal/engine"
+	"github.com/waybill-data/waybill/internal/erase"
 	"github.com/waybill-data/waybill/internal/ledger"
+	"github.com/waybill-data/waybill/internal/repair"
 	"github.com/waybill-data/waybill/internal/status"
 	"github.com/waybill-data/waybill/internal/testenv"
 	"github.com/waybill-data/waybill/internal/testenv/s3server"
@@ -25,7 +28,9 @@ func prompt(i int) string {
 	return strings.Repeat(fmt.Sprintf("prompt %d, ", i%7), 100)
 }
 
-func withPrompt(i int) string { return fmt.Sprintf(`{"id":%d,"model":"m%d","prompt":%q}`, i, i%3, prompt(i)) }
+func withPrompt(i int) string {
+	return fmt.Sprintf(`{"id":%d,"model":"m%d","prompt":%q}`, i, i%3, prompt(i))
+}
 
 // longValues is a world of which the events have long values, and the pipeline's file.
 func longValues(t *testing.T, s spec) (*world, *config.Pipeline) {
@@ -163,5 +168,61 @@ func TestContent_SweepLeavesWhatAnyTableRefersTo(t *testing.T) {
 				t.Fatalf("after all was removed: %+v, %v", m, err)
 			}
 		})
+	}
+}
+
+func TestContent_AuditNamesRowsWithoutTheirValuesAndRepairBringsThem(t *testing.T) {
+	w, cfg := longValues(t, spec{})
+	w.produceAs(100, withPrompt)
+	a := w.start(cfg)
+	w.quiet(100)
+	a.stop()
+	w.sound(cfg)
+	w.exec("ALTER TABLE " + w.db + ".prompts DELETE WHERE content LIKE 'prompt 3,%' SETTINGS mutations_sync = 2")
+	rows := w.query("SELECT count() FROM " + w.db + ".calls WHERE id % 7 = 3 AND id % 5 != 0")
+	got := w.audited(cfg)
+	var sum int
+	for _, line := range strings.Split(got, "\n") {
+		var n int
+		if _, err := fmt.Sscanf(line, "long_values_missing %d", &n); err != nil {
+			t.Fatalf("the audit says %s", got)
+		}
+		sum += n
+	}
+	if fmt.Sprint(sum) != rows {
+		t.Fatalf("the audit names %d rows, of %s", sum, rows)
+	}
+	all := waybill.OffsetsIn(waybill.Span{First: 0, Next: 50})
+	if r, v := w.repair(cfg, repair.Options{Offsets: map[int32]waybill.OffsetSet{0: all, 1: all}}); r.Written != 100 || !v.Right() {
+		t.Fatalf("%+v %+v", r, v)
+	}
+	w.sound(cfg)
+	if got := w.rightValues(); got != "100 100" {
+		t.Errorf("rows, and those that are right: %s", got)
+	}
+}
+
+func TestContent_EraseRemovesWhatOnlyTheErasedReferTo(t *testing.T) {
+	w, cfg := longValues(t, spec{})
+	w.produceAs(70, withPrompt)
+	a := w.start(cfg)
+	w.quiet(70)
+	a.stop()
+	// The values of the prompts 5 and 6 were stored a while ago; row 12 is not of the subject, and refers to prompt 5 too.
+	w.exec(fmt.Sprintf("CREATE TABLE %[1]s.older AS %[1]s.prompts", w.db),
+		fmt.Sprintf("INSERT INTO %[1]s.older (hash, content, stored_at) SELECT hash, content, stored_at - 86400 FROM %[1]s.prompts", w.db),
+		fmt.Sprintf("EXCHANGE TABLES %[1]s.older AND %[1]s.prompts", w.db))
+	o := erase.Options{Where: "id % 7 IN (5, 6) AND id != 12", Why: "a test"}
+	_, c := w.erase(cfg, o)
+	if !c.Clean() {
+		t.Errorf("%+v", c)
+	}
+	if got := w.query("SELECT arrayStringConcat(arraySort(groupArray(substring(content, 1, 8))), ' ') FROM " + w.db + ".prompts"); got != "prompt 0 prompt 1 prompt 2 prompt 3 prompt 4 prompt 5" {
+		t.Errorf("left are %s", got)
+	}
+	// What was stored just now stays, and is said.
+	w.exec("INSERT INTO " + w.db + ".prompts (hash, content) VALUES ('00', 'a value that no row refers to')")
+	if _, c := w.erase(cfg, o); c.Clean() || c.Contents != 1 {
+		t.Errorf("a value is left, and the erasure says %+v", c)
 	}
 }

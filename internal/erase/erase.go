@@ -17,8 +17,8 @@ import (
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/clickhouse"
-	"github.com/waybill-data/waybill/internal/content"
 	"github.com/waybill-data/waybill/internal/config"
+	"github.com/waybill-data/waybill/internal/content"
 	"github.com/waybill-data/waybill/internal/delivery"
 	"github.com/waybill-data/waybill/internal/engine"
 	"github.com/waybill-data/waybill/internal/failpoint"

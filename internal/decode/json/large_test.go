@@ -50,8 +50,8 @@ func namedRow(b *column.Block, row int) map[string]string {
 func TestLarge_ARowKeepsTheBeginningNameAndLengthOfALongValue(t *testing.T) {
 	d := largeDecoder(t)
 	long := strings.Repeat("prompt ", 20)
-	umlauts := strings.Repeat("ä", 40)         // 80 bytes; the tenth ends a character
-	odd := "x" + strings.Repeat("€", 30)       // 91 bytes; 1 + 3 + 3 + 3 fit ten, 1 + 3*3 = 10
+	umlauts := strings.Repeat("ä", 40)          // 80 bytes; the tenth ends a character
+	odd := "x" + strings.Repeat("€", 30)        // 91 bytes; 1 + 3 + 3 + 3 fit ten, 1 + 3*3 = 10
 	object := `{"a": "` + long + `", "b": [1]}` // taken as its text
 	for _, c := range []struct{ prompt, answer, preview string }{
 		{`"short"`, `null`, "short"},
@@ -118,8 +118,8 @@ func TestLarge_WhatIsNoRowLeavesNoValue(t *testing.T) {
 	b := d.NewBlock()
 	for i, text := range []string{
 		fmt.Sprintf(`{"prompt":%q,"id":1}`, long),
-		fmt.Sprintf(`{"prompt":%q}`, long),             // the required one is missing
-		fmt.Sprintf(`{"prompt":%q,"id":1`, long),       // cut off
+		fmt.Sprintf(`{"prompt":%q}`, long),               // the required one is missing
+		fmt.Sprintf(`{"prompt":%q,"id":1`, long),         // cut off
 		fmt.Sprintf(`{"prompt":%q,"id":2,"id":3}`, long), // named twice
 		fmt.Sprintf(`{"id":4, "prompt":%q}`, long+"4"),
 	} {
