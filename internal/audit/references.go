@@ -8,7 +8,6 @@ import (
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/clickhouse"
-	"github.com/waybill-data/waybill/internal/content"
 	"github.com/waybill-data/waybill/internal/engine"
 )
 
@@ -18,14 +17,7 @@ func (a *auditor) askReferences(ctx context.Context) error {
 	if err != nil || store == nil {
 		return err
 	}
-	var refs []content.Reference
-	for _, t := range a.cfg.Tables() {
-		for _, c := range t.Contract.Columns {
-			if c.Large != nil {
-				refs = append(refs, content.Reference{Database: t.Sink.ClickHouse.Database, Table: t.Sink.ClickHouse.Table, Column: c.Large.Ref})
-			}
-		}
-	}
+	refs := engine.OwnReferences(a.cfg)
 	missing, err := store.Missing(ctx, refs)
 	if err != nil {
 		a.unknown("L3", "look at "+store.String(), "whether the long values are there that rows refer to: %v", err)

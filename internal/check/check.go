@@ -40,6 +40,8 @@ type Facts struct {
 	Tables   []Table
 	// Objects is why the storage cannot be used that the pipeline writes objects to, instead of into a table.
 	Objects error
+	// Content is about the place of long values, if the pipeline has one.
+	Content Content
 	// Tips are where the ledger ends, by partition; TipsErr: it is not known.
 	Tips    map[int32]int64
 	TipsErr error

@@ -21,6 +21,23 @@ func OwnRights(database string) []Grant {
 	}
 }
 
+// Content is what there is to know of the place of long values.
+type Content struct {
+	Place  string  // for people
+	Err    error   // why it cannot be used
+	Grants []Grant // of a table
+}
+
+// ContentRights are what `waybill run` needs of the table of long values.
+func ContentRights(database, table string) []Grant {
+	of := " ON " + clickhouse.Table(database, table)
+	return []Grant{
+		{Right: "INSERT" + of, For: "long values go there"},
+		{Right: "SELECT" + of, For: "the audit looks there for what rows refer to"},
+		{Right: "CREATE TABLE" + of, For: "the first worker makes the table of long values, and each makes sure"},
+	}
+}
+
 // TableRights are what it needs of one of the pipeline's tables.
 func TableRights(t *Table) []Grant {
 	c := t.Sink.ClickHouse

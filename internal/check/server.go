@@ -22,6 +22,7 @@ var serverChecks = []Check{
 	{ID: "clock", Group: GroupClickHouse, Asks: "the server's clock and this machine's agree", Needs: []string{"server"}, judge: judgeClock},
 	{ID: "disk", Group: GroupClickHouse, Asks: "the disks have room", Needs: []string{"server"}, judge: judgeDisk},
 	{ID: "bucket", Group: GroupTable, Asks: "the storage of the archive takes the key, and has the bucket", judge: judgeBucket},
+	{ID: "content", Group: GroupTable, Asks: "the place of long values can be used", Needs: []string{"server"}, judge: judgeContent},
 }
 
 // The server's codes for what a person must mend before anything else can be asked.
@@ -214,18 +215,42 @@ func judgeBucket(f *Facts) verdict {
 	if f.Objects == nil {
 		return well(o.Place())
 	}
-	broken := Finding{Severity: waybill.SeverityError, What: fmt.Sprintf("the archive's storage %s cannot be used: %v", o.Place(), f.Objects), Why: "records are kept there for backfills of what Kafka no longer has",
-		Mend: []Mend{do("correct archive.s3 in the file")}}
+	return found(unusable(f.Objects, "the archive's storage "+o.Place(), "records are kept there for backfills of what Kafka no longer has", "archive.s3", o.Endpoint))
+}
+
+// unusable says why a place cannot be used that a key of the file names.
+func unusable(err error, place, why, key, endpoint string) Finding {
+	broken := Finding{Severity: waybill.SeverityError, What: fmt.Sprintf("%s cannot be used: %v", place, err), Why: why, Mend: []Mend{do("correct " + key + " in the file")}}
 	var e *waybill.Error
-	if errors.As(f.Objects, &e) {
-		broken.What = fmt.Sprintf("the archive's storage %s cannot be used: %v", o.Place(), e.Err)
+	if errors.As(err, &e) {
+		broken.What = fmt.Sprintf("%s cannot be used: %v", place, e.Err)
 		if e.Hint != "" {
 			broken.Mend = []Mend{do(e.Hint)}
 		}
 	}
-	if errors.Is(f.Objects, syscall.ECONNREFUSED) {
-		broken.What = fmt.Sprintf("no storage listens at %s, where the archive's objects go", o.Endpoint)
-		broken.Mend = []Mend{do("correct archive.s3.endpoint, or start what should answer there")}
+	if endpoint != "" && errors.Is(err, syscall.ECONNREFUSED) {
+		broken.What = fmt.Sprintf("no storage listens at %s, where %s is", endpoint, place)
+		broken.Mend = []Mend{do("correct " + key + ".endpoint, or start what should answer there")}
 	}
-	return found(broken)
+	return broken
+}
+
+func judgeContent(f *Facts) verdict {
+	c := f.Pipeline.Content
+	if c == nil {
+		return well("")
+	}
+	const why = "long values are kept there, and no row is written before those that it refers to"
+	if f.Content.Err != nil {
+		key, endpoint := "content.table", ""
+		if c.S3 != nil {
+			key, endpoint = "content.s3", c.S3.Endpoint
+		}
+		return found(unusable(f.Content.Err, "the place of long values "+f.Content.Place, why, key, endpoint))
+	}
+	v := judgeGrants(f.Content.Grants, f.Server.User)
+	if len(v.findings) == 0 && v.unknown == "" {
+		return well(f.Content.Place)
+	}
+	return v
 }

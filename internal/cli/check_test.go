@@ -462,6 +462,40 @@ func archiveAt(endpoint string) string {
 	return fmt.Sprintf("archive: {s3: {endpoint: %q, bucket: kept, access_key: K, secret_key: S}}\n", endpoint)
 }
 
+// A table of long values that is another table, and rights that are missing, are named.
+func TestCheck_Content(t *testing.T) {
+	w := newFixWorld(t)
+	s := w.good(t)
+	s.build()
+	s.exec("ALTER TABLE "+s.db+".calls ADD COLUMN note_ref String", "ALTER TABLE "+s.db+".calls ADD COLUMN note_bytes UInt64", "ALTER TABLE "+s.db+".calls ADD COLUMN note String")
+	text, err := os.ReadFile(s.write())
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "p.yaml")
+	write := func(content string) {
+		changed := strings.Replace(string(text), "  columns:\n", "  columns:\n    note: {type: String, large: {inline: 1KiB}}\n", 1)
+		if changed == string(text) {
+			t.Fatal("the file has no columns")
+		}
+		if err := os.WriteFile(file, []byte(changed+"\n"+content+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("content: {table: notes}")
+	if code, out := runCheck(t, file); code != 0 {
+		t.Errorf("a table that is to be made: exit code %d:\n%s", code, out)
+	}
+	s.exec("CREATE TABLE " + s.db + ".notes (hash UInt64) ENGINE = MergeTree ORDER BY hash")
+	if code, out := runCheck(t, file); code != 1 || !strings.Contains(out, s.db+".notes is no table for long values") {
+		t.Errorf("another table: exit code %d:\n%s", code, out)
+	}
+	write(fmt.Sprintf("content: {s3: {endpoint: %q, bucket: kept, access_key: K, secret_key: S}}", refusing(t)))
+	if code, out := runCheck(t, file); code != 1 || !strings.Contains(out, "the place of long values") || !strings.Contains(out, "the key must be allowed") {
+		t.Errorf("a key that is refused: exit code %d:\n%s", code, out)
+	}
+}
+
 // refusing is S3-compatible storage that takes no key.
 func refusing(t *testing.T) string {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -56,10 +56,9 @@ func newContentStatus(s Streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status FILE",
 		Short: "Whether every reference leads to its value",
-		Long: `Whether every long value is there that a row refers to, and how many values are
-there that no row refers to. It looks at all tables of the server that have a
-column of one of the names that pipelines use for references: also at those of
-backfills.
+		Long: `Whether every long value is there that a row of the pipeline refers to, and how
+many values are there that no row refers to, of any table of the server that
+has a column of one of the names that pipelines use for references.
 
 It ends with 1 if a value is missing: "waybill audit" says of which rows.`,
 		Example: `  waybill content status llm-calls.yaml
@@ -72,7 +71,7 @@ It ends with 1 if a value is missing: "waybill audit" says of which rows.`,
 		if err != nil {
 			return err
 		}
-		missing, err := store.Missing(ctx, refs)
+		missing, err := store.Missing(ctx, engine.OwnReferences(d.cfg))
 		if err != nil {
 			return unreached(err)
 		}
@@ -145,18 +144,21 @@ func printContent(s Streams, o output, r *contentReport) error {
 	var b strings.Builder
 	wrap(&b, "", fmt.Sprintf("%s keeps long values in %s; %d columns may refer to them: %s", r.Pipeline, r.Place, len(r.Columns), strings.Join(r.Columns, ", ")))
 	if m := r.Missing; m != nil {
-		wrap(&b, "", fmt.Sprintf("rows refer to %s values", count(m.References)))
+		wrap(&b, "", fmt.Sprintf("its rows refer to %s values", count(m.References)))
 		if m.Missing > 0 {
 			wrap(&b, "", fmt.Sprintf("MISSING: %s of them are not there, %s", count(m.Missing), strings.Join(m.Names[:min(len(m.Names), 3)], ", ")))
 		} else {
 			wrap(&b, "", "all of them are there")
 		}
 	}
-	what := "could be removed: `waybill content sweep --yes`"
-	if r.Swept.Removed {
-		what = "were removed"
+	switch {
+	case r.Swept.Values == 0 && r.Swept.Young == 0:
+		wrap(&b, "", "no value is there that no row refers to")
+	case r.Swept.Removed:
+		wrap(&b, "", fmt.Sprintf("%s values that no row refers to, with %s bytes, were removed", count(r.Swept.Values), count(r.Swept.Bytes)))
+	default:
+		wrap(&b, "", fmt.Sprintf("%s values that no row refers to, with %s bytes, could be removed: `waybill content sweep --yes`", count(r.Swept.Values), count(r.Swept.Bytes)))
 	}
-	wrap(&b, "", fmt.Sprintf("%s values that no row refers to, with %s bytes, %s", count(r.Swept.Values), count(r.Swept.Bytes), what))
 	if r.Swept.Young > 0 {
 		wrap(&b, "", fmt.Sprintf("%s more were stored so lately that rows may be about to refer to them", count(r.Swept.Young)))
 	}

@@ -29,8 +29,11 @@ func objectName(name string) string { return folder + name[:2] + "/" + name }
 
 func (b *Bucket) String() string { return b.Where }
 
-// Prepare asks whether the bucket is there.
-func (b *Bucket) Prepare(ctx context.Context) error { return b.Objects.Check(ctx) }
+// Prepare asks whether the bucket is there: it is made by people.
+func (b *Bucket) Prepare(ctx context.Context) error { return b.Look(ctx) }
+
+// Look asks whether the bucket is there.
+func (b *Bucket) Look(ctx context.Context) error { return b.Objects.Check(ctx) }
 
 // putsAtOnce is how many objects are written side by side.
 const putsAtOnce = 8

@@ -27,8 +27,10 @@ func Name(h Hash) string { return hex.EncodeToString(h[:]) }
 
 // Place is where values are.
 type Place interface {
-	// Prepare makes the place if it is to be made, and says what is wrong with it.
+	// Prepare makes the place if it is to be made, and looks at it.
 	Prepare(ctx context.Context) error
+	// Look says what is wrong with the place. One that is still to be made is well.
+	Look(ctx context.Context) error
 	// Put stores values. If it fails some may be there.
 	Put(ctx context.Context, values []Value) error
 	// Get is one value. The error wraps ErrNone if it is not there.

@@ -53,18 +53,23 @@ func (t *Table) String() string { return t.Database + "." + t.Table }
 
 func (t *Table) sql() string { return clickhouse.Table(t.Database, t.Table) }
 
-// Prepare makes the table unless there is one, and refuses one that cannot be it.
+// Prepare makes the table unless there is one.
 func (t *Table) Prepare(ctx context.Context) error {
 	if err := t.Client.Exec(ctx, t.CreateTable()); err != nil {
 		return err
 	}
+	return t.Look(ctx)
+}
+
+// Look refuses a table that is another one.
+func (t *Table) Look(ctx context.Context) error {
 	var engine, order string
 	err := t.Client.Texts(ctx, fmt.Sprintf("SELECT engine AS waybill_e, sorting_key AS waybill_k FROM system.tables WHERE database = %s AND name = %s", clickhouse.Literal(t.Database), clickhouse.Literal(t.Table)),
 		[]string{"waybill_e", "waybill_k"}, func(row []string) error {
 			engine, order = row[0], row[1]
 			return nil
 		})
-	if err != nil {
+	if err != nil || engine == "" {
 		return err
 	}
 	have := map[string]string{}

@@ -27,17 +27,25 @@ func OpenContent(cfg *config.Pipeline, client *clickhouse.Client) (*content.Stor
 	return content.New(&content.Bucket{Objects: store, Client: client, Where: c.S3.Place()}), nil
 }
 
-// ContentReferences are the columns that have names of values that may be in the pipeline's place for them.
+// ContentReferences are the columns, whoever's they are, that may have names of values in the pipeline's place for them.
 func ContentReferences(ctx context.Context, cfg *config.Pipeline, client *clickhouse.Client, plansDatabase, plansTable string) ([]content.Reference, error) {
 	var own []string
+	for _, r := range OwnReferences(cfg) {
+		own = append(own, r.Column)
+	}
+	return content.References(ctx, client, plansDatabase, plansTable, own)
+}
+
+// OwnReferences are the columns of the pipeline's tables that have names of values, all of which are in its place.
+func OwnReferences(cfg *config.Pipeline) (out []content.Reference) {
 	for _, t := range cfg.Tables() {
 		for _, c := range t.Contract.Columns {
 			if c.Large != nil {
-				own = append(own, c.Large.Ref)
+				out = append(out, content.Reference{Database: t.Sink.ClickHouse.Database, Table: t.Sink.ClickHouse.Table, Column: c.Large.Ref})
 			}
 		}
 	}
-	return content.References(ctx, client, plansDatabase, plansTable, own)
+	return out
 }
 
 // storeContent sees that the values are there that a batch's rows refer to. It comes before every INSERT of the rows: a row that can be read leads to what

@@ -47,7 +47,7 @@ func Open(cfg Config) (*Store, error) {
 	s3, err := minio.NewCore(host, &minio.Options{Creds: credentials.NewStaticV4(cfg.AccessKey, cfg.SecretKey, ""), Secure: !plain, Region: cfg.Region,
 		BucketLookup: lookup, MaxRetries: 1}) // whoever asks tries again, and says so
 	if err != nil {
-		return nil, &waybill.Error{Op: "objects.open", Class: waybill.ClassConfig, Err: err, Hint: "look at archive.s3 in the pipeline file"}
+		return nil, &waybill.Error{Op: "objects.open", Class: waybill.ClassConfig, Err: err, Hint: "look at s3 in the pipeline file"}
 	}
 	return &Store{cfg: cfg, s3: s3}, nil
 }
@@ -211,11 +211,11 @@ func (s *Store) failed(op, name string, err error) error {
 	case minio.NoSuchKey:
 		out.Err = fmt.Errorf("%s%s: %w", s.Place(), name, ErrGone)
 	case minio.NoSuchBucket:
-		out.Class, out.Hint = waybill.ClassConfig, "make the bucket, or correct archive.s3.bucket"
+		out.Class, out.Hint = waybill.ClassConfig, "make the bucket, or correct the bucket in the file"
 	case minio.AccessDenied, "InvalidAccessKeyId", "SignatureDoesNotMatch":
-		out.Class, out.Hint = waybill.ClassConfig, "the key of archive.s3 must be allowed to list the bucket, and to get, put and delete objects in it"
+		out.Class, out.Hint = waybill.ClassConfig, "the key must be allowed to list the bucket, and to get, put and delete objects in it"
 	case "AuthorizationHeaderMalformed", "PermanentRedirect":
-		out.Class, out.Hint = waybill.ClassConfig, "correct archive.s3.region and archive.s3.endpoint"
+		out.Class, out.Hint = waybill.ClassConfig, "correct region and endpoint in the file"
 	case "SlowDown", "TooManyRequests":
 		out.Class = waybill.ClassThrottled
 	}

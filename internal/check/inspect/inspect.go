@@ -80,6 +80,7 @@ func lookServer(ctx context.Context, f *check.Facts) {
 		}
 		f.Tables = append(f.Tables, l.table(ctx, of))
 	}
+	l.content(ctx)
 	l.record(ctx)
 }
 
@@ -109,6 +110,23 @@ func (l *looker) server(ctx context.Context) error {
 	}
 	s.Grants = l.granted(ctx, check.OwnRights(l.store.Database()))
 	return nil
+}
+
+// content looks at the place of long values.
+func (l *looker) content(ctx context.Context) {
+	p, f := l.f.Pipeline, &l.f.Content
+	if p.Content == nil {
+		return
+	}
+	store, err := engine.OpenContent(p, l.ch)
+	if err != nil {
+		f.Err = err
+		return
+	}
+	f.Place, f.Err = store.String(), store.Look(ctx)
+	if table := p.Content.Table; table != "" {
+		f.Grants = l.granted(ctx, check.ContentRights(p.Sink.ClickHouse.Database, table))
+	}
 }
 
 // granted asks for each right whether the user has it.
