@@ -211,6 +211,10 @@ func originOf(c contract.PlanColumn) string {
 			text += " (" + c.Format + ")"
 		}
 		return text
+	case contract.SourceContentRef:
+		return "name of " + c.Of
+	case contract.SourceContentBytes:
+		return "length of " + c.Of
 	case contract.SourceHeader:
 		return "header " + c.Header
 	case contract.SourceConstant:

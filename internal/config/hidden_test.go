@@ -13,8 +13,9 @@ const secretFile = `
 name: m
 source: {kafka: {brokers: ["k:9092"], topic: t, sasl: %s}}
 sink: {clickhouse: {url: "clickhouse://u:${A}@h/d", table: t}}
-contract: {columns: {id: {type: UInt64}}}
+contract: {columns: {id: {type: UInt64}, a: {type: String, large: {}}}}
 archive: {s3: {endpoint: "http://h:1", bucket: abc, access_key: a, secret_key: "${A}"}}
+content: {s3: {endpoint: "http://h:1", bucket: abc, access_key: a, secret_key: "${A}"}}
 alerts:
   - {webhook: {url: "http://h/${A}", headers: {a: "${A}"}}}
   - {slack: {url: "http://h/${A}", headers: {a: "${A}"}}}

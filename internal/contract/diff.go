@@ -190,6 +190,12 @@ func (c PlanColumn) origin() string {
 	if c.Length > 0 {
 		s += fmt.Sprintf(" of %d elements", c.Length)
 	}
+	if c.Of != "" {
+		s += " of " + c.Of
+	}
+	if l := c.Large; l != nil && c.Of == "" {
+		s += fmt.Sprintf(", elsewhere if longer than %d bytes: the row keeps %d, the name in %s and the length in %s", l.Inline, l.Preview, l.Ref, l.Bytes)
+	}
 	if c.Lineage {
 		s += " (lineage)"
 	}

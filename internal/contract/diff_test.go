@@ -76,9 +76,12 @@ func TestDiff_SeesEveryFieldOfAColumn(t *testing.T) {
 		}
 		was := PlanColumn{Name: "n", Source: SourceField}
 		is := was
-		if f := reflect.ValueOf(&is).Elem().Field(i); f.Kind() == reflect.String {
+		switch f := reflect.ValueOf(&is).Elem().Field(i); {
+		case f.Kind() == reflect.String:
 			f.SetString("other")
-		} else {
+		case typ.Field(i).Name == "Large":
+			f.Set(reflect.ValueOf(&Large{Inline: 1, Ref: "r", Bytes: "b"}))
+		default:
 			f.Set(map[reflect.Kind]reflect.Value{reflect.Bool: reflect.ValueOf(true), reflect.Int: reflect.ValueOf(7), reflect.Pointer: reflect.ValueOf(text("x"))}[f.Kind()])
 		}
 		if typ.Field(i).Name == "Value" {
