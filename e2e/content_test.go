@@ -117,6 +117,7 @@ func TestContent_KilledAtEveryFailpoint(t *testing.T) {
 			if followed == 0 {
 				t.Error("no reference was followed")
 			}
+			w.observe("references that a reader followed", int64(followed))
 			w.verify()
 			for _, p := range w.bodyProblems() {
 				t.Error(p)
@@ -130,7 +131,6 @@ func TestContent_KilledAtEveryFailpoint(t *testing.T) {
 
 // The case sees a value that is missing, and one that is another; and so does the audit.
 func TestContent_TheOracleSeesDamage(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t, setup{})
 	m := w.longBodies()
 	w.produce(300, m)
@@ -139,9 +139,11 @@ func TestContent_TheOracleSeesDamage(t *testing.T) {
 		t.Fatal(p)
 	}
 	w.exec("ALTER TABLE " + w.db + ".bodies DELETE WHERE content LIKE 'b17x%' SETTINGS mutations_sync = 2")
-	if p := w.bodyProblems(); len(p) != 1 {
+	p := w.bodyProblems()
+	if len(p) != 1 {
 		t.Errorf("one value is gone, and the case says %v", p)
 	}
+	w.observe("damage that the case sees", int64(len(p)))
 	stop := w.reading()
 	time.Sleep(200 * time.Millisecond)
 	if _, lost := stop(); len(lost) != 1 {
