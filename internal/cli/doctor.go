@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 	"strconv"
@@ -20,10 +21,12 @@ import (
 	"github.com/waybill-data/waybill/internal/doctor"
 	"github.com/waybill-data/waybill/internal/engine"
 	"github.com/waybill-data/waybill/internal/ledger"
+	"github.com/waybill-data/waybill/internal/server"
 )
 
 func newDoctor(s Streams) *cobra.Command {
 	var watch time.Duration
+	var b bundleOptions
 	cmd := &cobra.Command{
 		Use:   "doctor FILE",
 		Short: "Say why a pipeline does not move, or does not look right",
@@ -36,14 +39,27 @@ and how group and topic move while it watches; at pauses, backfills that hold
 the pipeline, open findings; at parts and mutations of the tables that it and
 its views write, and at the newest batch of the ledger. It changes nothing.
 
-It ends with 0 if nothing is wrong, and with 1 if something is.`,
+It ends with 0 if nothing is wrong, and with 1 if something is.
+
+--bundle also writes an archive for somebody who helps: this report and that of
+"waybill check", the pipeline file, what a running process says of itself, the
+latest rows of Waybill's tables, and what server and brokers say of the tables,
+the topic and the group. Secrets are taken out, and there is no event and no
+dead letter in it. A MANIFEST in it says what each file is, and what could not
+be had and why. Look before you send it.`,
 		Example: `  waybill doctor llm-calls.yaml
-  waybill doctor llm-calls.yaml --watch 30s -o json`,
+  waybill doctor llm-calls.yaml --watch 30s -o json
+  waybill doctor llm-calls.yaml --bundle support.tar.gz`,
 		Args: args(cobra.ExactArgs(1)),
 	}
 	cmd.Flags().DurationVar(&watch, "watch", 5*time.Second, "for how long to watch group and topic move")
+	cmd.Flags().StringVar(&b.out, "bundle", "", "write a support archive, `OUT.tar.gz`, which must not be there yet")
+	cmd.Flags().StringSliceVar(&b.addrs, "addr", []string{server.DefaultListen}, "for the archive: running processes, `host:port,...`")
+	cmd.Flags().IntVar(&b.rows, "rows", defaultBundleRows, "for the archive: how many rows of each of Waybill's tables")
 	o := outputFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, paths []string) error { return diagnose(cmd.Context(), s, *o, paths[0], watch) }
+	cmd.RunE = func(cmd *cobra.Command, paths []string) error {
+		return diagnose(cmd.Context(), s, *o, paths[0], watch, b)
+	}
 	return cmd
 }
 
@@ -60,13 +76,41 @@ type doctorReport struct {
 	Seconds float64  `json:"seconds"`
 	Members []string `json:"members"`
 	Unknown []string `json:"unknown"` // what could not be asked, and why
+	// Bundle is the archive that was written; nil: none was asked for.
+	Bundle *bundleReport `json:"bundle,omitempty"`
 }
 
-func diagnose(ctx context.Context, s Streams, o output, file string, watch time.Duration) error {
+func diagnose(ctx context.Context, s Streams, o output, file string, watch time.Duration, b bundleOptions) error {
+	if err := b.check(); err != nil {
+		return err
+	}
 	cfg, err := config.Load(file)
 	if err != nil {
 		return err
 	}
+	f, seen, err := examine(ctx, cfg, file, watch)
+	if err != nil {
+		return err
+	}
+	r := newDoctorReport(f)
+	if b.out != "" {
+		if r.Bundle, err = b.write(ctx, cfg, f, seen); err != nil {
+			return err
+		}
+	}
+	if o == outputJSON {
+		err = printJSON(s.Out, r)
+	} else {
+		_, err = io.WriteString(s.Out, r.text())
+	}
+	if err == nil && !r.OK {
+		return &exitError{code: ExitFindings, said: true, err: errors.New("something is wrong")}
+	}
+	return err
+}
+
+// examine asks everybody. The error is the context's: whatever else goes wrong is among the facts.
+func examine(ctx context.Context, cfg *config.Pipeline, file string, watch time.Duration) (*doctor.Facts, *check.Facts, error) {
 	f := &doctor.Facts{Now: time.Now(), Pipeline: cfg.Name, File: file, Group: doctor.Group{Name: cfg.Source.Kafka.Group, Members: []string{}}}
 	unknown := func(what string, err error) {
 		if err != nil {
@@ -81,36 +125,33 @@ func diagnose(ctx context.Context, s Streams, o output, file string, watch time.
 	if seen.Server.Err == nil {
 		unknown("what is on record", onRecord(ctx, cfg, f, seen))
 	}
-	if err == nil {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(watch - time.Since(began)):
-		}
-		second, err := engine.ReadOtherGroup(ctx, cfg, cfg.Source.Kafka.Group)
-		unknown("the group, again", err)
-		if err == nil {
-			f.Group.Known, f.Group.Apart = true, time.Since(began)
-			f.Group.Settles = time.Minute + cfg.Batch.Age
-			move(&f.Group, first, second)
-		}
+	if err != nil {
+		return f, seen, nil //nolint:nilerr // it is among the facts
 	}
-	r := doctorReport{Pipeline: cfg.Name, Causes: doctor.Diagnose(f), Lag: f.Group.Lag, Came: f.Group.Came, Settled: f.Group.Done, Seconds: f.Group.Apart.Seconds(), Members: f.Group.Members, Unknown: f.Unknown}
+	select {
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	case <-time.After(watch - time.Since(began)):
+	}
+	second, err := engine.ReadOtherGroup(ctx, cfg, cfg.Source.Kafka.Group)
+	unknown("the group, again", err)
+	if err == nil {
+		f.Group.Known, f.Group.Apart = true, time.Since(began)
+		f.Group.Settles = time.Minute + cfg.Batch.Age
+		move(&f.Group, first, second)
+	}
+	return f, seen, nil
+}
+
+func newDoctorReport(f *doctor.Facts) *doctorReport {
+	r := &doctorReport{Pipeline: f.Pipeline, Causes: doctor.Diagnose(f), Lag: f.Group.Lag, Came: f.Group.Came, Settled: f.Group.Done, Seconds: f.Group.Apart.Seconds(), Members: f.Group.Members, Unknown: f.Unknown}
 	if r.OK = len(r.Causes) == 0; r.OK {
 		r.Causes, r.Summary = []doctor.Diagnosis{}, f.Summary()
 	}
 	if r.Unknown == nil {
 		r.Unknown = []string{}
 	}
-	if o == outputJSON {
-		err = printJSON(s.Out, r)
-	} else {
-		err = r.print(s)
-	}
-	if err == nil && !r.OK {
-		return &exitError{code: ExitFindings, said: true, err: errors.New("something is wrong")}
-	}
-	return err
+	return r
 }
 
 // move is how group and topic have moved from one moment to another. A partition without a position is one from its beginning.
@@ -219,7 +260,7 @@ func tableNow(ctx context.Context, client *clickhouse.Client, database, name str
 	return t, err
 }
 
-func (r *doctorReport) print(s Streams) error {
+func (r *doctorReport) text() string {
 	var b strings.Builder
 	if r.OK {
 		wrap(&b, "", r.Pipeline+": "+r.Summary)
@@ -241,6 +282,6 @@ func (r *doctorReport) print(s Streams) error {
 			wrap(&b, "    ", "  "+u)
 		}
 	}
-	_, err := s.Out.Write([]byte(b.String()))
-	return err
+	r.Bundle.print(&b)
+	return b.String()
 }

@@ -35,6 +35,9 @@ func (v value) expand(raw string, escape func(at int, s string) string) string {
 			continue
 		}
 		set, ok := v.lookup(token)
+		if ok {
+			v.r.given = append(v.r.given, given{path: v.path, token: token, value: NewSecret(set)})
+		}
 		if ok && escape != nil {
 			set = escape(m[0], set)
 		}

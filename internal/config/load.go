@@ -139,6 +139,7 @@ func Parse(name string, data []byte, getenv func(string) (string, bool)) (*Pipel
 	if len(r.problems) > 0 {
 		return nil, r.problems.sorted()
 	}
+	p.given, p.hidden = r.given, r.hidden
 	return &p, nil
 }
 

@@ -57,6 +57,10 @@ type Pipeline struct {
 	// src is the file's text, whose URL may hold a password in so many words. It is a function because
 	// fmt walks into unexported fields: it would print a string or a pointer to one.
 	src func() *source
+
+	// given and hidden are the reader's, for Secrets and Masked.
+	given  []given
+	hidden []string
 }
 
 // Meaning is the same for two texts of a file that say the same: comments and layout do not count. It does not show what the text has of secrets.

@@ -21,6 +21,10 @@ type reader struct {
 	// unresolved are the scalars with a variable that is not set: they are reported once, and whatever
 	// else could be said about them would mislead.
 	unresolved map[ast.Node]bool
+	// hidden are the paths of values that are, or may hold, secrets.
+	hidden []string
+	// given is what variables and files have stood for.
+	given []given
 }
 
 // value is a node of the tree with its path. All reading goes through it.

@@ -121,7 +121,9 @@ func (v value) given() bool { return v.node != nil || v.shape != nil }
 func (v value) hidden() {
 	if v.shape != nil {
 		v.shape.WriteOnly = true
+		return
 	}
+	v.r.hidden = append(v.r.hidden, v.path)
 }
 
 // saysObject describes a mapping with the given keys.

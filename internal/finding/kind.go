@@ -41,6 +41,8 @@ type Kind struct {
 	Severity waybill.Severity
 	Title    string // in one line
 	Closes   Closes
+	// Quotes: its words may quote values of events. Support archives are without them.
+	Quotes bool
 }
 
 // Of is the kind of that name.

@@ -31,7 +31,7 @@ var kinds = map[string]Kind{
 	"view_incomplete":     {Severity: warning, Closes: Once, Title: "a materialized view may lack or repeat rows of a batch"},
 
 	// Dead letters.
-	"dead_letter_budget": {Severity: failure, Closes: ByItself, Title: "more dead letters than the pipeline file allows: the pipeline has stopped"},
+	"dead_letter_budget": {Severity: failure, Closes: ByItself, Quotes: true, Title: "more dead letters than the pipeline file allows: the pipeline has stopped"},
 
 	// The laws of the ledger.
 	"ledger_gap":        {Severity: failure, Closes: ByItself, Title: "offsets that no ledger row accounts for (L1)"},
@@ -61,10 +61,10 @@ var kinds = map[string]Kind{
 	"backfill_promoted": {Severity: info, Closes: Told, Title: "a backfill, or its rollback, has changed what the table holds"},
 
 	// The contract and the table.
-	"column_added":         {Severity: info, Closes: Told, Title: "evolve has added a column"},
-	"column_widened":       {Severity: info, Closes: Told, Title: "evolve has widened a column"},
-	"evolve_held":          {Severity: warning, Closes: Once, Title: "a change of the table was not made; the values are rescued"},
-	"evolve_refused":       {Severity: warning, Closes: ByItself, Title: "the server refuses to change the table; the values are rescued"},
+	"column_added":         {Severity: info, Closes: Told, Quotes: true, Title: "evolve has added a column"},
+	"column_widened":       {Severity: info, Closes: Told, Quotes: true, Title: "evolve has widened a column"},
+	"evolve_held":          {Severity: warning, Closes: Once, Quotes: true, Title: "a change of the table was not made; the values are rescued"},
+	"evolve_refused":       {Severity: warning, Closes: ByItself, Quotes: true, Title: "the server refuses to change the table; the values are rescued"},
 	"column_dropped":       {Severity: warning, Closes: Once, Title: "a column was dropped while a batch for it was under way"},
 	"column_renamed":       {Severity: warning, Closes: Once, Title: "a column was renamed, perhaps while a batch was being inserted"},
 	"small_window":         {Severity: warning, Closes: ByItself, Title: "a table's deduplication window is small"},
@@ -74,8 +74,8 @@ var kinds = map[string]Kind{
 	// What events carry.
 	"all_blank":       {Severity: warning, Closes: ByItself, Title: "none of the events has any of the contract's fields"},
 	"blank_events":    {Severity: warning, Closes: ByItself, Title: "a good share of the events has none of the contract's fields"},
-	"new_field":       {Severity: info, Closes: Told, Title: "events carry a field that no column takes"},
-	"type_conflict":   {Severity: warning, Closes: Once, Title: "values do not fit their column"},
+	"new_field":       {Severity: info, Closes: Told, Quotes: true, Title: "events carry a field that no column takes"},
+	"type_conflict":   {Severity: warning, Closes: Once, Quotes: true, Title: "values do not fit their column"},
 	"too_many_fields": {Severity: warning, Closes: Once, Title: "events have more unexpected fields than are counted one by one"},
 	"field_vanished":  {Severity: warning, Closes: ByItself, Title: "a field that events had is in none of them"},
 	"null_rate":       {Severity: warning, Closes: ByItself, Title: "far more nulls in a column than usual"},
