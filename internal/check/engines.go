@@ -41,7 +41,7 @@ func (e *Engine) Guarantee() string {
 	switch {
 	case e.ExactlyOnce():
 		return "exactly-once"
-	case e.Survives == No || e.Keeps == No && !strings.HasSuffix(e.Name, "MergeTree"):
+	case e.Survives == No || e.Keeps == No && !strings.Contains(e.Name, "MergeTree"):
 		return "none"
 	}
 	return "at-least-once"
@@ -78,7 +78,7 @@ var engines = []Engine{
 		Why: "of rows with one sorting key a merge keeps the latest value of each column"},
 	{Name: "GraphiteMergeTree", Once: Yes, Keeps: No, Survives: Yes, Audit: auditNothing, Unproved: true,
 		Why: "rows are rolled up by age"},
-	{Name: "Distributed", Once: Depends, Keeps: Depends, Survives: Yes, Audit: auditNothing,
+	{Name: "Distributed", Once: Depends, Keeps: Depends, Survives: Yes, Audit: auditNothing, Unproved: true,
 		Why: "it has no log of tokens of its own, and a block is cut up for the shards: which of them took its part cannot be asked of it. Name a table of one server instead"},
 	{Name: "Buffer", Once: No, Keeps: Yes, Survives: No, Audit: auditNothing,
 		Why: "it acknowledges rows that are in memory only: what is there when the server dies is lost, and tokens are not passed on"},
@@ -94,9 +94,9 @@ var engines = []Engine{
 		Why: "a row replaces the one with the same key"},
 	{Name: "Kafka", Once: No, Keeps: No, Survives: No, Audit: auditNothing, Unproved: true,
 		Why: "it writes rows to another topic, and reading takes them away"},
-	{Name: "MaterializedView", Once: Depends, Keeps: Depends, Survives: Yes, Audit: auditNothing,
+	{Name: "MaterializedView", Once: Depends, Keeps: Depends, Survives: Yes, Audit: auditNothing, Unproved: true,
 		Why: "rows go into the table that it fills: name that one, or the table that it reads"},
-	{Name: "View", Once: No, Keeps: No, Survives: No, Audit: auditNothing, Why: "it takes no rows"},
+	{Name: "View", Once: No, Keeps: No, Survives: No, Audit: auditNothing, Unproved: true, Why: "it takes no rows"},
 }
 
 // Engines is the table.

@@ -44,14 +44,15 @@ type Proposal struct {
 
 // Thresholds of decisions. They are shares of the values that were seen.
 const (
-	most       = 0.99 // one kind among several that is taken for what is meant; the rest is rescued
-	timely     = 0.90 // numbers that are close to the record's own time, as a moment
-	fewOf      = 0.05 // different values among all, of a LowCardinality column
-	fewMax     = 2000 // different values of one
-	fewFrom    = 50   // values before that says anything
-	mapFrom    = 12   // names of an object before they may be data
-	mapRare    = 0.34 // of them, which an object has on the average
-	largeTexts = 256  // bytes on the average, from which a text is compressed harder
+	most       = 0.99     // one kind among several that is taken for what is meant; the rest is rescued
+	timely     = 0.90     // numbers that are close to the record's own time, as a moment
+	fewOf      = 0.05     // different values among all, of a LowCardinality column
+	fewMax     = 2000     // different values of one
+	fewFrom    = 50       // values before that says anything
+	mapFrom    = 12       // names of an object before they may be data
+	mapRare    = 0.34     // of them, which an object has on the average
+	hugeText   = 32 << 10 // bytes, from which the page of long values is worth reading
+	largeTexts = 256      // bytes on the average, from which a text is compressed harder
 )
 
 // Propose decides on the columns.

@@ -162,6 +162,9 @@ func (n *node) stringType() scalarType {
 	if n.bytes/max(1, count) >= largeTexts {
 		t.codec = "ZSTD(3)"
 	}
+	if n.longestS >= hugeText {
+		t.why += "; `large: {inline: 8KiB}` here and `content: {table: ...}` keep the long ones once, beside the table"
+	}
 	if count < fewFrom {
 		t.unsure = fmt.Sprintf("few values were seen: %d", count)
 	}
