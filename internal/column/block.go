@@ -12,9 +12,10 @@ import (
 type Block struct {
 	Names   []string // as in the INSERT's column list
 	Columns []Column // same order and length as Names
-	// Contents are values that rows only refer to, in the order of their rows. They are no part of an INSERT of the block, and nothing that
+	// Contents are values that rows only refer to, in the order of their rows; see Refer. They are no part of an INSERT of the block, and nothing that
 	// is made of the block has them.
 	Contents []Content
+	referred int // bytes of the contents
 }
 
 // Content is a long value that a row refers to.
@@ -61,6 +62,7 @@ func (b *Block) Truncate(rows int) {
 	n := len(b.Contents)
 	for n > 0 && b.Contents[n-1].Row >= rows {
 		n--
+		b.referred -= len(b.Contents[n].Value) + contentSize
 	}
 	clear(b.Contents[n:])
 	b.Contents = b.Contents[:n]
@@ -72,15 +74,18 @@ func (b *Block) Reset() {
 		c.Reset()
 	}
 	clear(b.Contents)
-	b.Contents = b.Contents[:0]
+	b.Contents, b.referred = b.Contents[:0], 0
+}
+
+// Refer adds a content that a row refers to: one of the last row or after it.
+func (b *Block) Refer(c Content) {
+	b.Contents = append(b.Contents, c)
+	b.referred += len(c.Value) + contentSize
 }
 
 // Size is the number of bytes that the rows hold, with what they refer to.
 func (b *Block) Size() int {
-	n := contentSize * len(b.Contents)
-	for i := range b.Contents {
-		n += len(b.Contents[i].Value)
-	}
+	n := b.referred
 	for _, c := range b.Columns {
 		n += c.Size()
 	}

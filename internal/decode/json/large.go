@@ -74,7 +74,7 @@ func (l *large) cut(b *column.Block, row int) {
 	hex.Encode(name[:], hash[:])
 	l.refs.Append(name[:])
 	whole := bytes.Clone(value)
-	b.Contents = append(b.Contents, column.Content{Row: row, Column: l.index, Hash: hash, Value: whole})
+	b.Refer(column.Content{Row: row, Column: l.index, Hash: hash, Value: whole})
 	l.moved, l.movedBytes = l.moved+1, l.movedBytes+int64(len(whole))
 	preview := whole[:previewEnd(whole, l.Preview)]
 	if l.outer != nil {
