@@ -140,3 +140,34 @@ func TestLarge_WhatIsNoRowLeavesNoValue(t *testing.T) {
 		t.Errorf("a block that was emptied has %d values and %d bytes", len(b.Contents), b.Size())
 	}
 }
+
+// What long values cost beside the reading of their text: a hash and a copy.
+func BenchmarkLarge(b *testing.B) {
+	text := []byte(fmt.Sprintf(`{"prompt":%q,"id":1}`, strings.Repeat("You are a careful assistant. ", 4000)))
+	for _, of := range []struct {
+		name  string
+		large *contract.Large
+	}{{"inline", nil}, {"elsewhere", &contract.Large{Inline: 8 << 10, Preview: 200, Ref: "prompt_ref", Bytes: "prompt_bytes"}}} {
+		b.Run(of.name, func(b *testing.B) {
+			c := contract.Contract{Columns: []contract.Column{{Name: "prompt", Type: "String", Large: of.large}, {Name: "id", Type: "UInt64", Required: true}}}
+			l := contract.DefaultLineage()
+			p, err := contract.Compile(c, contract.Promised(c, l, "d", "t"), l, Version)
+			if err != nil {
+				b.Fatal(err)
+			}
+			d, err := New(p)
+			if err != nil {
+				b.Fatal(err)
+			}
+			block, rec := d.NewBlock(), &waybill.Record{Topic: "t", Value: text}
+			b.SetBytes(int64(len(text)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if block.Rows() == 100 {
+					block.Reset()
+				}
+				d.Decode(rec, 1, block)
+			}
+		})
+	}
+}
