@@ -12,6 +12,10 @@ LDFLAGS := -s -w -X github.com/waybill-data/waybill/internal/cli.linked=$(VERSIO
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI         := bin/golangci-lint-$(GOLANGCI_VERSION)
 
+# Later ones need a newer Go than that of go.mod (v2.18), or a module that could not be had where this was tried (v2.17).
+GORELEASER_VERSION := v2.15.0
+GORELEASER         := bin/goreleaser-$(GORELEASER_VERSION)
+
 # How many seeds `make sim` runs; SIM_FLAGS takes further flags of the simulator.
 SEEDS     ?= 10000
 SIM_FLAGS ?=
@@ -157,6 +161,11 @@ verify: ## Fail on stale files: formatting, generated code, go.mod, the report o
 		$(TREE_STATE) > "$$before"; $(GO) generate ./...; $(TREE_STATE) > "$$after"; \
 		diff -u "$$before" "$$after" || { echo "generated files are stale (make generate)"; exit 1; }
 
+.PHONY: release-check
+release-check: $(GORELEASER) ## Check .goreleaser.yaml, and make all of a release but the release (dist/; builds four binaries, takes minutes)
+	$(GORELEASER) check
+	$(GORELEASER) release --snapshot --clean
+
 ##@ Setting up and cleaning up
 
 .PHONY: engines
@@ -165,7 +174,7 @@ engines: ## Fetch or build into tools/engines/.cache what tests run against: Cli
 
 .PHONY: clean
 clean: ## Remove what was built; the linter and the engines stay (see distclean)
-	rm -rf bin/waybill bin/waybill-bench dist coverage.out
+	rm -rf bin/waybill bin/waybill-bench dist completions man coverage.out
 
 .PHONY: distclean
 distclean: clean ## Remove the linter and the engines too
@@ -176,6 +185,12 @@ $(GOLANGCI):
 	@mkdir -p bin
 	GOBIN="$(CURDIR)/bin" $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	mv bin/golangci-lint $@
+
+$(GORELEASER):
+	@echo "building goreleaser $(GORELEASER_VERSION) (once, takes minutes)"
+	@mkdir -p bin
+	GOBIN="$(CURDIR)/bin" $(GO) install github.com/goreleaser/goreleaser/v2@$(GORELEASER_VERSION)
+	mv bin/goreleaser $@
 
 # backfill-20m.txt for 20 million rows.
 BACKFILL_EVIDENCE = $(CURDIR)/docs/evidence/backfill-$(shell echo $$(( $(BACKFILL_ROWS) / 1000000 )))m.txt

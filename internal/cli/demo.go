@@ -27,7 +27,10 @@ every event is accounted for, 1 if not.
 It listens on 127.0.0.1 only. On a terminal the servers stay up for your own
 queries until Ctrl-C. Nothing is left behind, unless --keep says so.
 
-ClickHouse is brought by tools/engines/fetch clickhouse, once.`,
+ClickHouse is brought by tools/engines/fetch clickhouse, once: it is looked for
+in the checkout around the working directory or around this program, in the
+folder that WAYBILL_ENGINES_CACHE names, or is the file that WAYBILL_CHDB_LIB
+names (a libchdb.so, as the npm package @chdb/lib-linux-x64-gnu has it).`,
 		Example: `  waybill demo
   waybill demo --events 1000000 --rate 50000 --kills 5
   waybill demo -o json               the final balance as JSON, for scripts`,

@@ -47,7 +47,7 @@ func Run(ctx context.Context, o Options) (b Balance, err error) {
 		return Balance{}, err
 	}
 	if _, err := chserver.Locate(); err != nil {
-		return Balance{}, configError("demo.clickhouse", err, "")
+		return Balance{}, configError("demo.clickhouse", err, chserver.WithoutCheckout())
 	}
 	d := &demo{Options: o, screen: newScreen(&o)}
 	defer func() {
