@@ -104,6 +104,9 @@ func foreseeRename(ctx context.Context, s Streams, d *desk, all []renaming) erro
 			return unreached(err)
 		}
 		for _, k := range rows {
+			if k.Table == ledger.TablePauses { // it is paused while it is renamed, and not afterwards
+				continue
+			}
 			wrap(&b, "", fmt.Sprintf("would rename %s rows of %s.%s", count(k.Rows), ledger.DefaultDatabase, k.Table))
 		}
 		if r.newGroup != r.group {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	waybill "github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/clickhouse"
@@ -38,11 +39,7 @@ WHERE c.database = %s AND t.engine LIKE '%%MergeTree' AND (c.name = 'pipeline' O
 	}
 	for i := range tables {
 		t := &tables[i]
-		err := s.ch.Texts(ctx, fmt.Sprintf("SELECT toString(count()) AS n FROM %s WHERE %s", s.table(t.Table), t.of(pipelines)), []string{"n"}, func(row []string) (err error) {
-			t.Rows, err = strconv.ParseInt(row[0], 10, 64)
-			return err
-		})
-		if err != nil {
+		if t.Rows, err = s.rows(ctx, t, pipelines...); err != nil {
 			return nil, renamed("ledger.kept", err)
 		}
 	}
@@ -82,6 +79,13 @@ func (s *Store) Rename(ctx context.Context, from, to string, again bool) error {
 	if len(there) > 0 && !again {
 		return &waybill.Error{Op: "ledger.rename", Pipeline: from, Class: waybill.ClassConfig, Err: fmt.Errorf("%d rows of %s.%s are of a pipeline %s", there[0].Rows, s.db, there[0].Table, to), Hint: "choose a name that no pipeline has had"}
 	}
+	if again {
+		// What the one before has asked for goes on without it. Were the old rows seen now and gone a moment later, the new ones would be removed, and nothing
+		// put in their place.
+		if err := s.renamesOver(ctx); err != nil {
+			return err
+		}
+	}
 	tables, err := s.Kept(ctx, from)
 	if err != nil {
 		return err
@@ -91,15 +95,54 @@ func (s *Store) Rename(ctx context.Context, from, to string, again bool) error {
 		if t.Table == TablePauses {
 			continue
 		}
-		column := clickhouse.Ident(t.Column)
+		table := s.table(t.Table)
+		// The old rows are chosen in a SELECT of their own: beside REPLACE, a condition on the column means what is put in its place, and nothing would be copied.
 		for _, sql := range []string{ // as long as the old rows are there, the new ones may be part of them
-			fmt.Sprintf("ALTER TABLE %s DELETE WHERE %s SETTINGS mutations_sync = 2", s.table(t.Table), t.of([]string{to})),
-			fmt.Sprintf("INSERT INTO %s SELECT * REPLACE (%s AS %s) FROM %[1]s WHERE %[4]s SETTINGS insert_deduplicate = 0", s.table(t.Table), clickhouse.Literal(to), column, t.of([]string{from})),
-			fmt.Sprintf("ALTER TABLE %s DELETE WHERE %s SETTINGS mutations_sync = 2", s.table(t.Table), t.of([]string{from})),
+			fmt.Sprintf("ALTER TABLE %s DELETE WHERE %s SETTINGS mutations_sync = 2", table, t.of([]string{to})),
+			fmt.Sprintf("INSERT INTO %s %s (%s AS %s) FROM (SELECT * FROM %[1]s WHERE %[5]s) SETTINGS insert_deduplicate = 0", table, renameSelect, clickhouse.Literal(to), clickhouse.Ident(t.Column), t.of([]string{from})),
+			fmt.Sprintf("ALTER TABLE %s DELETE WHERE %s SETTINGS mutations_sync = 2", table, t.of([]string{from})),
 		} {
 			if err := s.ch.Exec(ctx, sql); err != nil {
 				return err
 			}
+		}
+	}
+	return nil
+}
+
+// renameSelect is in the statements that put rows under their new name, by which they are found again.
+const renameSelect = "SELECT * REPLACE"
+
+func (s *Store) rows(ctx context.Context, t *Kept, pipelines ...string) (n int64, err error) {
+	err = s.ch.Texts(ctx, fmt.Sprintf("SELECT toString(count()) AS n FROM %s WHERE %s", s.table(t.Table), t.of(pipelines)), []string{"n"}, func(row []string) (err error) {
+		n, err = strconv.ParseInt(row[0], 10, 64)
+		return err
+	})
+	return n, err
+}
+
+// renameQuiet is how long nothing of a rename before may be seen on a server for it to be over: a statement whose sender has died may have been on its way.
+const renameQuiet = 200 * time.Millisecond
+
+// renamesOver waits until what a rename before has asked of the server is done: statements that run, and mutations.
+func (s *Store) renamesOver(ctx context.Context) error {
+	sql := fmt.Sprintf(`SELECT toString(assumeNotNull((SELECT count() FROM system.mutations WHERE NOT is_done AND NOT is_killed AND database = %[1]s)
+    + (SELECT count() FROM system.processes WHERE startsWith(query, %[2]s) OR startsWith(query, %[3]s) AND position(query, %[4]s) > 0))) AS n`,
+		clickhouse.Literal(s.db), clickhouse.Literal("ALTER TABLE "+clickhouse.Ident(s.db)+"."), clickhouse.Literal("INSERT INTO "+clickhouse.Ident(s.db)+"."), clickhouse.Literal(renameSelect))
+	for quiet := 0; quiet < 2; {
+		left := ""
+		if err := s.ch.Texts(ctx, sql, []string{"n"}, func(row []string) error { left = row[0]; return nil }); err != nil {
+			return err
+		}
+		if quiet++; left != "0" {
+			quiet = 0
+		}
+		t := time.NewTimer(renameQuiet)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return ctx.Err()
+		case <-t.C:
 		}
 	}
 	return nil

@@ -1,0 +1,306 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/waybill-data/waybill/internal/testenv"
+	"github.com/waybill-data/waybill/internal/testenv/chserver"
+)
+
+// lifeWorld is a server and a broker of its own, both real: what is left on them is compared.
+type lifeWorld struct {
+	*testing.T
+	srv  *chserver.Server
+	addr string
+	kgo  *kgo.Client
+	adm  *kadm.Client
+	file string
+	next int // id of the next event
+	bad  int // events that are none
+}
+
+const lifePartitions = 3
+
+func newLifeWorld(t *testing.T) *lifeWorld {
+	t.Helper()
+	w := &lifeWorld{T: t, srv: testenv.ClickHouse(t), addr: testenv.Kafka(t).Addr(), file: filepath.Join(t.TempDir(), "p.yaml")}
+	var err error
+	if w.kgo, err = kgo.NewClient(kgo.SeedBrokers(w.addr), kgo.RecordPartitioner(kgo.ManualPartitioner())); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.kgo.Close)
+	w.adm = kadm.NewClient(w.kgo)
+	if _, err := w.adm.CreateTopic(t.Context(), lifePartitions, 1, nil, "events"); err != nil {
+		t.Fatal(err)
+	}
+	testenv.Exec(t, w.srv.HTTPAddr(), "CREATE DATABASE ai", "CREATE TABLE ai.events (id UInt64) ENGINE = MergeTree ORDER BY id")
+	return w
+}
+
+func (w *lifeWorld) write(name string) {
+	w.Helper()
+	text := fmt.Sprintf(`name: %s
+source: {kafka: {brokers: [%q], topic: events, session_timeout: 10s}}
+contract: {columns: {id: {type: UInt64, required: true}}}
+sink: {clickhouse: {url: "clickhouse://default@%s/ai", table: events}}
+`, name, w.addr, w.srv.TCPAddr())
+	if err := os.WriteFile(w.file, []byte(text), 0o600); err != nil {
+		w.Fatal(err)
+	}
+}
+
+// produce puts n events into the topic, and one that is none behind each tenth.
+func (w *lifeWorld) produce(n int) {
+	w.Helper()
+	var records []*kgo.Record
+	for range n {
+		p := int32(w.next % lifePartitions) //nolint:gosec // small
+		records = append(records, &kgo.Record{Topic: "events", Partition: p, Value: fmt.Appendf(nil, `{"id":%d}`, w.next)})
+		if w.next++; w.next%10 == 0 {
+			w.bad++
+			records = append(records, &kgo.Record{Topic: "events", Partition: p, Value: []byte("none")})
+		}
+	}
+	if err := w.kgo.ProduceSync(w.Context(), records...).FirstErr(); err != nil {
+		w.Fatal(err)
+	}
+}
+
+func (w *lifeWorld) value(sql string) string {
+	w.Helper()
+	return testenv.QueryValue(w, w.srv.HTTPAddr(), sql)
+}
+
+// waybill runs a command.
+func (w *lifeWorld) waybill(ctx context.Context, args ...string) (said string, code int) {
+	var o, e bytes.Buffer
+	code = Main(ctx, args, Streams{In: strings.NewReader(""), Out: &o, Err: &e})
+	return o.String() + e.String(), code
+}
+
+func (w *lifeWorld) must(args ...string) string {
+	w.Helper()
+	said, code := w.waybill(w.Context(), args...)
+	if code != ExitOK {
+		w.Fatalf("%s: exit code %d\n%s", strings.Join(args, " "), code, said)
+	}
+	return said
+}
+
+// start runs `waybill run` until stop is called, which waits for it.
+func (w *lifeWorld) start() (stop func()) {
+	ctx, cancel := context.WithCancel(w.Context())
+	heard := &said{}
+	var running sync.WaitGroup
+	code := ExitOK
+	running.Go(func() {
+		code = Main(ctx, []string{"run", "--listen", "127.0.0.1:0", "--log-format", "json", w.file}, Streams{In: strings.NewReader(""), Out: heard, Err: heard})
+	})
+	return sync.OnceFunc(func() {
+		cancel()
+		running.Wait()
+		if code != ExitOK {
+			w.Errorf("run ended with %d\n%s", code, heard.String())
+		}
+	})
+}
+
+// settled waits until every event is in the table, and each that is none among the dead letters.
+func (w *lifeWorld) settled() {
+	w.Helper()
+	testenv.Eventually(w, 2*time.Minute, "all is settled", func() bool {
+		text, err := testenv.Query(w.srv.HTTPAddr(), "SELECT (SELECT sum(written) FROM waybill.ledger), (SELECT sum(dead_lettered) FROM waybill.ledger)")
+		return err == nil && strings.TrimSpace(text) == fmt.Sprintf("%d\t%d", w.next, w.bad)
+	})
+}
+
+// kept says in which of Waybill's tables a pipeline has rows, and how many; whether it is paused and where its group is left out: that is written anew.
+func (w *lifeWorld) kept(name string) (out []string) {
+	w.Helper()
+	for _, row := range testenv.QueryRows(w, w.srv.HTTPAddr(), "SELECT table, name FROM system.columns WHERE database = 'waybill' AND (name = 'pipeline' OR table = 'pipelines' AND name = 'name') AND table NOT IN ('findings_now', 'pauses', 'groups') ORDER BY table") {
+		if n := w.value(fmt.Sprintf("SELECT count() FROM waybill.%s WHERE %s = '%s'", row[0], row[1], name)); n != "0" {
+			out = append(out, row[0]+" "+n)
+		}
+	}
+	return out
+}
+
+func (w *lifeWorld) groups() []string {
+	w.Helper()
+	listed, err := w.adm.ListGroups(w.Context())
+	if err != nil {
+		w.Fatal(err)
+	}
+	return listed.Groups()
+}
+
+func (w *lifeWorld) positions(group string) map[int32]int64 {
+	w.Helper()
+	at, err := w.adm.FetchOffsets(w.Context(), group)
+	if err != nil {
+		w.Fatal(err)
+	}
+	out := map[int32]int64{}
+	at.Each(func(o kadm.OffsetResponse) { out[o.Partition] = o.At })
+	return out
+}
+
+// A pipeline that is renamed goes on where it was, whoever renames it being stopped at any moment and doing it again: each event is in the table once, each
+// dead letter is there once, the account has no gap, and nothing goes by the old name.
+func TestRename_LosesAndRepeatsNothing(t *testing.T) {
+	w := newLifeWorld(t)
+	w.write("old")
+	w.must("check", "--fix", w.file)
+	w.produce(300)
+	stop := w.start()
+	w.settled()
+	if said, code := w.waybill(t.Context(), "rename", w.file, "new", "--yes"); code != ExitUsage || !strings.Contains(said, "waybill-old has") {
+		t.Errorf("while a worker runs: %d: %s", code, said)
+	}
+	stop()
+	before := w.positions("waybill-old")
+	kept := w.kept("old")
+	w.must("rename", w.file, "new")
+	if now := w.kept("old"); len(w.kept("new")) > 0 || !slices.Equal(now, kept) {
+		t.Errorf("without --yes: %v, and before %v", now, kept)
+	}
+	if len(before) != lifePartitions || len(kept) < 5 {
+		t.Fatalf("%v, %v", before, kept)
+	}
+
+	stopped := 0
+	for patience := 20 * time.Millisecond; ; patience += patience/8 + 20*time.Millisecond {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		said, code := w.waybill(ctx, "rename", w.file, "new", "--yes")
+		cancel()
+		if code == ExitOK {
+			break
+		}
+		if stopped++; patience > time.Minute {
+			t.Fatal(said)
+		}
+	}
+	t.Logf("stopped %d times on its way", stopped)
+	if stopped == 0 {
+		t.Error("it was never stopped on its way")
+	}
+	if left := w.kept("old"); len(left) > 0 {
+		t.Errorf("goes by the old name: %v", left)
+	}
+	if now := w.kept("new"); !slices.Equal(now, kept) {
+		t.Errorf("on record are %v rows, and were %v", now, kept)
+	}
+	if after := w.positions("waybill-new"); !maps.Equal(before, after) {
+		t.Errorf("the group stands at %v, and stood at %v", after, before)
+	}
+	if groups := w.groups(); slices.Contains(groups, "waybill-old") || !slices.Contains(groups, "waybill-new") {
+		t.Errorf("groups: %v", groups)
+	}
+	w.write("new")
+	w.produce(300)
+	defer w.start()()
+	w.settled()
+
+	for sql, want := range map[string]string{
+		"SELECT concat(toString(count()), ' ', toString(uniqExact(_partition, _offset)), ' ', toString(uniqExact(id)), ' ', toString(max(id))) FROM ai.events": fmt.Sprintf("%[1]d %[1]d %[1]d %[2]d", w.next, w.next-1),
+		"SELECT concat(toString(count()), ' ', toString(uniqExact(partition, offset))) FROM waybill.dead_letters WHERE pipeline = 'new'":                       fmt.Sprintf("%[1]d %[1]d", w.bad),
+		"SELECT toString(sum(next - first) = sum(read) AND sum(read) = " + fmt.Sprint(w.next+w.bad) + " AND min(first) = 0) FROM waybill.ledger":               "1",
+		"SELECT arrayStringConcat(groupUniqArray(pipeline), ' ') FROM waybill.ledger":                                                                          "new",
+	} {
+		if got := w.value(sql); got != want && got != "true" {
+			t.Errorf("%s: %s, not %s", sql, got, want)
+		}
+	}
+	w.must("audit", w.file)
+}
+
+// holdings are what a server and brokers hold that a person may have put there.
+func (w *lifeWorld) holdings() map[string]string {
+	w.Helper()
+	out := map[string]string{"groups": strings.Join(w.groups(), " ")}
+	for what, sql := range map[string]string{
+		"databases":   "SELECT name FROM system.databases ORDER BY name",
+		"tables":      "SELECT concat(database, '.', name, ' ', engine, ' ', sorting_key, ' ', partition_key) FROM system.tables WHERE database NOT IN ('system', 'INFORMATION_SCHEMA', 'information_schema') ORDER BY ALL",
+		"columns":     "SELECT concat(database, '.', table, '.', name, ' ', type, ' ', default_expression, compression_codec) FROM system.columns WHERE database NOT IN ('system', 'INFORMATION_SCHEMA', 'information_schema') ORDER BY ALL",
+		"projections": "SELECT concat(database, '.', table, '.', name) FROM system.projections WHERE database != 'system' ORDER BY ALL",
+		"functions":   "SELECT name FROM system.functions WHERE origin = 'SQLUserDefined' ORDER BY name",
+		"users":       "SELECT name FROM system.users ORDER BY name",
+		"mutations":   "SELECT command FROM system.mutations WHERE NOT is_done ORDER BY ALL",
+	} {
+		text, err := testenv.Query(w.srv.HTTPAddr(), sql)
+		if err != nil {
+			w.Fatal(err)
+		}
+		out[what] = text
+	}
+	topics, err := w.adm.ListTopics(w.Context())
+	if err != nil {
+		w.Fatal(err)
+	}
+	out["topics"] = strings.Join(topics.Names(), " ")
+	configs, err := w.adm.DescribeTopicConfigs(w.Context(), "events")
+	if err != nil {
+		w.Fatal(err)
+	}
+	for _, r := range configs {
+		for _, c := range r.Configs {
+			out["settings of the topic"] += c.Key + "=" + c.MaybeValue() + " "
+		}
+	}
+	return out
+}
+
+// After `waybill uninstall --tables` server and brokers hold what they held before Waybill came, and the rows: no database, table, column, projection, user, function or
+// group is left, but for the rescue column, which has values that are nowhere else.
+func TestUninstall_LeavesNothing(t *testing.T) {
+	w := newLifeWorld(t)
+	w.write("calls")
+	before := w.holdings()
+	w.must("check", "--fix", w.file)
+	w.produce(100)
+	stop := w.start()
+	w.settled()
+	if said, code := w.waybill(t.Context(), "uninstall", w.file, "--tables", "--yes"); code == ExitOK {
+		t.Errorf("while a worker runs: %s", said)
+	}
+	stop()
+	w.must("audit", w.file)
+	during := w.holdings()
+	for _, what := range []string{"databases", "tables", "columns", "projections", "groups"} {
+		if during[what] == before[what] {
+			t.Errorf("%s are as before while Waybill is there: they are read wrong", what)
+		}
+	}
+	w.must("uninstall", w.file, "--tables")
+	if now := w.holdings(); !maps.Equal(now, during) {
+		t.Errorf("without --yes it has changed something: %v, and before %v", now, during)
+	}
+	w.must("uninstall", w.file, "--tables", "--yes")
+	after := w.holdings()
+	after["columns"] = strings.ReplaceAll(after["columns"], "ai.events._rescued String \n", "")
+	for what := range before {
+		if after[what] != before[what] {
+			t.Errorf("%s: now\n%s\nbefore\n%s", what, after[what], before[what])
+		}
+	}
+	if n := w.value("SELECT count() FROM ai.events"); n != fmt.Sprint(w.next) {
+		t.Errorf("%s rows are left, of %d", n, w.next)
+	}
+	// Again: there is nothing to do, and that is no mistake.
+	if said := w.must("uninstall", w.file, "--tables", "--yes"); strings.Contains(said, "dropped") {
+		t.Errorf("again: %s", said)
+	}
+}
