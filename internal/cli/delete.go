@@ -70,6 +70,13 @@ func deletePipeline(ctx context.Context, s Streams, o output, d *desk, yes bool)
 	if a := d.cfg.Archiver(); a != nil {
 		r.Stays = append(r.Stays, "archive "+a.Sink.ClickHouse.Place())
 	}
+	if c := d.cfg.Content; c != nil {
+		place := d.cfg.Sink.ClickHouse.Database + "." + c.Table
+		if c.S3 != nil {
+			place = c.S3.Place()
+		}
+		r.Stays = append(r.Stays, "long values in "+place)
+	}
 	r.Stays = append(r.Stays, "topic "+d.cfg.Source.Kafka.Topic)
 	if yes {
 		// The group first: if it ends here, the ledger tells where to go on.

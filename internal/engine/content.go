@@ -33,7 +33,7 @@ func ContentReferences(ctx context.Context, cfg *config.Pipeline, client *clickh
 	for _, r := range OwnReferences(cfg) {
 		own = append(own, r.Column)
 	}
-	return content.References(ctx, client, plansDatabase, plansTable, own)
+	return content.References(ctx, client, plansDatabase, plansTable, cfg.Sink.ClickHouse.Database, own)
 }
 
 // OwnReferences are the columns of the pipeline's tables that have names of values, all of which are in its place.

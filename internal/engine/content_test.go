@@ -139,7 +139,7 @@ func TestContent_SweepLeavesWhatAnyTableRefersTo(t *testing.T) {
 				t.Fatalf("read %d bytes, %v", len(got), err)
 			}
 			// A copy of some rows refers to values too, whoever made it.
-			w.exec(fmt.Sprintf("CREATE TABLE %[1]s.copy ENGINE = MergeTree ORDER BY id AS SELECT id, prompt_ref FROM %[1]s.calls WHERE id %% 7 = 3", w.db),
+			w.exec(fmt.Sprintf("CREATE TABLE %[1]s.copy ENGINE = MergeTree ORDER BY id AS SELECT id, prompt_ref AS their_ref FROM %[1]s.calls WHERE id %% 7 = 3", w.db),
 				fmt.Sprintf("ALTER TABLE %s.calls DELETE WHERE id %% 7 IN (3, 4) SETTINGS mutations_sync = 2", w.db))
 			refs := w.references(cfg, client)
 			if len(refs) != 2 {
