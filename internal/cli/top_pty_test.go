@@ -50,13 +50,13 @@ func resize(t *testing.T, f *os.File, width, height int) {
 	}
 }
 
-// shown collects what a person sees.
-type shown struct {
+// seenScreen collects what a person sees.
+type seenScreen struct {
 	mu   sync.Mutex
 	text strings.Builder
 }
 
-func (s *shown) follow(from io.Reader) {
+func (s *seenScreen) follow(from io.Reader) {
 	buf := make([]byte, 4096)
 	for {
 		n, err := from.Read(buf)
@@ -69,7 +69,7 @@ func (s *shown) follow(from io.Reader) {
 	}
 }
 
-func (s *shown) String() string {
+func (s *seenScreen) String() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.text.String()
@@ -96,7 +96,7 @@ func TestTop_OnATerminal(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var s shown
+			var s seenScreen
 			go s.follow(person)
 			ended := make(chan int, 1)
 			go func() {
