@@ -100,7 +100,7 @@ func TestRelease_BuildsWhatTheMakefileBuilds(t *testing.T) {
 	}
 	// A name that the linker does not find is no error to it: the binary would not know its version.
 	name := regexp.MustCompile(`-X github\.com/waybill-data/waybill/(\S+)\.(\w+)=`).FindStringSubmatch(strings.Join(b.Ldflags, " "))
-	if name == nil || !strings.Contains(read(name[1]+"/version.go"), "\nvar "+name[2]+" string\n") {
+	if len(name) != 3 || !strings.Contains(read(name[1]+"/version.go"), "\nvar "+name[2]+" string\n") {
 		t.Errorf("ldflags %q set nothing that there is", b.Ldflags)
 	}
 	if !slices.Equal(b.Goos, []string{"linux", "darwin"}) || !slices.Equal(b.Goarch, []string{"amd64", "arm64"}) {
