@@ -1,4 +1,4 @@
-//go:build linux || darwin
+//go:build (linux || darwin) && !nodemo
 
 package chserver
 
@@ -11,6 +11,10 @@ import (
 
 	"github.com/ebitengine/purego"
 )
+
+// able: this program can be a ClickHouse server. What loads a library at run time needs the system's own loader, so that a program that can is no static one:
+// the tag nodemo leaves it out.
+const able = true
 
 // runChild is the server's life: it returns when the engine does.
 func runChild(o orders) int {

@@ -1,6 +1,7 @@
 package chserver
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,6 +17,9 @@ const LibEnv = "WAYBILL_CHDB_LIB"
 // Locate finds libchdb: the file that WAYBILL_CHDB_LIB names, else what tools/engines/fetch brought into the folder that WAYBILL_ENGINES_CACHE names, or
 // into the module that the working directory or the executable lies in.
 func Locate() (libPath string, err error) {
+	if !able {
+		return "", errors.New("this program was built to run without a system's libraries (-tags nodemo, as images are), or for a system that ClickHouse is not had for: it cannot start one")
+	}
 	if lib := os.Getenv(LibEnv); lib != "" {
 		info, err := os.Stat(lib)
 		switch {
@@ -43,7 +47,7 @@ func Locate() (libPath string, err error) {
 // WithoutCheckout says how somebody who has a binary and no checkout gets the engine; empty where there is none.
 func WithoutCheckout() string {
 	library := map[string]string{"linux/amd64": "linux-x64-gnu", "linux/arm64": "linux-arm64-gnu", "darwin/amd64": "darwin-x64", "darwin/arm64": "darwin-arm64"}[runtime.GOOS+"/"+runtime.GOARCH]
-	if library == "" {
+	if library == "" || !able {
 		return ""
 	}
 	return fmt.Sprintf("without a checkout: npm install --prefix engine @chdb/lib-%s (180 MB), and set %s to the libchdb.so in it", library, LibEnv)
