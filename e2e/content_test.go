@@ -1,14 +1,13 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"os/exec"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/waybill-data/waybill/internal/testenv"
 )
@@ -34,50 +33,57 @@ func (w *world) bodyProblems() (bad []string) {
 	return bad
 }
 
-// reading follows references as fast as the server answers, until what it returns is called: how many were followed, and those that led nowhere. It asks for the
-// references first, so that what it finds of them is older than what it looks for.
+// reading follows references as fast as the server answers, until what it returns is called: how many were followed, and those that led nowhere. A whole look that begins
+// after that call is the last one. It asks for the references first, so that what it finds of them is older than what it looks for.
 func (w *world) reading() (stop func() (followed int, lost []string)) {
-	ctx, cancel := context.WithCancel(w.Context())
 	var (
 		wg       sync.WaitGroup
+		stopping atomic.Bool
 		followed int
 		lost     []string
 	)
-	wg.Go(func() {
-		seen := map[string]bool{}
-		for ctx.Err() == nil {
-			text, err := testenv.Query(w.ch.HTTPAddr(), "SELECT DISTINCT body_ref FROM "+w.db+".events WHERE body_ref != ''")
-			if err != nil {
-				continue
+	seen := map[string]bool{}
+	// look says whether the server has answered.
+	look := func() bool {
+		text, err := testenv.Query(w.ch.HTTPAddr(), "SELECT DISTINCT body_ref FROM "+w.db+".events WHERE body_ref != ''")
+		if err != nil {
+			return false
+		}
+		var fresh []string
+		for _, ref := range strings.Fields(text) {
+			if !seen[ref] {
+				fresh = append(fresh, "'"+ref+"'")
 			}
-			var fresh []string
-			for _, ref := range strings.Fields(text) {
-				if !seen[ref] {
-					fresh = append(fresh, "'"+ref+"'")
-				}
-			}
-			if len(fresh) == 0 {
-				time.Sleep(5 * time.Millisecond)
-				continue
-			}
-			text, err = testenv.Query(w.ch.HTTPAddr(), "SELECT DISTINCT hash FROM "+w.db+".bodies WHERE hash IN ("+strings.Join(fresh, ",")+")")
-			if err != nil {
-				continue
-			}
-			for _, ref := range strings.Fields(text) {
+		}
+		if len(fresh) == 0 {
+			return true
+		}
+		text, err = testenv.Query(w.ch.HTTPAddr(), "SELECT DISTINCT hash FROM "+w.db+".bodies WHERE hash IN ("+strings.Join(fresh, ",")+")")
+		if err != nil {
+			return false
+		}
+		for _, ref := range strings.Fields(text) {
+			seen[ref] = true
+			followed++
+		}
+		for _, ref := range fresh {
+			if ref = strings.Trim(ref, "'"); !seen[ref] {
 				seen[ref] = true
-				followed++
+				lost = append(lost, ref)
 			}
-			for _, ref := range fresh {
-				if ref = strings.Trim(ref, "'"); !seen[ref] {
-					seen[ref] = true
-					lost = append(lost, ref)
-				}
+		}
+		return true
+	}
+	wg.Go(func() {
+		for w.Context().Err() == nil {
+			last := stopping.Load()
+			if look() && last {
+				return
 			}
 		}
 	})
 	return func() (int, []string) {
-		cancel()
+		stopping.Store(true)
 		wg.Wait()
 		return followed, lost
 	}
@@ -144,9 +150,7 @@ func TestContent_TheOracleSeesDamage(t *testing.T) {
 		t.Errorf("one value is gone, and the case says %v", p)
 	}
 	w.observe("damage that the case sees", int64(len(p)))
-	stop := w.reading()
-	time.Sleep(200 * time.Millisecond)
-	if _, lost := stop(); len(lost) != 1 {
+	if _, lost := w.reading()(); len(lost) != 1 {
 		t.Errorf("one value is gone, and the reader has missed %d", len(lost))
 	}
 	if code := w.startWith("", "audit", w.writeFile()).exit(patience); code != 1 {

@@ -17,6 +17,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
+
+	"github.com/waybill-data/waybill/internal/testenv"
 )
 
 // pty is a terminal of the kernel's: what is written to person is typed, and what the program shows is read from it.
@@ -24,7 +26,7 @@ func pty(t *testing.T, width, height int) (person, program *os.File) {
 	t.Helper()
 	person, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil {
-		t.Skipf("no terminals here: %v", err)
+		without(t, err)
 	}
 	t.Cleanup(func() { _ = person.Close() })
 	n, err := unix.IoctlGetInt(int(person.Fd()), unix.TIOCGPTN)
@@ -36,11 +38,20 @@ func pty(t *testing.T, width, height int) (person, program *os.File) {
 	}
 	program, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil {
-		t.Skipf("no terminals here: %v", err)
+		without(t, err)
 	}
 	t.Cleanup(func() { _ = program.Close() })
 	resize(t, person, width, height)
 	return person, program
+}
+
+// without skips a test where there are no terminals; not where everything is to be tested.
+func without(t *testing.T, err error) {
+	t.Helper()
+	if os.Getenv(testenv.RequireEnv) != "" {
+		t.Fatalf("no terminals here: %v", err)
+	}
+	t.Skipf("no terminals here: %v", err)
 }
 
 func resize(t *testing.T, f *os.File, width, height int) {

@@ -259,7 +259,7 @@ func TestTable_RenameThereAndBackThatMeetsAnInsertIsTold(t *testing.T) {
 	w.alter("RENAME COLUMN `other name` TO model")
 	w.quiet(199)
 	testenv.Eventually(w, soon, "it is told", func() bool { return a.found("column_renamed") })
-	time.Sleep(2 * time.Second) // later batches have nothing to do with it
+	time.Sleep(4 * time.Second) // longer than clocks may differ by: later batches have nothing to do with it
 	w.produce(99)
 	w.quiet(298)
 	a.stop()
