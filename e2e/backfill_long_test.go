@@ -16,8 +16,9 @@ import (
 	"github.com/waybill-data/waybill/internal/testenv"
 )
 
-// Points at which the commands of a long backfill are killed, in the order in which they are passed: everywhere (`make backfill-long`), and in the short
-// selection. A plan that is killed when it is on record has nothing left to do, and what is killed at the end has done it all.
+// Points at which the commands of a long backfill are killed, in the order in which they are passed: everywhere (`make backfill-long`), once or more in each
+// command (`make backfill-some`), and in the short selection. A plan that is killed when it is on record has nothing left to do, and what is killed at the end
+// has done it all.
 var (
 	swapPoints  = []string{"claimed", "swap-begun", "renamed", "epoch-on-record", "before-prepare", "after-prepare", "before-follow", "after-follow"}
 	roundPoints = []string{"round-begun", "third-table-filled", "before-attach", "attached", "trimmed", "round-settled"}
@@ -30,24 +31,48 @@ var (
 		"rollback": slices.Concat(swapPoints, heldPoints),
 		"cleanup":  {"claimed", "renamed-to-be-dropped", "dropped"},
 	}
-	ciPoints = map[string][]string{"promote": {"attached"}, "rollback": {"before-exchange", "exchanged"}}
+	somePoints = map[string][]string{
+		"run":      {"shadow-made"},
+		"verify":   {"verifying"},
+		"promote":  {"renamed", "attached", "held", "exchanged"},
+		"rollback": {"before-exchange", "exchanged"},
+		"cleanup":  {"renamed-to-be-dropped"},
+	}
+	fewPoints = map[string][]string{"promote": {"attached"}, "rollback": {"before-exchange", "exchanged"}}
+)
+
+// extent is how many kills there are.
+type extent uint8
+
+const (
+	few  extent = iota // without a verification, which reads everything again and has tests of its own
+	some               // of each command, of the server and the live worker beside each
+	all                // at every point
 )
 
 // longLease is what others wait for after a kill.
 const longLease = "2s"
 
-// longRows is how many rows are there before a backfill begins, and how many events a second come while it goes on. With millions it is longer than all the
-// other cases together.
-func longRows(t *testing.T) (rows, rate int64) {
+// longRows is how many rows are there before a backfill begins, how many events a second come while it goes on, and how many kills there are. With millions and
+// all kills it is longer than all the other cases together.
+func longRows(t *testing.T) (rows, rate int64, kills extent) {
 	given := os.Getenv("WAYBILL_BACKFILL_ROWS")
 	if given == "" {
-		return 20_000, 200
+		return 20_000, 200, few
 	}
 	n, err := strconv.ParseInt(given, 10, 64)
 	if err != nil || n < 10_000 {
 		t.Fatalf("WAYBILL_BACKFILL_ROWS=%s", given)
 	}
-	return n, 10_000
+	switch k := os.Getenv("WAYBILL_BACKFILL_KILLS"); k {
+	case "":
+		return n, 10_000, all
+	case "some":
+		return n, 10_000, some
+	default:
+		t.Fatalf("WAYBILL_BACKFILL_KILLS=%s", k)
+		return 0, 0, 0
+	}
 }
 
 // long is one of its cases.
@@ -59,7 +84,7 @@ type long struct {
 	old, new string // pipeline files
 	kills    map[string]int
 	notes    []string
-	short    bool // for the short selection
+	extent   extent
 }
 
 // noteThat puts a line into the evidence.
@@ -71,10 +96,10 @@ func (l *long) noteThat(format string, args ...any) {
 
 func newLong(t *testing.T, days bool) *long {
 	t.Helper()
-	rows, rate := longRows(t)
+	rows, rate, extent := longRows(t)
 	s := setup{ch: testenv.ClickHouse(t), partitionBy: "toDate(at)", rows: 50_000, age: "500ms"}
 	l := &long{bulk: &bulk{world: newWorld(t, s), rows: rows, rate: rate, days: 9}, scope: "all",
-		short: os.Getenv("WAYBILL_BACKFILL_ROWS") == "", scoped: func(int64) bool { return true }, kills: map[string]int{}}
+		extent: extent, scoped: func(int64) bool { return true }, kills: map[string]int{}}
 	l.allow("epoch_begun", "table_replaced")
 	if days {
 		from, to := int64(3), int64(6)
@@ -155,17 +180,20 @@ func (l *long) killedThrough(end, file, name string, args ...string) {
 
 // points are those at which a command is killed.
 func (l *long) points(name string) []string {
+	whole := l.scope == "all" // nothing is taken over
 	switch {
-	case l.short && name == "promote" && l.scope == "all": // nothing is taken over
+	case l.extent == few && name == "promote" && whole:
 		return []string{"exchanged"}
-	case l.short:
-		return ciPoints[name]
+	case l.extent == few:
+		return fewPoints[name]
+	case l.extent == some:
+		return slices.DeleteFunc(slices.Clone(somePoints[name]), func(p string) bool { return whole && slices.Contains(roundPoints, p) })
 	}
-	all := longPoints[name]
-	if at := slices.Index(all, "before-keep"); name == "promote" && l.scope != "all" {
-		all = slices.Insert(slices.Clone(all), at, roundPoints...)
+	every := longPoints[name]
+	if at := slices.Index(every, "before-keep"); name == "promote" && !whole {
+		every = slices.Insert(slices.Clone(every), at, roundPoints...)
 	}
-	return all
+	return every
 }
 
 func (l *long) killedAt(name string, points []string, file string, args ...string) {
@@ -280,12 +308,12 @@ func (l *long) filled() {
 		todo = l.rows * 3 / l.days
 	}
 	p := l.command("", l.new, "run", "--rate", "0")
-	if !l.short && l.awaitShadow(p, todo/3) {
+	if l.extent != few && l.awaitShadow(p, todo/3) {
 		p.kill()
 		l.kills["run"]++
 		p = l.command("", l.new, "run", "--rate", "0")
 	}
-	if !l.short && l.awaitShadow(p, todo*2/3) {
+	if l.extent != few && l.awaitShadow(p, todo*2/3) {
 		l.strike()
 	}
 	_ = p.exit(l.patience())
@@ -338,7 +366,7 @@ func (l *long) play() {
 	}
 	l.filled()
 	var unverified []string
-	if l.short { // a verification reads everything again, and has tests of its own
+	if l.extent == few {
 		unverified = []string{"--unverified"}
 	} else {
 		l.verified()
@@ -384,8 +412,8 @@ func (l *long) play() {
 // A backfill of everything, and one of three days in the middle, with a plan that makes other rows, while events keep coming and somebody reads; put in place,
 // back, and in place again. The command, the server and the live worker are killed with SIGKILL at each step.
 //
-// WAYBILL_BACKFILL_ROWS says how many rows each of the two has, beside 10,000 events a second and with all kills (`make backfill-long`, `make e2e-long`). Without
-// it there are 20,000 rows, 200 events a second and few kills, of the three days alone unless WAYBILL_BACKFILL_SHORT=1 asks for both.
+// WAYBILL_BACKFILL_ROWS says how many rows each of the two has, beside 10,000 events a second and with all kills (`make backfill-long`, `make e2e-long`), or, if
+// WAYBILL_BACKFILL_KILLS=some, with some of each command, of the server and of the live worker (`make backfill-some`, which CI runs). Without it there are 20,000 rows, 200 events a second and few kills, of the three days alone unless WAYBILL_BACKFILL_SHORT=1 asks for both.
 func TestBackfillLong(t *testing.T) {
 	for _, days := range []bool{false, true} {
 		name := "all"
@@ -436,12 +464,12 @@ func TestBackfillLong_EveryPointIsKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := slices.Clone(roundPoints)
+	every := slices.Clone(roundPoints)
 	for _, points := range longPoints {
-		all = append(all, points...)
+		every = append(every, points...)
 	}
 	for _, name := range strings.Fields(string(out)) {
-		if point := strings.TrimPrefix(name, "backfill-step/"); point != "planned" && point != "anew" && !slices.Contains(all, point) {
+		if point := strings.TrimPrefix(name, "backfill-step/"); point != "planned" && point != "anew" && !slices.Contains(every, point) {
 			t.Errorf("no command is killed at %s", point)
 		}
 	}
