@@ -163,8 +163,12 @@ func (c *conn) upStep(chunk []byte) step {
 	case kindDelay:
 		return c.late(chunk, f.up)
 	case kindCut:
-		if firedNow && f.on != nil {
-			return step{forward: chunk} // these bytes made it fire; counting starts after them
+		if firedNow && f.on != nil { // these bytes made it fire; counting starts after them
+			if c.cutLeft > 0 || !c.claim() {
+				return step{forward: chunk}
+			}
+			c.apply() // at once: they may have been all that the client has to say
+			return step{forward: chunk, end: true}
 		}
 		return c.cut(chunk)
 	case kindDropInsert:

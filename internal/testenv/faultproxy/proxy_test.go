@@ -260,6 +260,18 @@ func TestCut_ForwardsExactlyThatMuch(t *testing.T) {
 	}
 }
 
+// What makes the trigger fire may be all that the client says.
+func TestCut_OfNothingMoreIsAtOnce(t *testing.T) {
+	e := startEcho(t)
+	p := testenv.Proxy(t, e.addr)
+	p.Set(Cut(0).On(Contains([]byte("commit"))))
+	if err := say(dial(t, p), "commit\n", soon); !isEnd(err) {
+		t.Errorf("got %v", err)
+	}
+	testenv.Eventually(t, soon, "the server has got what was forwarded", func() bool { return e.got.Load() == int64(len("commit\n")) })
+	wantApplied(t, p, NameCut, 1)
+}
+
 func TestDropReply_TheServerGetsItAndTheClientHearsNothing(t *testing.T) {
 	e := startEcho(t)
 	p := testenv.Proxy(t, e.addr)
