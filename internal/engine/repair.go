@@ -120,10 +120,31 @@ func (r *Replayer) FateUnder(ctx context.Context, id waybill.PlanID) (func(*wayb
 
 // Present reads back which of some offsets have a row in a table of the pipeline.
 func (r *Replayer) Present(ctx context.Context, offsets delivery.RowSet) (delivery.RowSet, error) {
-	present, err := r.p.target.presentAt(ctx, r.p.target.epoch, offsets)
+	return r.PresentUnder(ctx, r.p.target.epoch, offsets)
+}
+
+// PresentUnder reads back which of some offsets have a row of an epoch in a table of the pipeline: one that a backfill has left as it was may be of an older one.
+func (r *Replayer) PresentUnder(ctx context.Context, epoch waybill.Epoch, offsets delivery.RowSet) (delivery.RowSet, error) {
+	present, err := r.p.target.presentAt(ctx, epoch, offsets)
 	out := delivery.RowSet{}
 	for _, rows := range present {
 		out = out.Union(rows)
+	}
+	return out, err
+}
+
+// PlacedUnder says of offsets whose row of an epoch is there that they are replayed.
+func (r *Replayer) PlacedUnder(ctx context.Context, epoch waybill.Epoch, plan waybill.PlanID, offsets delivery.RowSet) (out []ledger.LetterOutcome, err error) {
+	present, err := r.p.target.presentAt(ctx, epoch, offsets)
+	for i, rows := range present {
+		for _, tp := range rows.Partitions() {
+			for _, sp := range rows[tp].Spans() {
+				for o := sp.First; o < sp.Next; o++ {
+					out = append(out, ledger.LetterOutcome{Position: waybill.Position{Topic: tp.Topic, Partition: tp.Partition, Offset: o}, Epoch: epoch,
+						Outcome: ledger.LetterReplayed, Plan: plan, Target: r.p.target.tables[i].name()})
+				}
+			}
+		}
 	}
 	return out, err
 }

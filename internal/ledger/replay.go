@@ -174,6 +174,8 @@ func (r *Replay) takeOffsets(partitions []int32, offsets []int64, was []uint8) {
 // LetterOutcome is what became of a dead letter.
 type LetterOutcome struct {
 	waybill.Position
+	// Epoch is that of the row, if it has one, else that of the batch. A dead letter of an older epoch is replayed under the one that the table is written under.
+	Epoch   waybill.Epoch
 	Outcome LetterState
 	Attempt uint32
 	Plan    waybill.PlanID
@@ -192,7 +194,7 @@ func OutcomeBlock(r *Replay, outcomes []LetterOutcome, when time.Time) proto.Inp
 	for i := range outcomes {
 		o := &outcomes[i]
 		pipeline.Append(r.Pipeline)
-		epoch.Append(uint32(r.Epoch))
+		epoch.Append(uint32(o.Epoch))
 		topic.Append(o.Topic)
 		partition.Append(o.Partition)
 		offset.Append(o.Offset)

@@ -1,0 +1,206 @@
+package operator_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/audit"
+	"github.com/waybill-data/waybill/internal/config"
+	"github.com/waybill-data/waybill/internal/engine"
+	"github.com/waybill-data/waybill/internal/ledger"
+	"github.com/waybill-data/waybill/internal/replay"
+	"github.com/waybill-data/waybill/internal/testenv"
+)
+
+// misfits produces events without an id: dead letters, until a contract does not ask for one.
+func (w *world) misfits(n int) {
+	w.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(w.kafka.ListenAddrs()...), kgo.DefaultProduceTopic(topic))
+	if err != nil {
+		w.Fatal(err)
+	}
+	defer cl.Close()
+	for range n {
+		if err := cl.ProduceSync(context.Background(), kgo.StringRecord(`{"day":"2026-11-01","ts":"2026-11-01T01:00:00Z","v1":1,"v2":2}`)).FirstErr(); err != nil {
+			w.Fatal(err)
+		}
+	}
+}
+
+// lenient is a file that asks for no id.
+func (w *world) lenient() *config.Pipeline {
+	return w.parsed(strings.Replace(w.text(1), "id: {type: UInt64, required: true}", "id: {type: UInt64}", 1))
+}
+
+// inPart is a table that a backfill has made of the offsets 102 to 249: of what lies before, 99 is cut off, 100 and 101 have no id; of the rest, 201, 202 and
+// 203 likewise.
+func (w *world) inPart() (there, back func() waybill.Epoch) {
+	w.Helper()
+	ctx := context.Background()
+	w.produce(100)
+	w.misfits(2)
+	w.produce(100)
+	w.misfits(2)
+	w.produce(96)
+	w.live(w.file(1))
+	w.wantCount(296)
+	// A replay that was under way when its table was replaced may have written this one. It was taken along.
+	w.exec("INSERT INTO " + w.db + ".calls SELECT * REPLACE (0 AS id, 101 AS _offset) FROM (SELECT * FROM " + w.db + ".calls WHERE _offset = 98)")
+	b, old := w.bench(w.file(2), nil), w.bench(w.file(1), nil)
+	id := w.plan(b, "offsets:0:102-249")
+	if err := b.Operator().Run(ctx, id); err != nil {
+		w.Fatal(err)
+	}
+	there = func() waybill.Epoch {
+		w.Helper()
+		o := b.Operator()
+		if err := o.Promote(ctx, id, true); err != nil {
+			w.Fatal(err)
+		}
+		return o.Job().Leg.Epoch
+	}
+	back = func() waybill.Epoch {
+		w.Helper()
+		o := old.Operator()
+		if err := o.Rollback(ctx, id); err != nil {
+			w.Fatal(err)
+		}
+		return o.Job().Leg.Epoch
+	}
+	return there, back
+}
+
+// replayer is the engine of a command, under the epoch that the table is of.
+func (w *world) replayer(cfg *config.Pipeline) *engine.Replayer {
+	w.Helper()
+	d := w.deps()
+	e, err := engine.OpenReplayer(context.Background(), cfg, d)
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.Cleanup(e.Close)
+	return e
+}
+
+// letters are the dead letters of a table that is written under an epoch: offset, epoch and state of each.
+func (w *world) letters(epoch waybill.Epoch, older bool) string {
+	w.Helper()
+	ctx, store := context.Background(), w.bench(w.file(1), nil).Ledger
+	f := ledger.LetterFilter{Pipeline: w.name, Epoch: epoch, Topic: topic}
+	var err error
+	if older {
+		if f.Older, err = store.OlderLetters(ctx, w.name, epoch, topic); err != nil {
+			w.Fatal(err)
+		}
+	}
+	var out []string
+	err = store.Letters(ctx, &f, ledger.ByOffset, 0, func(l *ledger.Letter) error {
+		out = append(out, fmt.Sprintf("%d/%d %s", l.Offset, l.Epoch, l.State))
+		return nil
+	})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return strings.Join(out, ", ")
+}
+
+// replay is `waybill dlq replay`.
+func (w *world) replay(cfg *config.Pipeline) replay.Result {
+	w.Helper()
+	r, err := replay.New(replay.Deps{Engine: w.replayer(cfg), Who: "test", Records: 2}, cfg).Replay(context.Background(), ledger.LetterFilter{})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return r
+}
+
+// wantSound audits in each way there is, and wants no record to have two rows.
+func (w *world) wantSound(epoch waybill.Epoch, damage ...string) {
+	w.Helper()
+	for _, opts := range []audit.Options{{}, {Reread: true}, {Content: true}} {
+		r := w.audit(w.file(1), epoch, opts)
+		var got []string
+		for i := range r.Violations {
+			v := &r.Violations[i]
+			of := "new"
+			if v.Inherited != nil {
+				of = fmt.Sprintf("of epoch %d", *v.Inherited)
+			}
+			got = append(got, fmt.Sprintf("%s %s %v", v.Kind, of, v.Offsets))
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, damage) || len(r.Unknown) > 0 {
+			w.Errorf("epoch %d, %+v: %q, want %q; %+v", epoch, opts, got, damage, r.Unknown)
+		}
+	}
+	if got := w.query("SELECT count() - uniqExact(_partition, _offset) FROM " + w.db + ".calls"); got != "0" {
+		w.Errorf("%s records have a second row", got)
+	}
+}
+
+// Dead letters of offsets that a backfill has left as they were are the table's, under the epoch before, and are replayed under that of the table; those of offsets
+// that it has made anew are there once. A table that comes back has its own, as they were.
+func TestReplay_DeadLettersThatABackfillHasLeft(t *testing.T) {
+	w := newWorld(t, 1)
+	there, back := w.inPart()
+	e := there()
+	w.produce(4) // 299 is cut off
+	w.wantCountAnd(300, 1)
+	if got := w.letters(0, false); !strings.Contains(got, "101/0 waiting, 201/0 waiting, 202/0 waiting, 203/0 waiting") {
+		t.Fatalf("of the epoch before there are %s: nothing that could be shown twice", got)
+	}
+	newer := fmt.Sprintf("201/%[1]d waiting, 202/%[1]d waiting, 203/%[1]d waiting, 303/%[1]d waiting", e)
+	if got := w.letters(e, false); got != newer {
+		t.Fatalf("of the table's epoch alone: %s, want %s", got, newer)
+	}
+	if got, want := w.letters(e, true), "99/0 waiting, 100/0 waiting, 101/0 waiting, "+newer; got != want {
+		t.Fatalf("of the table: %s, want %s", got, want)
+	}
+	w.wantSound(e, "rows_unexpected of epoch 0 [101]")
+	if r := w.replay(w.lenient()); r.Replayed != 4 || r.Failed != 3 || r.Skipped.Unsettled != 0 {
+		t.Errorf("%+v, want 4 replayed, and 3 that are cut off", r)
+	}
+	replayed := fmt.Sprintf("99/0 failed, 100/0 replayed, 101/0 replayed, 201/%[1]d failed, 202/%[1]d replayed, 203/%[1]d replayed, 303/%[1]d failed", e)
+	if got := w.letters(e, true); got != replayed {
+		t.Errorf("%s, want %s", got, replayed)
+	}
+	epochs := func() string {
+		return w.query("SELECT arrayStringConcat(groupArray(concat(toString(_offset), '/', toString(_epoch))), ' ') FROM (SELECT * FROM " + w.db + ".calls WHERE _offset IN (99, 100, 101, 201, 202, 203, 303) ORDER BY _offset)")
+	}
+	if got, want := epochs(), fmt.Sprintf("100/%[1]d 101/0 202/%[1]d 203/%[1]d", e); got != want {
+		t.Errorf("rows %s, want %s", got, want)
+	}
+	w.wantSound(e)
+	if r := w.replay(w.lenient()); r.Replayed != 0 || r.Skipped.Replayed != 4 {
+		t.Errorf("%+v, want nothing to be replayed twice", r)
+	}
+	back()
+	rolled := w.letters(e+1, true)
+	if !strings.HasPrefix(rolled, "99/0 waiting, 100/0 waiting, 101/0 replayed, 201/0 waiting, 202/0 waiting, 203/0 waiting") {
+		t.Errorf("of the table that has come back: %s", rolled)
+	}
+	testenv.Eventually(t, soon, "what came meanwhile is there", func() bool { return epochs() == "101/0" && w.query("SELECT count() FROM "+w.db+".calls") == "298" })
+	w.wantSound(e + 1)
+	e2 := there()
+	if got := w.letters(e2, true); !strings.HasPrefix(got, strings.TrimSuffix(replayed, fmt.Sprintf(", 303/%d failed", e))) {
+		t.Errorf("of the table that was promoted again: %s, want what it was: %s", got, replayed)
+	}
+	w.wantSound(e2)
+	// Whatever is done to such a row is found, as long as it is on record.
+	w.exec("ALTER TABLE " + w.db + ".calls DELETE WHERE _offset = 100 SETTINGS mutations_sync = 2")
+	w.wantSound(e2, "rows_missing of epoch "+fmt.Sprint(e)+" [100]")
+}
+
+// wantCountAnd is wantCount with some rows more.
+func (w *world) wantCountAnd(n, more int) {
+	w.Helper()
+	testenv.Eventually(w, soon, fmt.Sprintf("rows of %d events and %d more", n, more), func() bool {
+		return w.query("SELECT count() FROM "+w.db+".calls") == fmt.Sprint(n-n/100+more)
+	})
+}
