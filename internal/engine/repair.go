@@ -216,27 +216,29 @@ func (r *Replayer) Views() (names []string) {
 	return names
 }
 
-// Clear deletes the rows of some offsets from all of the pipeline's tables, and comes back when none is there. The server asks guard, an
+// Clear deletes the rows of some offsets from all of the pipeline's tables, of each of some epochs, and comes back when none is there. The server asks guard, an
 // SQL condition, when it carries the deletion out, and not only when it is told to: so a deletion that comes late deletes nothing. over says that
 // the guard no longer holds. mark is a text in guard that nobody else has.
-func (r *Replayer) Clear(ctx context.Context, offsets delivery.RowSet, guard, mark string, over func(context.Context) (bool, error)) error {
+func (r *Replayer) Clear(ctx context.Context, epochs []waybill.Epoch, offsets delivery.RowSet, guard, mark string, over func(context.Context) (bool, error)) error {
 	for attempt := 0; ; attempt++ {
 		done, err := over(ctx)
 		if done || err != nil {
 			return err
 		}
-		left, err := r.p.target.presentAt(ctx, r.p.target.epoch, offsets)
-		if err != nil {
-			return err
-		}
 		none := true
-		for i, rows := range left {
-			if rows.Empty() {
-				continue
-			}
-			none = false
-			if err := r.p.target.delete(ctx, i, r.p.target.epoch, rows, guard, mark); err != nil {
+		for _, epoch := range epochs {
+			left, err := r.p.target.presentAt(ctx, epoch, offsets)
+			if err != nil {
 				return err
+			}
+			for i, rows := range left {
+				if rows.Empty() {
+					continue
+				}
+				none = false
+				if err := r.p.target.delete(ctx, i, epoch, rows, guard, mark); err != nil {
+					return err
+				}
 			}
 		}
 		if none {

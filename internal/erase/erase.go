@@ -204,15 +204,24 @@ func (j *Job) was(ctx context.Context, epoch waybill.Epoch, rows delivery.RowSet
 	if err != nil {
 		return nil, err
 	}
+	// To the account of a backfill the offsets are nothing that it was not to read.
+	about, err := j.store.AccountOf(ctx, j.cfg.Name, epoch)
+	if err != nil {
+		return nil, err
+	}
 	out := map[int32]ledger.Fates{}
 	for tp, set := range rows {
 		p := tp.Partition
 		out[p] = ledger.Fates{}
+		account, partly := about[p]
 		for _, sp := range set.Spans() {
 			for o := sp.First; o < sp.Next; o++ {
 				fate := ledger.FateWritten
 				if dead[tp].Contains(o) {
 					fate = ledger.FateDead
+				}
+				if partly && !account.Contains(o) {
+					fate = ledger.FateNone
 				}
 				if was, _, _, ok := amended.At(p, o); ok {
 					fate = was

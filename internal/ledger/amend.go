@@ -294,7 +294,7 @@ func (s *Store) amendedBy(ctx context.Context, pipeline string, epoch waybill.Ep
 		return nil, renamed("ledger.amended", err)
 	}
 	for i := range under {
-		if r := &under[i]; r.Epoch == epoch && r.Topic == topic {
+		if r := &under[i]; r.Epoch == epoch && r.Topic == topic && r.Kind != KindRemove {
 			for p, by := range r.Was {
 				for fate, set := range by {
 					out.put(p, piece{OffsetSet: set, sequence: r.Sequence, was: fate})

@@ -309,8 +309,12 @@ func (j *Job) FinishLast(ctx context.Context) (uint64, error) {
 
 // takeOver carries out a batch that somebody else has begun.
 func (j *Job) takeOver(ctx context.Context, r *ledger.Replay) error {
-	if r.Kind == ledger.KindReplay && r.Epoch < j.Engine.Standing().Superseded {
-		err := j.finish(ctx, r, superseded(r, j.cfg.Epoch))
+	if (r.Kind == ledger.KindReplay || r.Kind == ledger.KindRemove) && r.Epoch < j.Engine.Standing().Superseded {
+		var outcomes []ledger.LetterOutcome // of rows that were to go: those of the table as it was
+		if r.Kind == ledger.KindReplay {
+			outcomes = superseded(r, j.cfg.Epoch)
+		}
+		err := j.finish(ctx, r, outcomes)
 		if err == nil {
 			j.result.Resumed += r.Len()
 		}
@@ -345,7 +349,7 @@ func NotOurs(r *ledger.Replay) error {
 		hint = "run `waybill erase --yes` again: it finishes what was begun before it does anything else"
 	case ledger.KindReplay, ledger.KindDiscard:
 		hint = "run `waybill dlq replay`: it finishes what was begun before it does anything else"
-	case ledger.KindFill, ledger.KindRewrite:
+	case ledger.KindFill, ledger.KindRewrite, ledger.KindRemove:
 	}
 	return &waybill.Error{Op: "journal", Pipeline: r.Pipeline, Class: waybill.ClassConfig, Hint: hint,
 		Err: fmt.Errorf("a batch of the kind %s was begun by %s at %s and is not finished", r.Kind, r.By, r.At.Format(time.RFC3339))}
@@ -377,11 +381,13 @@ func (j *Job) carryOut(ctx context.Context, r *ledger.Replay, recovered bool) er
 func (j *Job) finish(ctx context.Context, r *ledger.Replay, outcomes []ledger.LetterOutcome) error {
 	// An outcome on record twice is as good as once, so a token that nobody else has will do: another's may say something else.
 	token := waybill.Token("outcome-" + uuid.NewString())
-	err := j.Record(ctx, func(now time.Time) clickhouse.Insert {
-		return clickhouse.Insert{Table: ledger.TableOutcomes, Token: token, Input: ledger.OutcomeBlock(r, outcomes, now)}
-	})
-	if err != nil {
-		return err
+	if len(outcomes) > 0 {
+		err := j.Record(ctx, func(now time.Time) clickhouse.Insert {
+			return clickhouse.Insert{Table: ledger.TableOutcomes, Token: token, Input: ledger.OutcomeBlock(r, outcomes, now)}
+		})
+		if err != nil {
+			return err
+		}
 	}
 	failpoint.Hit(failpoint.ReplayOutcomes)
 	if err := j.Finish(ctx, r); err != nil {

@@ -13,7 +13,10 @@ import (
 	"github.com/waybill-data/waybill/internal/audit"
 	"github.com/waybill-data/waybill/internal/config"
 	"github.com/waybill-data/waybill/internal/engine"
+	"github.com/waybill-data/waybill/internal/erase"
+	"github.com/waybill-data/waybill/internal/kafka"
 	"github.com/waybill-data/waybill/internal/ledger"
+	"github.com/waybill-data/waybill/internal/repair"
 	"github.com/waybill-data/waybill/internal/replay"
 	"github.com/waybill-data/waybill/internal/testenv"
 )
@@ -203,4 +206,146 @@ func (w *world) wantCountAnd(n, more int) {
 	testenv.Eventually(w, soon, fmt.Sprintf("rows of %d events and %d more", n, more), func() bool {
 		return w.query("SELECT count() FROM "+w.db+".calls") == fmt.Sprint(n-n/100+more)
 	})
+}
+
+// mend is `waybill repair run`.
+func (w *world) mend(cfg *config.Pipeline, o repair.Options) (repair.Result, *repair.Verdict) {
+	w.Helper()
+	ctx, e := context.Background(), w.replayer(cfg)
+	cfg = cfg.Under(e.Standing().Epoch)
+	source, err := kafka.OpenReader(ctx, kafka.Config{Brokers: w.kafka.ListenAddrs(), Topic: topic, Group: cfg.Source.Kafka.Group, Isolation: kafka.ReadCommitted, ClientID: "test"})
+	if err != nil {
+		w.Fatal(err)
+	}
+	defer source.Close()
+	j := repair.New(repair.Deps{Engine: e, Source: source, Who: "test", Records: 3}, cfg)
+	s, err := j.Survey(ctx, o)
+	if err != nil {
+		w.Fatal(err)
+	}
+	r, err := j.Run(ctx, s)
+	if err != nil {
+		w.Fatal(err)
+	}
+	v, err := j.Verify(ctx, s)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return r, v
+}
+
+// whose are the epochs and versions of the rows of some offsets.
+func (w *world) whose(offsets string) string {
+	w.Helper()
+	return w.query("SELECT arrayStringConcat(groupArray(concat(toString(_offset), '/', toString(_epoch), ' v', toString(version))), ', ') FROM (SELECT * FROM " + w.db + ".calls WHERE _offset IN (" + offsets + ") ORDER BY _offset, _epoch)")
+}
+
+// Rows of older epochs that a backfill has left are mended like all others: made again under the epoch of the table, by the plan that made them, and taken out of the
+// older account. What should not be there is removed. A table that comes back is what it was.
+func TestRepair_RowsThatABackfillHasLeft(t *testing.T) {
+	w := newWorld(t, 1)
+	there, back := w.inPart()
+	e := there()
+	w.produce(4)
+	w.wantCountAnd(300, 1)
+	w.exec("ALTER TABLE "+w.db+".calls DROP CONSTRAINT waybill_epoch",
+		"ALTER TABLE "+w.db+".calls DELETE WHERE _offset IN (10, 11, 12, 13, 260, 150) SETTINGS mutations_sync = 2",
+		// Twice, and one of a row that was made anew, as it was before.
+		"INSERT INTO "+w.db+".calls SELECT * FROM (SELECT * FROM "+w.db+".calls WHERE _offset = 20) SETTINGS insert_deduplicate = 0",
+		"INSERT INTO "+w.db+".calls SELECT * REPLACE (0 AS _epoch) FROM (SELECT * FROM "+w.db+".calls WHERE _offset = 160)",
+		fmt.Sprintf("ALTER TABLE %s.calls ADD CONSTRAINT waybill_epoch CHECK _epoch >= %d", w.db, e))
+	report := w.audit(w.file(1), e, audit.Options{})
+	var found []string
+	for i := range report.Violations {
+		v := &report.Violations[i]
+		found = append(found, fmt.Sprintf("%s %v %t", v.Kind, v.Offsets, v.Inherited != nil))
+	}
+	slices.Sort(found)
+	if want := []string{"rows_missing [10-13 260] true", "rows_missing [150] false", "rows_repeated [20] true", "rows_unexpected [101] true", "rows_unexpected [160] true"}; !slices.Equal(found, want) {
+		t.Fatalf("before: %q, want %q", found, want)
+	}
+	r, v := w.mend(w.file(1), repair.Options{Missing: true, Repeated: true, Unexpected: true})
+	if !v.Right() || r.Written != 7 || r.Removed != 2 || r.Lost+r.Left.Sum() != 0 {
+		t.Errorf("%+v, %+v: want 7 rows written and 2 removed", r, v)
+	}
+	if got, want := w.whose("10, 11, 12, 13, 20, 101, 150, 160, 260"), fmt.Sprintf("10/%[1]d v1, 11/%[1]d v1, 12/%[1]d v1, 13/%[1]d v1, 20/%[1]d v1, 150/%[1]d v2, 160/%[1]d v2, 260/%[1]d v1", e); got != want {
+		t.Errorf("rows %s, want %s", got, want)
+	}
+	w.wantSound(e)
+	// What somebody names is made anew whichever epoch it is of, under the plan of now; a dead letter that was replayed likewise.
+	if r := w.replay(w.lenient()); r.Replayed != 4 {
+		t.Errorf("%+v, want 4 replayed", r)
+	}
+	w.exec("ALTER TABLE " + w.db + ".calls DELETE WHERE _offset IN (100, 202) SETTINGS mutations_sync = 2")
+	r, v = w.mend(w.file(2), repair.Options{Missing: true, Offsets: map[int32]waybill.OffsetSet{0: waybill.OffsetsIn(waybill.Span{First: 10, Next: 12}, waybill.Span{First: 30, Next: 32}, waybill.Span{First: 150, Next: 151})}})
+	if !v.Right() || r.Written != 7 || r.Left.Sum() != 0 {
+		t.Errorf("%+v, %+v: want 7 rows written", r, v)
+	}
+	if got, want := w.whose("10, 12, 30, 31, 100, 150, 202"), fmt.Sprintf("10/%[1]d v2, 12/%[1]d v1, 30/%[1]d v2, 31/%[1]d v2, 100/%[1]d v1, 150/%[1]d v2, 202/%[1]d v1", e); got != want {
+		t.Errorf("rows %s, want %s", got, want)
+	}
+	w.wantSound(e)
+	// It is found if such a row goes again, and if the older one is back.
+	w.exec("ALTER TABLE " + w.db + ".calls DELETE WHERE _offset = 12 SETTINGS mutations_sync = 2")
+	w.wantSound(e, "rows_missing new [12]")
+	if r, v := w.mend(w.file(1), repair.Options{Missing: true}); !v.Right() || r.Written != 1 {
+		t.Errorf("%+v, %+v: want 1 row written", r, v)
+	}
+	w.wantSound(e)
+	back()
+	testenv.Eventually(t, soon, "what came meanwhile is there", func() bool { return w.query("SELECT count() FROM "+w.db+".calls") == "298" })
+	if got, want := w.whose("10, 12, 30, 150"), "10/0 v1, 12/0 v1, 30/0 v1, 150/0 v1"; got != want {
+		t.Errorf("rows of the table that has come back: %s, want %s", got, want)
+	}
+	w.wantSound(e+1, "rows_unexpected of epoch 0 [101]")
+	e2 := there()
+	w.wantSound(e2)
+	w.exec("ALTER TABLE " + w.db + ".calls DELETE WHERE _offset = 12 SETTINGS mutations_sync = 2")
+	w.wantSound(e2, fmt.Sprintf("rows_missing of epoch %d [12]", e))
+	if r, v := w.mend(w.file(1), repair.Options{Missing: true}); !v.Right() || r.Written != 1 {
+		t.Errorf("%+v, %+v: want 1 row written", r, v)
+	}
+	w.wantSound(e2)
+}
+
+// An erasure removes rows and dead letters whichever epoch they are of, and the accounts of all of them know of it.
+func TestErase_RowsThatABackfillHasLeft(t *testing.T) {
+	w := newWorld(t, 1)
+	there, _ := w.inPart()
+	e := there()
+	w.produce(4)
+	w.wantCountAnd(300, 1)
+	ctx, r := context.Background(), w.replayer(w.file(1))
+	cfg := w.file(1).Under(e)
+	source, err := kafka.OpenReader(ctx, kafka.Config{Brokers: w.kafka.ListenAddrs(), Topic: topic, Group: cfg.Source.Kafka.Group, Isolation: kafka.ReadCommitted, ClientID: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close()
+	o := erase.Options{Where: "id IN (10, 150) AND _offset != 101", Match: []string{`{"id":`}, Why: "a test"}
+	j := erase.New(erase.Deps{Engine: r, Source: source, Who: "test", Records: 2}, cfg)
+	found, err := j.Find(ctx, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := j.Run(ctx, found, o); err != nil {
+		t.Fatal(err)
+	}
+	if check, err := j.Check(ctx, o); err != nil || !check.Clean() {
+		t.Errorf("%+v, %v", check, err)
+	}
+	if got, want := w.letters(e, true), fmt.Sprintf("100/0 waiting, 101/0 waiting, 202/%[1]d waiting, 203/%[1]d waiting", e); got != want {
+		t.Errorf("dead letters %s, want %s", got, want)
+	}
+	if got := w.query("SELECT count() FROM waybill.dead_letters WHERE pipeline = '" + w.name + "' AND offset IN (99, 201, 303)"); got != "0" {
+		t.Errorf("%s dead letters of the subject are left", got)
+	}
+	if got := w.query("SELECT count() FROM " + w.db + ".calls"); got != "296" {
+		t.Errorf("%s rows, want 2 of 298 less", got)
+	}
+	w.wantSound(e, "rows_unexpected of epoch 0 [101]")
+	// What is erased is not repaired, by the older account or by the newer one.
+	if r, v := w.mend(w.file(1), repair.Options{Missing: true, Offsets: map[int32]waybill.OffsetSet{0: waybill.OffsetsOf(10, 152)}}); !v.Right() || r.Written != 0 || r.Left.Erased != 2 {
+		t.Errorf("%+v, %+v: want both to be left alone", r, v)
+	}
 }
