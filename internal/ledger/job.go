@@ -66,6 +66,11 @@ func (s *Store) LetterOrigins(ctx context.Context, pipeline string, epoch waybil
 	return s.origins(ctx, pipeline, epoch, topic, KindFill, KindRewrite)
 }
 
+// AccountOrigins are the epochs on whose accounts the table's offsets are, whatever was repaired or replayed since.
+func (s *Store) AccountOrigins(ctx context.Context, pipeline string, epoch waybill.Epoch) ([]backfill.Origin, error) {
+	return s.origins(ctx, pipeline, epoch, "")
+}
+
 // origins takes offsets for a newer epoch's that batches of some kinds have gone over, or are at.
 func (s *Store) origins(ctx context.Context, pipeline string, epoch waybill.Epoch, topic string, kinds ...ReplayKind) ([]backfill.Origin, error) {
 	legs, err := s.legs(ctx, pipeline)
@@ -73,6 +78,9 @@ func (s *Store) origins(ctx context.Context, pipeline string, epoch waybill.Epoc
 		return nil, err
 	}
 	return legs.Origins(epoch, s.scopes(ctx, pipeline), func(e waybill.Epoch) (map[int32]waybill.OffsetSet, error) {
+		if len(kinds) == 0 {
+			return nil, nil //nolint:nilnil // none are
+		}
 		done, underWay, err := s.mended(ctx, pipeline, e, topic, kinds...)
 		for p, set := range underWay {
 			done[p] = done[p].Union(set)
