@@ -14,6 +14,7 @@ import (
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/audit"
+	"github.com/waybill-data/waybill/internal/ledger"
 	"github.com/waybill-data/waybill/internal/receipt"
 )
 
@@ -228,6 +229,10 @@ func printReceiptDetails(b *strings.Builder, r *receipt.Receipt) {
 		wrap(b, "", fmt.Sprintf("dead letters: %s %s of %s, %s", count(k.Count), k.State, k.Stage, k.Code))
 	}
 	for _, x := range r.Amended {
+		if x.Was == ledger.FateNone {
+			wrap(b, "", fmt.Sprintf("since: %s offsets of older epochs are %s under this one", count(x.Count), x.Is))
+			continue
+		}
 		wrap(b, "", fmt.Sprintf("since: %s offsets that were %s are %s", count(x.Count), x.Was, x.Is))
 	}
 	for _, g := range r.Gaps {

@@ -6,16 +6,19 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/audit"
+	"github.com/waybill-data/waybill/internal/completeness"
 	"github.com/waybill-data/waybill/internal/config"
 	"github.com/waybill-data/waybill/internal/engine"
 	"github.com/waybill-data/waybill/internal/erase"
 	"github.com/waybill-data/waybill/internal/kafka"
 	"github.com/waybill-data/waybill/internal/ledger"
+	"github.com/waybill-data/waybill/internal/receipt"
 	"github.com/waybill-data/waybill/internal/repair"
 	"github.com/waybill-data/waybill/internal/replay"
 	"github.com/waybill-data/waybill/internal/testenv"
@@ -347,5 +350,98 @@ func TestErase_RowsThatABackfillHasLeft(t *testing.T) {
 	// What is erased is not repaired, by the older account or by the newer one.
 	if r, v := w.mend(w.file(1), repair.Options{Missing: true, Offsets: map[int32]waybill.OffsetSet{0: waybill.OffsetsOf(10, 152)}}); !v.Right() || r.Written != 0 || r.Left.Erased != 2 {
 		t.Errorf("%+v, %+v: want both to be left alone", r, v)
+	}
+}
+
+// Receipts and completeness speak of all of the table: of each older epoch, as far as a backfill has left its rows as they were.
+func TestReceipt_OfATableThatABackfillHasMadeInPart(t *testing.T) {
+	w := newWorld(t, 1)
+	w.live(w.file(1))
+	for n := 100; n <= 300; n += 100 { // no batch reaches over a hundred
+		w.produce(100)
+		w.wantCount(n)
+	}
+	ctx, b := context.Background(), w.bench(w.file(2), nil)
+	before := b.Client.ServerNow(time.Now())
+	id := w.plan(b, "offsets:0:100-249")
+	o := b.Operator()
+	if err := o.Run(ctx, id); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Promote(ctx, id, true); err != nil {
+		t.Fatal(err)
+	}
+	e := o.Job().Leg.Epoch
+	cfg := w.file(1).Under(e)
+	// By the batches that there were: of those that end by 100 all is left, of one that reaches over 250 a part is.
+	whole := w.query("SELECT concat(toString(sum(read)), ' ', toString(sum(written)), ' ', toString(sum(dead_lettered))) FROM waybill.ledger WHERE pipeline = '" + w.name + "' AND epoch = 0 AND (next <= 100 OR first >= 250)")
+	partly := w.query("SELECT toString(countIf(first < 250 AND next > 250)) FROM waybill.ledger WHERE pipeline = '" + w.name + "' AND epoch = 0")
+	receipts := func(s receipt.Scope) *receipt.Receipt {
+		t.Helper()
+		d := receipt.Deps{Client: b.Client, Ledger: b.Ledger, Version: "test", Audit: func(_ context.Context, within map[int32]waybill.Span) (*audit.Report, error) {
+			return w.audit(w.file(1), e, audit.Options{Within: within}), nil
+		}}
+		doc, err := receipt.Make(ctx, d, cfg, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &doc.Receipt
+	}
+	is := func(r *receipt.Receipt) string {
+		if len(r.Inherited) != 1 || r.Inherited[0].Epoch != 0 {
+			return fmt.Sprintf("%+v", r.Inherited)
+		}
+		in := &r.Inherited[0]
+		return fmt.Sprintf("%d %d %d; %d; %+v; %d gaps, %s", in.Total.Read, in.Total.Written, in.Total.DeadLettered, len(in.Partly), in.DeadLetters, len(r.Gaps), r.Audit.Verdict)
+	}
+	letters := "[{Stage:decode Code:truncated State:waiting Count:2}]" // 99 and 299; 199 was made anew
+	all := receipts(receipt.Scope{})
+	if got, want := is(all), fmt.Sprintf("%s; %s; %s; 0 gaps, clean", whole, partly, letters); got != want || all.Total.Read != 150 || all.Total.Written != 149 {
+		t.Errorf("receipt %s, want %s; of the table's epoch %+v, want 150 read and 149 written", got, want, all.Total)
+	}
+	from := before.Add(-time.Hour)
+	if r := receipts(receipt.Scope{From: &from, To: &before}); len(r.Partitions) != 0 || !strings.HasPrefix(is(r), whole+"; "+partly+"; ") {
+		t.Errorf("of the time before the backfill: %+v, %s", r.Partitions, is(r))
+	}
+	minutes := func() (epochs []uint32, read, visible int64) {
+		t.Helper()
+		r, err := completeness.Run(ctx, completeness.Deps{Client: b.Client, Ledger: b.Ledger}, cfg, day0, day0.Add(30*24*time.Hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Total.Read != 150 || r.Total.Visible != 149 {
+			t.Errorf("of the table's epoch %+v", r.Total)
+		}
+		for _, in := range r.Inherited {
+			epochs, read, visible = append(epochs, in.Epoch), read+in.Total.Read, visible+in.Total.Visible
+			if fmt.Sprint(in.Partly) != partly {
+				t.Errorf("%d batches in part, want %s", in.Partly, partly)
+			}
+		}
+		return epochs, read, visible
+	}
+	wantMinutes := func() {
+		t.Helper()
+		epochs, read, visible := minutes()
+		if got, want := fmt.Sprintf("%v %d %d", epochs, read, visible), "[0] "+whole[:strings.LastIndex(whole, " ")]; got != want {
+			t.Errorf("by the minute %s, want %s", got, want)
+		}
+	}
+	wantMinutes()
+	w.exec("ALTER TABLE " + w.db + ".calls DELETE WHERE _offset IN (5, 6) SETTINGS mutations_sync = 2")
+	// Of which minutes of their batch they are is not known, so that none of these is said to be whole.
+	if _, _, visible := minutes(); visible != 0 {
+		t.Errorf("%d rows by the minute of a batch that lacks two, in minutes of one row each", visible)
+	}
+	if r := receipts(receipt.Scope{}); r.Audit.Verdict != audit.Violated {
+		t.Errorf("audit of rows that are gone: %+v", r.Audit)
+	}
+	if r, v := w.mend(w.file(1), repair.Options{Missing: true}); !v.Right() || r.Written != 2 {
+		t.Errorf("%+v, %+v", r, v)
+	}
+	wantMinutes()
+	r := receipts(receipt.Scope{})
+	if got, want := is(r), is(all); got != want || len(r.Amended) != 1 || r.Amended[0] != (receipt.Amended{Was: ledger.FateNone, Is: ledger.FateWritten, Count: 2}) {
+		t.Errorf("after a repair %s, want %s; amended %+v", got, want, r.Amended)
 	}
 }
