@@ -29,9 +29,9 @@ Everything whose time is before "complete through" is accounted for, if no
 record comes later than the file's allowed_lateness. Minutes that end after it
 are marked: more may come.
 
-After a backfill of a part the minutes of the older epochs' accounts follow those
-of the table's: the view waybill.minutes has them all, by epoch, but does not
-know which rows are in the table.
+After a backfill of a part the minutes of the older epochs' accounts follow
+those of the table's. The view waybill.minutes has them all, by epoch, but does
+not know which rows are in the table.
 
 It ends with 1 if a minute that has ended is less than 100 % complete.`,
 		Example: `  waybill completeness llm-calls.yaml

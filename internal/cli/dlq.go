@@ -77,10 +77,6 @@ func (o *letterFlags) filter(ctx context.Context, d *desk) (ledger.LetterFilter,
 			return f, usage(fmt.Errorf("--state %s: choose waiting, replayed, filtered, failed, discarded or all", word))
 		}
 	}
-	var err error
-	if f.Older, err = d.ledger.OlderLetters(ctx, f.Pipeline, f.Epoch, f.Topic); err != nil {
-		return f, unreached(err)
-	}
 	if len(o.states) == 0 {
 		f.States = []ledger.LetterState{ledger.LetterWaiting, ledger.LetterFailed}
 	}
@@ -98,6 +94,10 @@ func (o *letterFlags) filter(ctx context.Context, d *desk) (ledger.LetterFilter,
 		set := f.Spans[p]
 		set.AddSpan(sp)
 		f.Spans[p] = set
+	}
+	var err error
+	if f.Older, err = d.ledger.OlderLetters(ctx, f.Pipeline, f.Epoch, f.Topic, f.Spans); err != nil {
+		return f, unreached(err)
 	}
 	now := d.client.ServerNow(time.Now())
 	if f.From, err = momentOf(o.from, now, time.Time{}); err != nil {

@@ -167,7 +167,7 @@ func (d *desk) letter(ctx context.Context, place string) (*ledger.Letter, error)
 		return nil, err
 	}
 	f := ledger.LetterFilter{Pipeline: d.cfg.Name, Epoch: d.cfg.Epoch, Topic: d.cfg.Source.Kafka.Topic, Spans: map[int32]waybill.OffsetSet{p: waybill.OffsetsOf(offset)}}
-	if f.Older, err = d.ledger.OlderLetters(ctx, f.Pipeline, f.Epoch, f.Topic); err != nil {
+	if f.Older, err = d.ledger.OlderLetters(ctx, f.Pipeline, f.Epoch, f.Topic, f.Spans); err != nil {
 		return nil, unreached(err)
 	}
 	var found *ledger.Letter

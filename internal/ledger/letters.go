@@ -83,8 +83,9 @@ type LettersOf struct {
 	Within map[int32]waybill.OffsetSet
 }
 
-// OlderLetters are the dead letters of older epochs that a table has inherited which is written under an epoch.
-func (s *Store) OlderLetters(ctx context.Context, pipeline string, epoch waybill.Epoch, topic string) ([]LettersOf, error) {
+// OlderLetters are the dead letters of older epochs that a table has inherited which is written under an epoch, of some offsets; none: of all. A filter that has them is
+// about these offsets, too.
+func (s *Store) OlderLetters(ctx context.Context, pipeline string, epoch waybill.Epoch, topic string, spans map[int32]waybill.OffsetSet) ([]LettersOf, error) {
 	origins, err := s.LetterOrigins(ctx, pipeline, epoch, topic)
 	if err != nil {
 		return nil, err
@@ -103,8 +104,8 @@ func (s *Store) OlderLetters(ctx context.Context, pipeline string, epoch waybill
 			ours = nil
 		}
 		// A backfill's scope may have any number of spans. The ranges part the epoch's dead letters, and nothing else, so there are few.
-		err := s.spans(ctx, "dlq", fmt.Sprintf("SELECT topic AS t, partition AS p, offset AS f, offset + 1 AS n FROM %s WHERE %s AND topic = %s ORDER BY p, f",
-			s.table(TableDeadLetters), scope(pipeline, o.Epoch), clickhouse.Literal(topic)), func(tp waybill.TopicPartition, sp waybill.Span) {
+		some := LetterFilter{Pipeline: pipeline, Epoch: o.Epoch, Topic: topic, Spans: spans}
+		err := s.spans(ctx, "dlq", fmt.Sprintf("SELECT topic AS t, partition AS p, offset AS f, offset + 1 AS n FROM %s WHERE %s ORDER BY p, f", s.table(TableDeadLetters), some.scope()), func(tp waybill.TopicPartition, sp waybill.Span) {
 			if tp.Partition != last {
 				keep(last)
 				last = tp.Partition

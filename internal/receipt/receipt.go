@@ -339,7 +339,7 @@ func (m *maker) inherited(ctx context.Context) error {
 	if len(m.receipt.Inherited) == 0 {
 		return nil
 	}
-	if f.Older, err = m.Ledger.OlderLetters(ctx, m.cfg.Name, m.cfg.Epoch, topic); err != nil {
+	if f.Older, err = m.Ledger.OlderLetters(ctx, m.cfg.Name, m.cfg.Epoch, topic, f.Spans); err != nil {
 		return err
 	}
 	kinds, err := m.Ledger.OlderLetterKinds(ctx, &f)

@@ -137,7 +137,7 @@ func (j *Job) run(ctx context.Context, f ledger.LetterFilter, kind ledger.Replay
 // narrow takes out of a selection what cannot be begun with now, and counts it; nil: nothing is left.
 func (j *Job) narrow(ctx context.Context, f ledger.LetterFilter) (*ledger.LetterFilter, error) {
 	f.Pipeline, f.Epoch, f.Topic = j.cfg.Name, j.cfg.Epoch, j.cfg.Source.Kafka.Topic
-	older, err := j.store.OlderLetters(ctx, f.Pipeline, f.Epoch, f.Topic)
+	older, err := j.store.OlderLetters(ctx, f.Pipeline, f.Epoch, f.Topic, f.Spans)
 	if err != nil {
 		return nil, err
 	}
@@ -414,7 +414,7 @@ func (j *Job) Over(ctx context.Context, r *ledger.Replay) (bool, error) {
 
 // tallyTaken counts what others have made of a batch of this run that they took over.
 func (j *Job) tallyTaken(ctx context.Context, r *ledger.Replay) error {
-	older, err := j.store.OlderLetters(ctx, r.Pipeline, r.Epoch, r.Topic)
+	older, err := j.store.OlderLetters(ctx, r.Pipeline, r.Epoch, r.Topic, r.Offsets)
 	if err != nil {
 		return err
 	}
@@ -450,7 +450,7 @@ func (j *Job) outcomes(ctx context.Context, r *ledger.Replay, recovered bool) ([
 		pl.Offsets[waybill.TopicPartition{Topic: r.Topic, Partition: p}] = set
 	}
 	f := ledger.LetterFilter{Pipeline: r.Pipeline, Epoch: r.Epoch, Topic: r.Topic, Spans: r.Offsets}
-	older, err := j.store.OlderLetters(ctx, r.Pipeline, r.Epoch, r.Topic)
+	older, err := j.store.OlderLetters(ctx, r.Pipeline, r.Epoch, r.Topic, r.Offsets)
 	if err != nil {
 		return nil, err
 	}

@@ -102,7 +102,7 @@ func (w *world) letters(epoch waybill.Epoch, older bool) string {
 	f := ledger.LetterFilter{Pipeline: w.name, Epoch: epoch, Topic: topic}
 	var err error
 	if older {
-		if f.Older, err = store.OlderLetters(ctx, w.name, epoch, topic); err != nil {
+		if f.Older, err = store.OlderLetters(ctx, w.name, epoch, topic, nil); err != nil {
 			w.Fatal(err)
 		}
 	}

@@ -211,7 +211,7 @@ func (r *Resolver) byFinding(ctx context.Context, s backfill.Scope, topic kafka.
 
 func (r *Resolver) deadLetters(ctx context.Context) (map[int32]waybill.OffsetSet, error) {
 	out := map[int32]waybill.OffsetSet{}
-	older, err := r.Ledger.OlderLetters(ctx, r.Cfg.Name, r.Epoch, r.topic())
+	older, err := r.Ledger.OlderLetters(ctx, r.Cfg.Name, r.Epoch, r.topic(), nil)
 	if err != nil {
 		return nil, err
 	}
