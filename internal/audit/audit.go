@@ -76,6 +76,9 @@ type auditor struct {
 	origins []backfill.Origin
 	// only are the offsets of which the rows are looked at, of the account of an older epoch; nil: all.
 	only map[int32]waybill.OffsetSet
+	// newest is the epoch of the table, if only is not nil. mending are offsets that a repair is at, or has been at since it was known whose rows they are.
+	newest  waybill.Epoch
+	mending map[int32]waybill.OffsetSet
 }
 
 // table is one of the pipeline's tables, and what it was found to hold.
@@ -238,28 +241,47 @@ func (a *auditor) askPartitions(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, p := range slices.Sorted(maps.Keys(tips)) {
+	for _, p := range a.partitions(tips) {
 		within, asked := a.opts.Within[p]
 		if len(a.opts.Within) > 0 && !asked {
 			continue
 		}
-		end := tips[p].Next
+		before := before{replayed[waybill.TopicPartition{Topic: a.report.Topic, Partition: p}], amended}
+		whole := waybill.Span{First: tips[p].First, Next: tips[p].Next}
 		for _, sp := range tips[p].Beyond {
-			end = max(end, sp.Next)
+			whole.Next = max(whole.Next, sp.Next)
 		}
-		whole := waybill.Span{First: tips[p].First, Next: end}
+		if beyond := a.beyond(p); beyond.Len() > 0 && whole.Len() > 0 {
+			whole = waybill.Span{First: min(whole.First, beyond.First), Next: max(whole.Next, beyond.Next)}
+		} else if beyond.Len() > 0 {
+			whole = beyond
+		}
 		if asked {
 			whole = waybill.Span{First: max(whole.First, within.First), Next: min(whole.Next, within.Next)}
 		}
 		if whole.First >= whole.Next {
 			continue
 		}
-		before := before{replayed[waybill.TopicPartition{Topic: a.report.Topic, Partition: p}], amended}
-		if err := a.partition(ctx, p, whole, tips[p].Next, before); err != nil {
+		tip := int64(-1)
+		if at, some := tips[p]; some {
+			tip = at.Next
+		}
+		if err := a.partition(ctx, p, whole, tip, before); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// partitions are those with something on the epoch's record, in order.
+func (a *auditor) partitions(tips map[int32]ledger.Tip) []int32 {
+	all := maps.Clone(tips)
+	if len(a.origins) > 0 {
+		for p := range a.origins[0].Taken {
+			all[p] = tips[p]
+		}
+	}
+	return slices.Sorted(maps.Keys(all))
 }
 
 // uncovered notes what was asked for and is on no account.
@@ -309,6 +331,9 @@ func (a *auditor) partition(ctx context.Context, number int32, whole waybill.Spa
 		t := &a.tables[i]
 		found, err := a.present(ctx, t, tp, whole)
 		if err != nil {
+			return err
+		}
+		if err := a.release(ctx, number); err != nil {
 			return err
 		}
 		h.add(a.ours(tp, t, found))
@@ -405,9 +430,9 @@ func (a *auditor) accounts(ctx context.Context, h *holdings, whole waybill.Span)
 	return a.explain(ctx, h)
 }
 
-// tip is law L4.
+// tip is law L4. It is negative of a partition that the account says nothing of yet.
 func (a *auditor) tip(h *holdings, tip int64) {
-	if a.info == nil || a.only != nil {
+	if tip < 0 || a.info == nil || a.only != nil {
 		return
 	}
 	for _, p := range a.info.Partitions {

@@ -29,6 +29,10 @@ Everything whose time is before "complete through" is accounted for, if no
 record comes later than the file's allowed_lateness. Minutes that end after it
 are marked: more may come.
 
+After a backfill of a part the minutes of the older epochs' accounts follow
+those of the table's. The view waybill.minutes has them all, by epoch, but does
+not know which rows are in the table.
+
 It ends with 1 if a minute that has ended is less than 100 % complete.`,
 		Example: `  waybill completeness llm-calls.yaml
   waybill completeness llm-calls.yaml --from 24h -o json
@@ -67,9 +71,15 @@ func runCompleteness(ctx context.Context, s Streams, o output, d *desk, from, to
 	if err != nil {
 		return err
 	}
-	for i := range r.Minutes {
-		if m := &r.Minutes[i]; m.Complete && m.Completeness < 100 {
-			return &exitError{code: ExitFindings, said: true, err: fmt.Errorf("minute %s is not complete", moment(m.Begin))}
+	all := [][]completeness.Minute{r.Minutes}
+	for i := range r.Inherited {
+		all = append(all, r.Inherited[i].Minutes)
+	}
+	for _, some := range all {
+		for i := range some {
+			if m := &some[i]; m.Complete && m.Completeness < 100 {
+				return &exitError{code: ExitFindings, said: true, err: fmt.Errorf("minute %s is not complete", moment(m.Begin))}
+			}
 		}
 	}
 	return nil
@@ -90,13 +100,34 @@ func (d *desk) interval(from, to string) (since, until time.Time, err error) {
 func printCompleteness(w io.Writer, r *completeness.Report) error {
 	var b strings.Builder
 	wrap(&b, "", fmt.Sprintf("%s, epoch %d, topic %s: %s", r.Pipeline, r.Epoch, r.Topic, saidThrough(r)))
+	open := printMinutes(&b, r.Minutes, &r.Total)
+	if len(r.Minutes) == 0 {
+		wrap(&b, "", "no records of that time")
+	}
+	for i := range r.Inherited {
+		in := &r.Inherited[i]
+		wrap(&b, "", fmt.Sprintf("rows of epoch %d, which a backfill has left as they were:", in.Epoch))
+		open = printMinutes(&b, in.Minutes, &in.Total) || open
+		if in.Partly > 0 {
+			wrap(&b, "", fmt.Sprintf("%s batches of that time are still of it in part, with %s offsets: they are in no minute", count(in.Partly), count(in.Offsets)))
+		}
+	}
+	if open {
+		wrap(&b, "", "* more may come")
+	}
+	printCompletenessNotes(&b, r)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// printMinutes says whether more may come of one.
+func printMinutes(b *strings.Builder, all []completeness.Minute, total *completeness.Minute) (open bool) {
 	rows := [][]string{{"minute", "read", "written", "visible", "filtered", "dead", "empty", "complete"}}
 	row := func(name string, m *completeness.Minute, mark string) {
 		rows = append(rows, []string{name, count(m.Read), count(m.Written), count(m.Visible), count(m.Filtered), count(m.DeadLettered), count(m.Tombstones), percentage(m.Completeness) + mark})
 	}
-	open := false
-	for i := range r.Minutes {
-		m, name, mark := &r.Minutes[i], "", ""
+	for i := range all {
+		m, name, mark := &all[i], "", ""
 		if name = m.Begin.Format("2006-01-02 15:04"); m.Width != "minute" {
 			name = m.Begin.Format("2006-01-02 15h") + " (" + m.Width + ")"
 		}
@@ -105,20 +136,13 @@ func printCompleteness(w io.Writer, r *completeness.Report) error {
 		}
 		row(name, m, mark)
 	}
-	if len(r.Minutes) > 1 {
-		row("all", &r.Total, "")
+	if len(all) > 1 {
+		row("all", total, "")
 	}
-	if len(r.Minutes) > 0 {
-		table(&b, rows, 1)
-	} else {
-		wrap(&b, "", "no records of that time")
+	if len(all) > 0 {
+		table(b, rows, 1)
 	}
-	if open {
-		wrap(&b, "", "* more may come")
-	}
-	printCompletenessNotes(&b, r)
-	_, err := io.WriteString(w, b.String())
-	return err
+	return open
 }
 
 func printCompletenessNotes(b *strings.Builder, r *completeness.Report) {

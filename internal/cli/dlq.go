@@ -27,7 +27,10 @@ they are replayed: put into the table by the same rules as all other rows, each
 once. What nobody needs is discarded, on record.
 
 A dead letter is waiting, replayed, filtered (a replay found that the filter
-leaves it out), failed (a replay could not write it either) or discarded.`,
+leaves it out), failed (a replay could not write it either) or discarded.
+
+After a backfill of a part, dead letters outside of the part are those of the
+epochs before: they are listed with their epoch, and can be replayed as well.`,
 		Example: `  waybill dlq groups llm-calls.yaml
   waybill dlq show llm-calls.yaml 3:1041
   waybill dlq replay llm-calls.yaml --code out_of_range --dry-run
@@ -92,8 +95,11 @@ func (o *letterFlags) filter(ctx context.Context, d *desk) (ledger.LetterFilter,
 		set.AddSpan(sp)
 		f.Spans[p] = set
 	}
-	now := d.client.ServerNow(time.Now())
 	var err error
+	if f.Older, err = d.ledger.OlderLetters(ctx, f.Pipeline, f.Epoch, f.Topic, f.Spans); err != nil {
+		return f, unreached(err)
+	}
+	now := d.client.ServerNow(time.Now())
 	if f.From, err = momentOf(o.from, now, time.Time{}); err != nil {
 		return f, usage(fmt.Errorf("--from %s: %w", o.from, err))
 	}
@@ -120,6 +126,7 @@ type letterJSON struct {
 	Topic      string       `json:"topic"`
 	Partition  int32        `json:"partition"`
 	Offset     int64        `json:"offset"`
+	Epoch      uint32       `json:"epoch"` // that it became one under
 	State      string       `json:"state"`
 	Stage      string       `json:"stage"`
 	Code       string       `json:"code"`
@@ -168,7 +175,7 @@ func bytesOf(b []byte) *bytesJSON {
 
 func letterOf(l *ledger.Letter) letterJSON {
 	out := letterJSON{
-		Topic: l.Topic, Partition: l.Partition, Offset: l.Offset, State: string(l.State), Stage: l.Stage, Code: l.Code, Column: l.Column, Message: l.Message, Shape: l.Shape,
+		Topic: l.Topic, Partition: l.Partition, Offset: l.Offset, Epoch: uint32(l.Epoch), State: string(l.State), Stage: l.Stage, Code: l.Code, Column: l.Column, Message: l.Message, Shape: l.Shape,
 		Attempt: l.Attempt, Plan: l.Plan.String(), Batch: l.Batch.String(), At: l.BatchTime.UTC(), RecordTime: time.UnixMilli(l.Time).UTC(),
 		Key: bytesOf(l.Key), Value: bytesOf(l.Value), Headers: []headerJSON{}, Target: l.Target, By: l.By, Note: l.Note,
 	}

@@ -88,6 +88,9 @@ func (x *letterList) print(w io.Writer) error {
 		if l.Column != "" {
 			about = ", column " + l.Column
 		}
+		if l.Epoch != x.Epoch {
+			about += fmt.Sprintf(", of epoch %d", l.Epoch)
+		}
 		wrap(&b, "", fmt.Sprintf("%d:%d  %s  %s  %s%s", l.Partition, l.Offset, moment(l.At), l.State, l.Code, about))
 		b.WriteString("  " + clip(l.Value.line(), lineWidth-2) + "\n")
 	}
@@ -164,6 +167,9 @@ func (d *desk) letter(ctx context.Context, place string) (*ledger.Letter, error)
 		return nil, err
 	}
 	f := ledger.LetterFilter{Pipeline: d.cfg.Name, Epoch: d.cfg.Epoch, Topic: d.cfg.Source.Kafka.Topic, Spans: map[int32]waybill.OffsetSet{p: waybill.OffsetsOf(offset)}}
+	if f.Older, err = d.ledger.OlderLetters(ctx, f.Pipeline, f.Epoch, f.Topic, f.Spans); err != nil {
+		return nil, unreached(err)
+	}
 	var found *ledger.Letter
 	err = d.ledger.Letters(ctx, &f, ledger.ByOffset, 1, func(l *ledger.Letter) error {
 		found = l
@@ -171,7 +177,7 @@ func (d *desk) letter(ctx context.Context, place string) (*ledger.Letter, error)
 	})
 	if err == nil && found == nil {
 		err = usage(&waybill.Error{Op: "dlq", Pipeline: d.cfg.Name, Class: waybill.ClassConfig,
-			Err: fmt.Errorf("there is no dead letter %s of topic %s under epoch %d", place, f.Topic, f.Epoch), Hint: "`waybill dlq list` lists them"})
+			Err: fmt.Errorf("there is no dead letter %s of topic %s in the table of epoch %d", place, f.Topic, f.Epoch), Hint: "`waybill dlq list` lists them"})
 	}
 	return found, unreached(err)
 }
@@ -188,7 +194,7 @@ func printLetter(w io.Writer, l *ledger.Letter, inHex bool) error {
 		line("column", "%s", l.Column)
 	}
 	line("group", "%s", l.Shape)
-	line("rejected", "%s, batch %s, plan %s", moment(l.BatchTime), l.Batch, l.Plan)
+	line("rejected", "%s, batch %s, plan %s, epoch %d", moment(l.BatchTime), l.Batch, l.Plan, l.Epoch)
 	line("record", "%s", moment(time.UnixMilli(l.Time)))
 	if l.Sequence > 0 {
 		line("then", "%s at %s by %s, %d replays so far", l.State, moment(l.StateAt), l.By, l.Attempt)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/audit"
+	"github.com/waybill-data/waybill/internal/ledger"
 	"github.com/waybill-data/waybill/internal/receipt"
 )
 
@@ -42,6 +43,10 @@ then stands beside it and is not hashed. In JSON the hash is that of the member
 the second is over (waybill wait), if the receipt is to be made again later. It
 is about whole batches, and after eight days about the longer rows that the
 ledger has rolled them up into.
+
+After a backfill of a part it says what the older epochs account for beside what
+that of the table does. Batches of which the backfill has made a part anew are
+named, and in no count.
 
 --audit audits the same offsets and puts what came of it in. Then it ends like
 waybill audit; otherwise with 1 if offsets of the spans are on nobody's account.`,
@@ -79,6 +84,9 @@ func runReceipt(ctx context.Context, s Streams, o output, d *desk, opts receiptO
 	doc, err := receipt.Make(ctx, deps, d.cfg, scope)
 	if err != nil {
 		return unreached(err)
+	}
+	if r := &doc.Receipt; r.From != nil && len(r.Partitions)+len(r.Inherited) == 0 {
+		return usage(fmt.Errorf("nothing was written from %s to %s", moment(*r.From), moment(*r.To)))
 	}
 	if o == outputJSON {
 		err = printJSON(s.Out, doc)
@@ -120,8 +128,13 @@ func (d *desk) scope(ctx context.Context, o auditOptions) (out receipt.Scope, er
 			o.from, o.to = from.Format(time.RFC3339Nano), to.Format(time.RFC3339Nano)
 		}
 	}
-	out.Within, err = d.within(ctx, o)
-	return out, err
+	if out.From == nil || len(o.spans) > 0 {
+		out.Within, err = d.within(ctx, o)
+		return out, err
+	}
+	// Those of older epochs that are in the table are found by the receipt.
+	out.Within, err = d.ledger.Between(ctx, d.cfg.Name, d.cfg.Epoch, d.cfg.Source.Kafka.Topic, *out.From, *out.To)
+	return out, unreached(err)
 }
 
 func writeHTML(file string, doc *receipt.Document) error {
@@ -156,6 +169,9 @@ func printReceipt(w io.Writer, doc *receipt.Document) error {
 	table(&b, narrow(rows), 2)
 	wrap(&b, "", fmt.Sprintf("checksum %s of the %s records read", r.Total.Checksum, count(r.Total.Read)))
 	printReceiptDetails(&b, r)
+	for i := range r.Inherited {
+		printInherited(&b, &r.Inherited[i])
+	}
 	if t := doc.Issued.CompleteThrough; t != nil {
 		wrap(&b, "", "complete through "+moment(*t))
 	} else {
@@ -165,6 +181,29 @@ func printReceipt(w io.Writer, doc *receipt.Document) error {
 	fmt.Fprintf(&b, "%s\n", doc.Hash)
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// printInherited says what an older epoch accounts for.
+func printInherited(b *strings.Builder, in *receipt.Inherited) {
+	wrap(b, "", fmt.Sprintf("rows of epoch %d, which a backfill has left as they were:", in.Epoch))
+	rows := [][]string{{"partition", "offsets", "read", "written", "filtered", "dead", "empty", "lost"}}
+	for i := range in.Partitions {
+		p := &in.Partitions[i]
+		rows = append(rows, []string{fmt.Sprint(p.Partition), fmt.Sprintf("%d-%d", p.First, p.Next-1), count(p.Read), count(p.Written), count(p.Filtered), count(p.DeadLettered), count(p.Tombstones), count(p.Lost)})
+	}
+	if len(in.Partitions) > 0 {
+		table(b, narrow(rows), 2)
+		wrap(b, "  ", fmt.Sprintf("checksum %s of the %s records read", in.Total.Checksum, count(in.Total.Read)))
+	}
+	for _, p := range in.Partly {
+		wrap(b, "  ", fmt.Sprintf("partition %d, offsets %d-%d: %s of the %s are still of it, and in no count", p.Partition, p.First, p.Next-1, count(p.Offsets), count(p.Of)))
+	}
+	for _, k := range in.DeadLetters {
+		wrap(b, "  ", fmt.Sprintf("dead letters: %s %s of %s, %s", count(k.Count), k.State, k.Stage, k.Code))
+	}
+	for _, x := range in.Amended {
+		wrap(b, "  ", fmt.Sprintf("since: %s offsets that were %s are %s", count(x.Count), x.Was, x.Is))
+	}
 }
 
 func printReceiptDetails(b *strings.Builder, r *receipt.Receipt) {
@@ -190,6 +229,10 @@ func printReceiptDetails(b *strings.Builder, r *receipt.Receipt) {
 		wrap(b, "", fmt.Sprintf("dead letters: %s %s of %s, %s", count(k.Count), k.State, k.Stage, k.Code))
 	}
 	for _, x := range r.Amended {
+		if x.Was == ledger.FateNone {
+			wrap(b, "", fmt.Sprintf("since: %s offsets of older epochs are %s under this one", count(x.Count), x.Is))
+			continue
+		}
 		wrap(b, "", fmt.Sprintf("since: %s offsets that were %s are %s", count(x.Count), x.Was, x.Is))
 	}
 	for _, g := range r.Gaps {

@@ -226,7 +226,7 @@ func repaired(r *repair.Result) string {
 	for _, x := range []struct {
 		n    int64
 		what string
-	}{{r.Written, "have their row"}, {r.Filtered, "are filtered"}, {r.Dead, "are dead letters"}, {r.Tombstones, "are tombstones"}, {r.Lost, "are LOST"}, {r.Resumed, "finished for a run that was killed"}} {
+	}{{r.Written, "have their row"}, {r.Filtered, "are filtered"}, {r.Dead, "are dead letters"}, {r.Tombstones, "are tombstones"}, {r.Lost, "are LOST"}, {r.Removed, "have a row of an older epoch less"}, {r.Resumed, "finished for a run that was killed"}} {
 		if x.n > 0 {
 			out = append(out, count(x.n)+" "+x.what)
 		}
@@ -245,11 +245,19 @@ func printRepairPlan(w io.Writer, p *repair.Plan) error {
 	}
 	for i := range p.Steps {
 		x := &p.Steps[i]
-		deleted := ""
+		deleted, of := "", ""
+		if x.Epoch != p.Epoch {
+			of = fmt.Sprintf(" of epoch %d", x.Epoch)
+		}
+		if x.Kind == "remove" {
+			wrap(&b, "", fmt.Sprintf("partition %d, %s%s: the rows of %s offsets deleted", x.Partition, x.Why, of, count(x.Delete)))
+			wrap(&b, "  ", "offsets "+listedRanges(x.Offsets))
+			continue
+		}
 		if x.Kind == "rewrite" {
 			deleted = fmt.Sprintf("the rows of %s deleted, and ", count(x.Delete))
 		}
-		wrap(&b, "", fmt.Sprintf("partition %d, %s: %s records would be read, %stheir rows made again under plan %s", x.Partition, x.Why, count(x.Read), deleted, x.Plan))
+		wrap(&b, "", fmt.Sprintf("partition %d, %s%s: %s records would be read, %stheir rows made again under plan %s", x.Partition, x.Why, of, count(x.Read), deleted, x.Plan))
 		wrap(&b, "  ", "offsets "+listedRanges(x.Offsets))
 		wrap(&b, "  ", fmt.Sprintf("%s rows, %s filtered, %s dead letters, %s tombstones", count(x.Write), count(x.Filtered), count(x.Dead), count(x.Tombstone)))
 	}
@@ -283,7 +291,6 @@ func printLeft(b *strings.Builder, l *repair.Left) {
 		{l.Unaccounted, "are on nobody's account"},
 		{l.Erased, "were erased, on record"},
 		{l.Untold, "rows are missing of which nobody can tell which offsets they are"},
-		{l.Inherited, "are rows of an older epoch, which a backfill has left as they were: a backfill of these offsets makes them anew"},
 	} {
 		if x.n > 0 {
 			wrap(b, "", "left alone: "+count(x.n)+" "+x.what)

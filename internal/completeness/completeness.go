@@ -70,6 +70,9 @@ type Report struct {
 	// Amended are rows that are taken for visible and are none any more: a repair or an erasure has made something else of them, on record. It is not
 	// known of which minutes they were.
 	Amended int64 `json:"amended"`
+	// Inherited are the minutes of older epochs' accounts, as far as backfills have left their rows as they were; left out if there are none. The minutes above are
+	// of the report's epoch alone.
+	Inherited []Inherited `json:"inherited,omitempty"`
 }
 
 // Deps are whom it asks.
@@ -100,9 +103,10 @@ func Run(ctx context.Context, d Deps, cfg *config.Pipeline, from, to time.Time) 
 		return nil, err
 	}
 	for i := range buckets {
-		r.add(&buckets[i], visible[i])
+		r.Minutes = append(r.Minutes, r.minute(&buckets[i], visible[i]))
+		r.Total.add(&r.Minutes[i])
 	}
-	return r, nil
+	return r, r.askInherited(ctx, d, cfg)
 }
 
 func (r *Report) askThrough(ctx context.Context, d Deps, cfg *config.Pipeline) error {
@@ -117,22 +121,25 @@ func (r *Report) askThrough(ctx context.Context, d Deps, cfg *config.Pipeline) e
 	return nil
 }
 
-func (r *Report) add(b *minutes.Bucket, visible int64) {
+func (r *Report) minute(b *minutes.Bucket, visible int64) Minute {
 	m := Minute{Begin: b.Begin(), Width: b.Width().String(), Read: b.Read(), Written: b.Counts[minutes.Written], Filtered: b.Counts[minutes.Filtered],
 		DeadLettered: b.Counts[minutes.DeadLettered], Tombstones: b.Counts[minutes.Tombstones], Rescued: b.Counts[minutes.Rescued], Redacted: b.Counts[minutes.Redacted],
 		Visible: visible, Complete: r.CompleteThrough != nil && !b.End().After(*r.CompleteThrough)}
 	m.Completeness = percent(m.Visible+m.Filtered+m.DeadLettered+m.Tombstones, m.Read)
-	r.Minutes = append(r.Minutes, m)
-	t := &r.Total
-	t.Read += m.Read
-	t.Written += m.Written
-	t.Filtered += m.Filtered
-	t.DeadLettered += m.DeadLettered
-	t.Tombstones += m.Tombstones
-	t.Rescued += m.Rescued
-	t.Redacted += m.Redacted
-	t.Visible += m.Visible
-	t.Completeness = percent(t.Visible+t.Filtered+t.DeadLettered+t.Tombstones, t.Read)
+	return m
+}
+
+// add sums up.
+func (m *Minute) add(o *Minute) {
+	m.Read += o.Read
+	m.Written += o.Written
+	m.Filtered += o.Filtered
+	m.DeadLettered += o.DeadLettered
+	m.Tombstones += o.Tombstones
+	m.Rescued += o.Rescued
+	m.Redacted += o.Redacted
+	m.Visible += o.Visible
+	m.Completeness = percent(m.Visible+m.Filtered+m.DeadLettered+m.Tombstones, m.Read)
 }
 
 func percent(part, whole int64) float64 {
@@ -247,24 +254,9 @@ func byOffsets(ctx context.Context, d Deps, cfg *config.Pipeline, r *Report, buc
 	if err != nil {
 		return err
 	}
-	have := map[waybill.TopicPartition]waybill.OffsetSet{}
-	for _, t := range cfg.Tables() {
-		c := t.Sink.ClickHouse
-		schema, info, err := d.Client.Describe(ctx, c.Database, c.Table, c.Lineage)
-		if err != nil {
-			return err
-		}
-		p := clickhouse.Presence{Database: c.Database, Table: c.Table, Lineage: c.Lineage.In(schema), Epoch: cfg.Epoch, HasProjection: info.OffsetProjection, Replicated: info.Replicated}
-		for i := range spans {
-			p.Spans = append(p.Spans, clickhouse.PartitionSpan{TopicPartition: spans[i].TopicPartition, Span: spans[i].Span})
-		}
-		found, err := d.Client.Present(ctx, p)
-		if err != nil {
-			return err
-		}
-		for tp, set := range found {
-			have[tp] = have[tp].Union(set)
-		}
+	have, err := present(ctx, d, cfg, spans)
+	if err != nil {
+		return err
 	}
 	amended, err := d.Ledger.Amended(ctx, cfg.Name, cfg.Epoch, r.Topic)
 	if err != nil {

@@ -120,10 +120,31 @@ func (r *Replayer) FateUnder(ctx context.Context, id waybill.PlanID) (func(*wayb
 
 // Present reads back which of some offsets have a row in a table of the pipeline.
 func (r *Replayer) Present(ctx context.Context, offsets delivery.RowSet) (delivery.RowSet, error) {
-	present, err := r.p.target.presentAt(ctx, r.p.target.epoch, offsets)
+	return r.PresentUnder(ctx, r.p.target.epoch, offsets)
+}
+
+// PresentUnder reads back which of some offsets have a row of an epoch in a table of the pipeline: one that a backfill has left as it was may be of an older one.
+func (r *Replayer) PresentUnder(ctx context.Context, epoch waybill.Epoch, offsets delivery.RowSet) (delivery.RowSet, error) {
+	present, err := r.p.target.presentAt(ctx, epoch, offsets)
 	out := delivery.RowSet{}
 	for _, rows := range present {
 		out = out.Union(rows)
+	}
+	return out, err
+}
+
+// PlacedUnder says of offsets whose row of an epoch is there that they are replayed.
+func (r *Replayer) PlacedUnder(ctx context.Context, epoch waybill.Epoch, plan waybill.PlanID, offsets delivery.RowSet) (out []ledger.LetterOutcome, err error) {
+	present, err := r.p.target.presentAt(ctx, epoch, offsets)
+	for i, rows := range present {
+		for _, tp := range rows.Partitions() {
+			for _, sp := range rows[tp].Spans() {
+				for o := sp.First; o < sp.Next; o++ {
+					out = append(out, ledger.LetterOutcome{Position: waybill.Position{Topic: tp.Topic, Partition: tp.Partition, Offset: o}, Epoch: epoch,
+						Outcome: ledger.LetterReplayed, Plan: plan, Target: r.p.target.tables[i].name()})
+				}
+			}
+		}
 	}
 	return out, err
 }
@@ -195,27 +216,29 @@ func (r *Replayer) Views() (names []string) {
 	return names
 }
 
-// Clear deletes the rows of some offsets from all of the pipeline's tables, and comes back when none is there. The server asks guard, an
+// Clear deletes the rows of some offsets from all of the pipeline's tables, of each of some epochs, and comes back when none is there. The server asks guard, an
 // SQL condition, when it carries the deletion out, and not only when it is told to: so a deletion that comes late deletes nothing. over says that
 // the guard no longer holds. mark is a text in guard that nobody else has.
-func (r *Replayer) Clear(ctx context.Context, offsets delivery.RowSet, guard, mark string, over func(context.Context) (bool, error)) error {
+func (r *Replayer) Clear(ctx context.Context, epochs []waybill.Epoch, offsets delivery.RowSet, guard, mark string, over func(context.Context) (bool, error)) error {
 	for attempt := 0; ; attempt++ {
 		done, err := over(ctx)
 		if done || err != nil {
 			return err
 		}
-		left, err := r.p.target.presentAt(ctx, r.p.target.epoch, offsets)
-		if err != nil {
-			return err
-		}
 		none := true
-		for i, rows := range left {
-			if rows.Empty() {
-				continue
-			}
-			none = false
-			if err := r.p.target.delete(ctx, i, r.p.target.epoch, rows, guard, mark); err != nil {
+		for _, epoch := range epochs {
+			left, err := r.p.target.presentAt(ctx, epoch, offsets)
+			if err != nil {
 				return err
+			}
+			for i, rows := range left {
+				if rows.Empty() {
+					continue
+				}
+				none = false
+				if err := r.p.target.delete(ctx, i, epoch, rows, guard, mark); err != nil {
+					return err
+				}
 			}
 		}
 		if none {

@@ -306,7 +306,7 @@ func TestRepair_ADeletionThatComesLateDeletesNothing(t *testing.T) {
 	rows := delivery.RowSet{waybill.TopicPartition{Topic: topic}: last.Offsets[0]}
 	late := func(guard string) {
 		looks := 0
-		err := e.Clear(t.Context(), rows, guard, last.Batch.String(), func(context.Context) (bool, error) { looks++; return looks > 1, nil })
+		err := e.Clear(t.Context(), []waybill.Epoch{0}, rows, guard, last.Batch.String(), func(context.Context) (bool, error) { looks++; return looks > 1, nil })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -334,7 +334,7 @@ func TestRepair_ADeletionThatWaitsInTheServer(t *testing.T) {
 	rows := delivery.RowSet{waybill.TopicPartition{Topic: topic}: r.Offsets[0]}
 	looks := 0
 	go func() {
-		told <- e.Clear(context.Background(), rows, repair.Guard("waybill", r), r.Batch.String(), func(context.Context) (bool, error) { looks++; return looks > 1, nil })
+		told <- e.Clear(context.Background(), []waybill.Epoch{0}, rows, repair.Guard("waybill", r), r.Batch.String(), func(context.Context) (bool, error) { looks++; return looks > 1, nil })
 	}()
 	testenv.Eventually(t, soon, "the deletion waits", func() bool {
 		return w.query("SELECT count() FROM system.mutations WHERE database = '"+w.db+"' AND NOT is_done") == "1"

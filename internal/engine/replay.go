@@ -381,7 +381,7 @@ func (r *Replayer) outcomes(ctx context.Context, b *waybill.Batch, d *data, pl *
 }
 
 func (r *Replayer) outcome(at waybill.Position, tp waybill.TopicPartition, present []delivery.RowSet, made map[waybill.Position]Processed, why *refusals, plan waybill.PlanID) ledger.LetterOutcome {
-	out := ledger.LetterOutcome{Position: at, Outcome: ledger.LetterFailed, Plan: plan}
+	out := ledger.LetterOutcome{Position: at, Epoch: r.p.target.epoch, Outcome: ledger.LetterFailed, Plan: plan}
 	for i, rows := range present {
 		if rows[tp].Contains(at.Offset) {
 			out.Outcome, out.Target = ledger.LetterReplayed, r.p.target.tables[i].name()

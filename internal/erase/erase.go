@@ -204,15 +204,24 @@ func (j *Job) was(ctx context.Context, epoch waybill.Epoch, rows delivery.RowSet
 	if err != nil {
 		return nil, err
 	}
+	// To the account of a backfill the offsets are nothing that it was not to read.
+	about, err := j.store.AccountOf(ctx, j.cfg.Name, epoch)
+	if err != nil {
+		return nil, err
+	}
 	out := map[int32]ledger.Fates{}
 	for tp, set := range rows {
 		p := tp.Partition
 		out[p] = ledger.Fates{}
+		account, partly := about[p]
 		for _, sp := range set.Spans() {
 			for o := sp.First; o < sp.Next; o++ {
 				fate := ledger.FateWritten
 				if dead[tp].Contains(o) {
 					fate = ledger.FateDead
+				}
+				if partly && !account.Contains(o) {
+					fate = ledger.FateNone
 				}
 				if was, _, _, ok := amended.At(p, o); ok {
 					fate = was
@@ -274,10 +283,6 @@ func (j *Job) record(ctx context.Context, table string, made func(time.Time) cli
 
 // remove deletes what there is of a batch's offsets, and looks until nothing is.
 func (j *Job) remove(ctx context.Context, e *ledger.Erasure) error {
-	epochs, err := j.siblings(ctx, e.Epoch)
-	if err != nil {
-		return err
-	}
 	places, err := j.places(ctx)
 	if err != nil {
 		return err
@@ -285,6 +290,10 @@ func (j *Job) remove(ctx context.Context, e *ledger.Erasure) error {
 	rows := delivery.RowSet{}
 	for p, set := range e.Offsets {
 		rows[j.in(p)] = set
+	}
+	epochs, err := j.upTo(ctx, e.Epoch, rows)
+	if err != nil {
+		return err
 	}
 	a, err := engine.OpenArchive(j.client, j.store, j.cfg)
 	if err != nil {
@@ -319,6 +328,29 @@ func (j *Job) remove(ctx context.Context, e *ledger.Erasure) error {
 			return &waybill.Error{Op: "erase", Pipeline: j.cfg.Name, Class: waybill.ClassRetryable, Err: errors.New("rows are there again each time that they are deleted"), Hint: "find out what writes them"}
 		}
 	}
+}
+
+// upTo are the epochs of which a batch removes what there is: its own, those before, and those on whose account nothing of it is. One that comes after has a
+// batch of its own: what it has is still there then, and so it is known what its account counts it as.
+func (j *Job) upTo(ctx context.Context, epoch waybill.Epoch, rows delivery.RowSet) (out []waybill.Epoch, err error) {
+	all, err := j.siblings(ctx, epoch)
+	if err != nil {
+		return nil, err
+	}
+	committed, err := j.Source.Committed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range all {
+		after, err := j.accounted(ctx, e, rows, committed)
+		if err != nil {
+			return nil, err
+		}
+		if e <= epoch || after.Empty() {
+			out = append(out, e)
+		}
+	}
+	return out, nil
 }
 
 // store is where something is of some offsets.

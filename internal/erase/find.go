@@ -445,14 +445,14 @@ func (j *Job) byKey(ctx context.Context, f *Found, key string) error {
 	if key == "" {
 		return nil
 	}
-	tips, err := j.store.Tips(ctx, j.cfg.Name, j.cfg.Epoch, f.Topic)
+	spans, err := j.accountedFor(ctx, f.Topic)
 	if err != nil {
 		return err
 	}
 	rows := delivery.RowSet{}
-	for p, tip := range tips {
+	for p, span := range spans {
 		set := rows[j.in(p)]
-		_, err := j.Source.ReadSpan(ctx, j.in(p), waybill.Span{First: tip.First, Next: tip.Next}, func(rec *waybill.Record) error {
+		_, err := j.Source.ReadSpan(ctx, j.in(p), span, func(rec *waybill.Record) error {
 			if !rec.Control && rec.Key != nil && string(rec.Key) == key {
 				set.Add(rec.Offset)
 			}
@@ -465,6 +465,29 @@ func (j *Job) byKey(ctx context.Context, f *Found, key string) error {
 	}
 	f.offsets[j.cfg.Epoch] = f.offsets[j.cfg.Epoch].Union(rows)
 	return nil
+}
+
+// accountedFor is what has been read of the topic, by partition: under the epoch of the table, or under one before of which it has rows.
+func (j *Job) accountedFor(ctx context.Context, topic string) (map[int32]waybill.Span, error) {
+	origins, err := j.store.Origins(ctx, j.cfg.Name, j.cfg.Epoch, topic)
+	if err != nil {
+		return nil, err
+	}
+	out := map[int32]waybill.Span{}
+	for i := range origins {
+		tips, err := j.store.Tips(ctx, j.cfg.Name, origins[i].Epoch, topic)
+		if err != nil {
+			return nil, err
+		}
+		for p, tip := range tips {
+			span, some := out[p]
+			if !some {
+				span = waybill.Span{First: tip.First, Next: tip.Next}
+			}
+			out[p] = waybill.Span{First: min(span.First, tip.First), Next: max(span.Next, tip.Next)}
+		}
+	}
+	return out, nil
 }
 
 // settle takes out what a worker may still carry out again, and adds the other epochs that account for the same records.

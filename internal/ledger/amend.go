@@ -240,6 +240,40 @@ func (s *Store) Amended(ctx context.Context, pipeline string, epoch waybill.Epoc
 	return s.amendedBy(ctx, pipeline, epoch, topic, under)
 }
 
+// Mended are offsets that repairs and replays under an epoch have made rows of, or no rows by right, and those that one is at, by partition. What was erased is
+// not among them, nor what a repair could not make again.
+func (s *Store) Mended(ctx context.Context, pipeline string, epoch waybill.Epoch, topic string) (done, underWay map[int32]waybill.OffsetSet, err error) {
+	return s.mended(ctx, pipeline, epoch, topic, KindFill, KindRewrite, KindReplay)
+}
+
+func (s *Store) mended(ctx context.Context, pipeline string, epoch waybill.Epoch, topic string, kinds ...ReplayKind) (done, underWay map[int32]waybill.OffsetSet, err error) {
+	done, underWay = map[int32]waybill.OffsetSet{}, map[int32]waybill.OffsetSet{}
+	under, err := s.UnfinishedReplays(ctx, pipeline)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i := range under {
+		if r := &under[i]; r.Epoch == epoch && r.Topic == topic && slices.Contains(kinds, r.Kind) {
+			for p, set := range r.Offsets {
+				underWay[p] = underWay[p].Union(set)
+			}
+		}
+	}
+	take := func(tp waybill.TopicPartition, sp waybill.Span) {
+		set := done[tp.Partition]
+		set.AddSpan(sp)
+		done[tp.Partition] = set
+	}
+	of := scope(pipeline, epoch) + " AND topic = " + clickhouse.Literal(topic)
+	err = s.spans(ctx, "ledger.amended", fmt.Sprintf("SELECT DISTINCT topic AS t, partition AS p, first AS f, next AS n FROM %s WHERE %s AND outcome NOT IN ('%s', '%s') ORDER BY p, f",
+		s.table(TableAmendments), of, FateErased, FateNone), take)
+	if err == nil && slices.Contains(kinds, KindReplay) {
+		err = s.spans(ctx, "ledger.amended", fmt.Sprintf("SELECT DISTINCT topic AS t, partition AS p, offset AS f, offset + 1 AS n FROM %s WHERE %s AND outcome = '%s' ORDER BY p, f",
+			s.table(TableOutcomes), of, LetterReplayed), take)
+	}
+	return done, underWay, err
+}
+
 // amendedBy is Amended; under are the batches that are under way, read before.
 func (s *Store) amendedBy(ctx context.Context, pipeline string, epoch waybill.Epoch, topic string, under []Replay) (*Amended, error) {
 	out := &Amended{}
@@ -260,7 +294,7 @@ func (s *Store) amendedBy(ctx context.Context, pipeline string, epoch waybill.Ep
 		return nil, renamed("ledger.amended", err)
 	}
 	for i := range under {
-		if r := &under[i]; r.Epoch == epoch && r.Topic == topic {
+		if r := &under[i]; r.Epoch == epoch && r.Topic == topic && r.Kind != KindRemove {
 			for p, by := range r.Was {
 				for fate, set := range by {
 					out.put(p, piece{OffsetSet: set, sequence: r.Sequence, was: fate})

@@ -57,7 +57,52 @@ SELECT max(sequence) AS q, argMax(job_json, sequence) AS j, toUInt64(count() - u
 }
 
 // Origins are the epochs that the rows of the table are of that a pipeline writes under an epoch.
-func (s *Store) Origins(ctx context.Context, pipeline string, epoch waybill.Epoch) ([]backfill.Origin, error) {
+func (s *Store) Origins(ctx context.Context, pipeline string, epoch waybill.Epoch, topic string) ([]backfill.Origin, error) {
+	return s.origins(ctx, pipeline, epoch, topic, KindFill, KindRewrite, KindReplay)
+}
+
+// LetterOrigins are the epochs that the dead letters of that table are of: one that was replayed under a newer epoch has its row of that, and is the older one's.
+func (s *Store) LetterOrigins(ctx context.Context, pipeline string, epoch waybill.Epoch, topic string) ([]backfill.Origin, error) {
+	return s.origins(ctx, pipeline, epoch, topic, KindFill, KindRewrite)
+}
+
+// AccountOrigins are the epochs on whose accounts the table's offsets are, whatever was repaired or replayed since.
+func (s *Store) AccountOrigins(ctx context.Context, pipeline string, epoch waybill.Epoch) ([]backfill.Origin, error) {
+	return s.origins(ctx, pipeline, epoch, "")
+}
+
+// origins takes offsets for a newer epoch's that batches of some kinds have gone over, or are at.
+func (s *Store) origins(ctx context.Context, pipeline string, epoch waybill.Epoch, topic string, kinds ...ReplayKind) ([]backfill.Origin, error) {
+	legs, err := s.legs(ctx, pipeline)
+	if err != nil {
+		return nil, err
+	}
+	return legs.Origins(epoch, s.scopes(ctx, pipeline), func(e waybill.Epoch) (map[int32]waybill.OffsetSet, error) {
+		if len(kinds) == 0 {
+			return nil, nil //nolint:nilnil // none are
+		}
+		done, underWay, err := s.mended(ctx, pipeline, e, topic, kinds...)
+		for p, set := range underWay {
+			done[p] = done[p].Union(set)
+		}
+		return done, err
+	})
+}
+
+// AccountOf is what an epoch's account is about, by partition; one without an entry is all of it. All other offsets are holes to it.
+func (s *Store) AccountOf(ctx context.Context, pipeline string, epoch waybill.Epoch) (map[int32]waybill.OffsetSet, error) {
+	legs, err := s.legs(ctx, pipeline)
+	if err != nil {
+		return nil, err
+	}
+	return legs.Account(epoch, s.scopes(ctx, pipeline))
+}
+
+func (s *Store) scopes(ctx context.Context, pipeline string) func(string) (map[int32]waybill.OffsetSet, error) {
+	return func(job string) (map[int32]waybill.OffsetSet, error) { return s.JobScope(ctx, pipeline, job) }
+}
+
+func (s *Store) legs(ctx context.Context, pipeline string) (backfill.Legs, error) {
 	legs := backfill.Legs{}
 	var text proto.ColStr
 	var bad error
@@ -75,7 +120,7 @@ func (s *Store) Origins(ctx context.Context, pipeline string, epoch waybill.Epoc
 	if err = cmp.Or(bad, err); err != nil {
 		return nil, renamed("ledger.origins", err)
 	}
-	return legs.Origins(epoch, func(job string) (map[int32]waybill.OffsetSet, error) { return s.JobScope(ctx, pipeline, job) })
+	return legs, nil
 }
 
 // AddJob adds a row to the journal unless there is one of its sequence or a later one: a compare-and-set. All who want the same sequence insert under the same tokens, so

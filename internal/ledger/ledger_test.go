@@ -487,7 +487,7 @@ func TestUntouched_AnyOfTheFourTablesCounts(t *testing.T) {
 			return nil
 		},
 		"an outcome": func(w *world) error {
-			w.insert(TableOutcomes, OutcomeBlock(begun, []LetterOutcome{{Position: at, Outcome: LetterReplayed}}, now))
+			w.insert(TableOutcomes, OutcomeBlock(begun, []LetterOutcome{{Position: at, Epoch: begun.Epoch, Outcome: LetterReplayed}}, now))
 			return nil
 		},
 		"an erasure of the archive": func(w *world) error {

@@ -59,6 +59,8 @@ type Letter struct {
 type LetterFilter struct {
 	Pipeline string
 	Epoch    waybill.Epoch
+	// Older are epochs of which some dead letters are the table's as well: see Store.OlderLetters.
+	Older    []LettersOf
 	Topic    string
 	States   []LetterState
 	Stages   []string
@@ -74,13 +76,76 @@ type LetterFilter struct {
 	RestUntil time.Time
 }
 
+// LettersOf are dead letters of an older epoch: those of offsets that backfills have left as they were. What a newer epoch has made anew it has judged anew, too.
+type LettersOf struct {
+	Epoch waybill.Epoch
+	// Within are ranges of offsets, by partition. All dead letters of the epoch that lie in one of them are meant, and no others.
+	Within map[int32]waybill.OffsetSet
+}
+
+// OlderLetters are the dead letters of older epochs that a table has inherited which is written under an epoch, of some offsets; none: of all. A filter that has them is
+// about these offsets, too.
+func (s *Store) OlderLetters(ctx context.Context, pipeline string, epoch waybill.Epoch, topic string, spans map[int32]waybill.OffsetSet) ([]LettersOf, error) {
+	origins, err := s.LetterOrigins(ctx, pipeline, epoch, topic)
+	if err != nil {
+		return nil, err
+	}
+	var out []LettersOf
+	for _, o := range origins[1:] {
+		of := LettersOf{o.Epoch, map[int32]waybill.OffsetSet{}}
+		var ours *waybill.Span // the range that the letter before is in; nil: it is another's
+		last := int32(-1)
+		keep := func(p int32) {
+			if ours != nil {
+				set := of.Within[p]
+				set.AddSpan(*ours)
+				of.Within[p] = set
+			}
+			ours = nil
+		}
+		// A backfill's scope may have any number of spans. The ranges part the epoch's dead letters, and nothing else, so there are few.
+		some := LetterFilter{Pipeline: pipeline, Epoch: o.Epoch, Topic: topic, Spans: spans}
+		err := s.spans(ctx, "dlq", fmt.Sprintf("SELECT topic AS t, partition AS p, offset AS f, offset + 1 AS n FROM %s WHERE %s ORDER BY p, f", s.table(TableDeadLetters), some.scope()), func(tp waybill.TopicPartition, sp waybill.Span) {
+			if tp.Partition != last {
+				keep(last)
+				last = tp.Partition
+			}
+			switch {
+			case !o.Rows[tp.Partition].Contains(sp.First):
+				keep(last)
+			case ours == nil:
+				ours = &sp
+			default:
+				ours.Next = sp.Next
+			}
+		})
+		if err != nil {
+			return nil, err
+		}
+		if keep(last); len(of.Within) > 0 {
+			out = append(out, of)
+		}
+	}
+	return out, nil
+}
+
 // shapeOf is a message without its values, so that messages which differ in them alone are one group.
 const shapeOf = `replaceRegexpAll(replaceRegexpAll(replaceRegexpAll(message, '"(?:[^"\\\\]|\\\\.)*"', '"…"'), '\'[^\']*\'', '\'…\''), '\\b[0-9]+(?:\\.[0-9]+)?\\b', 'N')`
 
 const shapeID = `lower(leftPad(hex(toUInt32(sipHash64(stage, code, column, ` + shapeOf + `))), 8, '0'))`
 
+// scope is what dead letters are read for.
 func (f *LetterFilter) scope() string {
-	s := scope(f.Pipeline, f.Epoch)
+	some := []string{fmt.Sprintf("epoch = %d", f.Epoch)}
+	for _, o := range f.Older {
+		some = append(some, fmt.Sprintf("epoch = %d AND %s", o.Epoch, within(o.Within)))
+	}
+	return f.among("(" + strings.Join(some, " OR ") + ")")
+}
+
+// among is a condition for positions of the epochs that another one is about.
+func (f *LetterFilter) among(epochs string) string {
+	s := "pipeline = " + clickhouse.Literal(f.Pipeline) + " AND " + epochs
 	if f.Topic != "" {
 		s += " AND topic = " + clickhouse.Literal(f.Topic)
 	}
@@ -91,6 +156,22 @@ func (f *LetterFilter) scope() string {
 		s += fmt.Sprintf(" AND (partition, offset) > (%d, %d)", a.Partition, a.Offset)
 	}
 	return s
+}
+
+// outcomes is where it is on record what became of the dead letters, and which column has their epoch. That of an older epoch may have been replayed under any
+// since: a row is made under the epoch that the table is written under then.
+func (s *Store) outcomes(f *LetterFilter) (from, of string) {
+	if len(f.Older) == 0 {
+		return s.table(TableOutcomes) + " WHERE " + f.scope(), "epoch"
+	}
+	epochs := []string{fmt.Sprint(uint32(f.Epoch))}
+	for _, o := range f.Older {
+		epochs = append(epochs, fmt.Sprint(uint32(o.Epoch)))
+	}
+	return fmt.Sprintf(`(SELECT * FROM %s WHERE %s) AS x
+        INNER JOIN (SELECT DISTINCT topic, partition, offset, epoch AS letter_epoch FROM %s WHERE %s) AS y USING (topic, partition, offset)
+        WHERE epoch >= letter_epoch`,
+		s.table(TableOutcomes), f.among("epoch IN ("+strings.Join(epochs, ", ")+")"), s.table(TableDeadLetters), f.scope()), "letter_epoch"
 }
 
 // within is a condition for offsets: as ranges, or one by one where there are many small ones and not too many for a statement.
@@ -165,8 +246,9 @@ func texts[T ~string](in []T) []string {
 
 // from is the dead letters that the filter selects, as a table expression.
 func (s *Store) from(f *LetterFilter) string {
+	outcomes, of := s.outcomes(f)
 	return fmt.Sprintf("(SELECT * FROM (SELECT *, %s AS shape FROM (%s)) WHERE %s)", shapeID,
-		strings.NewReplacer("%[1]s", clickhouse.Ident(s.db), "%[2]s", f.scope(), "%[3]s", "toString(d.version)").Replace(letters), s.where(f))
+		strings.NewReplacer("%[1]s", clickhouse.Ident(s.db), "%[2]s", f.scope(), "%[3]s", "toString(d.version)", "%[4]s", outcomes, "%[5]s", of).Replace(letters), s.where(f))
 }
 
 // Order is the order in which dead letters are given.
@@ -185,7 +267,7 @@ func (s *Store) Letters(ctx context.Context, f *LetterFilter, order Order, limit
 		by = "batch_time DESC, " + by
 	}
 	sql := fmt.Sprintf(`
-SELECT topic AS t, partition AS p, offset AS o, record_time, key, value, header_keys, header_values, version, batch, batch_time, plan,
+SELECT topic AS t, partition AS p, offset AS o, epoch AS e, record_time, key, value, header_keys, header_values, version, batch, batch_time, plan,
        state, stage, code, column, message, attempt, sequence, state_at, target, who, note, shape
 FROM %s ORDER BY %s`, s.from(f), by)
 	if limit > 0 {
@@ -195,9 +277,7 @@ FROM %s ORDER BY %s`, s.from(f), by)
 	var stopped error
 	err := s.ch.Query(ctx, sql, r.results(), func(rows int) error {
 		for i := range rows {
-			l := r.row(i)
-			l.Epoch = f.Epoch
-			if stopped = each(l); stopped != nil {
+			if stopped = each(r.row(i)); stopped != nil {
 				return stopped
 			}
 		}
@@ -219,7 +299,7 @@ type letterResult struct {
 	headerKeys, headerValues                                                     *proto.ColArr[string]
 	batch                                                                        proto.ColFixedStr
 	plan, sequence                                                               proto.ColUInt64
-	attempt                                                                      proto.ColUInt32
+	attempt, epoch                                                               proto.ColUInt32
 }
 
 func newLetterResult() *letterResult {
@@ -231,7 +311,7 @@ func newLetterResult() *letterResult {
 
 func (r *letterResult) results() proto.Results {
 	return proto.Results{
-		{Name: "t", Data: &r.topic}, {Name: "p", Data: &r.partition}, {Name: "o", Data: &r.offset}, {Name: "record_time", Data: r.recordTime},
+		{Name: "t", Data: &r.topic}, {Name: "p", Data: &r.partition}, {Name: "o", Data: &r.offset}, {Name: "e", Data: &r.epoch}, {Name: "record_time", Data: r.recordTime},
 		{Name: "key", Data: r.key}, {Name: "value", Data: r.value}, {Name: "header_keys", Data: r.headerKeys}, {Name: "header_values", Data: r.headerValues},
 		{Name: "version", Data: &r.version}, {Name: "batch", Data: &r.batch}, {Name: "batch_time", Data: r.batchTime}, {Name: "plan", Data: &r.plan},
 		{Name: "state", Data: &r.state}, {Name: "stage", Data: &r.stage}, {Name: "code", Data: &r.code}, {Name: "column", Data: &r.column},
@@ -244,7 +324,7 @@ func (r *letterResult) row(i int) *Letter {
 	l := &Letter{
 		Record: waybill.Record{Topic: r.topic.Row(i), Partition: r.partition.Row(i), Offset: r.offset.Row(i), LeaderEpoch: -1, Time: r.recordTime.Row(i).UnixMilli(),
 			Key: nullable(r.key.Row(i)), Value: nullable(r.value.Row(i)), Version: r.version.Row(i)},
-		State: LetterState(r.state.Row(i)), BatchTime: r.batchTime.Row(i), Plan: waybill.PlanID(r.plan.Row(i)),
+		State: LetterState(r.state.Row(i)), Epoch: waybill.Epoch(r.epoch.Row(i)), BatchTime: r.batchTime.Row(i), Plan: waybill.PlanID(r.plan.Row(i)),
 		Stage: r.stage.Row(i), Code: r.code.Row(i), Column: r.column.Row(i), Message: r.message.Row(i), Attempt: r.attempt.Row(i), Sequence: r.sequence.Row(i),
 		StateAt: r.stateAt.Row(i), Target: r.target.Row(i), By: r.by.Row(i), Note: r.note.Row(i), Shape: r.shape.Row(i),
 	}

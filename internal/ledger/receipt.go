@@ -64,3 +64,24 @@ func (s *Store) DeadLetterKinds(ctx context.Context, pipeline string, epoch wayb
 		})
 	return out, renamed("ledger.receipt", err)
 }
+
+// OlderLetterKinds are the dead letters of older epochs that a filter selects, by epoch, by kind and by what has become of them since.
+func (s *Store) OlderLetterKinds(ctx context.Context, f *LetterFilter) (map[waybill.Epoch][]DeadLetterKind, error) {
+	out := map[waybill.Epoch][]DeadLetterKind{}
+	if len(f.Older) == 0 {
+		return out, nil
+	}
+	var epoch proto.ColUInt32
+	var stage, code, state proto.ColStr
+	var n proto.ColInt64
+	err := s.ch.Query(ctx, fmt.Sprintf(
+		"SELECT epoch AS e, toString(stage) AS g, toString(code) AS c, state AS st, toInt64(uniqExact(partition, offset)) AS n FROM %s WHERE epoch != %d GROUP BY e, g, c, st ORDER BY e, g, c, st", s.from(f), f.Epoch),
+		proto.Results{{Name: "e", Data: &epoch}, {Name: "g", Data: &stage}, {Name: "c", Data: &code}, {Name: "st", Data: &state}, {Name: "n", Data: &n}}, func(rows int) error {
+			for i := range rows {
+				e := waybill.Epoch(epoch.Row(i))
+				out[e] = append(out[e], DeadLetterKind{stage.Row(i), code.Row(i), LetterState(state.Row(i)), n.Row(i)})
+			}
+			return nil
+		})
+	return out, renamed("ledger.receipt", err)
+}

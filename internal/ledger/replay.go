@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/ClickHouse/ch-go/proto"
@@ -21,6 +22,7 @@ const (
 	KindFill    ReplayKind = "fill"    // rows that are missing are made again
 	KindRewrite ReplayKind = "rewrite" // rows are deleted and made again
 	KindErase   ReplayKind = "erase"   // what is kept of records is removed for good
+	KindRemove  ReplayKind = "remove"  // rows of older epochs are deleted that should not be there; of offsets that were written one is left
 )
 
 // Replay is a batch of the journal.
@@ -174,6 +176,8 @@ func (r *Replay) takeOffsets(partitions []int32, offsets []int64, was []uint8) {
 // LetterOutcome is what became of a dead letter.
 type LetterOutcome struct {
 	waybill.Position
+	// Epoch is that of the row, if it has one, else that of the batch. A dead letter of an older epoch is replayed under the one that the table is written under.
+	Epoch   waybill.Epoch
 	Outcome LetterState
 	Attempt uint32
 	Plan    waybill.PlanID
@@ -192,7 +196,7 @@ func OutcomeBlock(r *Replay, outcomes []LetterOutcome, when time.Time) proto.Inp
 	for i := range outcomes {
 		o := &outcomes[i]
 		pipeline.Append(r.Pipeline)
-		epoch.Append(uint32(r.Epoch))
+		epoch.Append(uint32(o.Epoch))
 		topic.Append(o.Topic)
 		partition.Append(o.Partition)
 		offset.Append(o.Offset)
@@ -215,6 +219,28 @@ func OutcomeBlock(r *Replay, outcomes []LetterOutcome, when time.Time) proto.Inp
 		{Name: "target", Data: target}, {Name: "stage", Data: stage}, {Name: "code", Data: code}, {Name: "column", Data: column}, {Name: "message", Data: message},
 		{Name: "who", Data: by}, {Name: "note", Data: note},
 	}
+}
+
+// ReplayPlans are the plans that dead letters of some offsets were replayed under, under any of some epochs.
+func (s *Store) ReplayPlans(ctx context.Context, pipeline string, epochs []waybill.Epoch, topic string, within map[int32]waybill.OffsetSet) (map[waybill.Position]waybill.PlanID, error) {
+	out := map[waybill.Position]waybill.PlanID{}
+	var list []string
+	for _, e := range epochs {
+		list = append(list, fmt.Sprint(uint32(e)))
+	}
+	f := LetterFilter{Pipeline: pipeline, Topic: topic, Spans: within}
+	var partition proto.ColInt32
+	var offset proto.ColInt64
+	var plan proto.ColUInt64
+	err := s.ch.Query(ctx, fmt.Sprintf("SELECT partition AS p, offset AS o, argMax(plan, sequence) AS l FROM %s WHERE %s AND outcome = '%s' GROUP BY partition, offset",
+		s.table(TableOutcomes), f.among("epoch IN ("+strings.Join(list, ", ")+")"), LetterReplayed),
+		proto.Results{{Name: "p", Data: &partition}, {Name: "o", Data: &offset}, {Name: "l", Data: &plan}}, func(rows int) error {
+			for i := range rows {
+				out[waybill.Position{Topic: topic, Partition: partition.Row(i), Offset: offset.Row(i)}] = waybill.PlanID(plan.Row(i))
+			}
+			return nil
+		})
+	return out, renamed("ledger.replayed", err)
 }
 
 // Replayed is which offsets of a pipeline's topic have a row by a replay, by partition: those that are on record as replayed must have

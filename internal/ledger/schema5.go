@@ -65,7 +65,8 @@ ORDER BY (pipeline, epoch, topic, partition, offset, sequence)
 SETTINGS non_replicated_deduplication_window = %d
 COMMENT 'What became of dead letters later; for one record the highest sequence counts, and of that replayed before all others'`, quietWindow)
 
-// letters are dead letters as they are now: with the latest outcome. %[1]s is the database, %[2]s what both tables are read for, %[3]s the version of the event.
+// letters are dead letters as they are now: with the latest outcome. %[1]s is the database, %[2]s what both tables are read for, %[3]s the version of the event, %[4]s where the outcomes
+// are, %[5]s which column of them is the dead letter's epoch.
 const letters = `
 SELECT d.pipeline AS pipeline, d.epoch AS epoch, d.topic AS topic, d.partition AS partition, d.offset AS offset,
        if(ifNull(o.outcome, '') = '', 'waiting', toString(o.outcome)) AS state,
@@ -81,12 +82,18 @@ SELECT d.pipeline AS pipeline, d.epoch AS epoch, d.topic AS topic, d.partition A
        toString(ifNull(o.who, '')) AS who, ifNull(o.note, '') AS note
 FROM (SELECT * FROM %[1]s.dead_letters WHERE %[2]s) AS d
 LEFT JOIN (
-    SELECT pipeline, epoch, topic, partition, offset,
+    SELECT pipeline, %[5]s, topic, partition, offset,
            max(sequence) AS sequence, argMax(outcome, k) AS outcome, argMax(at, k) AS at, argMax(attempt, k) AS attempt, argMax(plan, k) AS plan,
            argMax(target, k) AS target, argMax(stage, k) AS stage, argMax(code, k) AS code, argMax(column, k) AS column,
            argMax(message, k) AS message, argMax(who, k) AS who, argMax(note, k) AS note
-    FROM (SELECT *, (sequence, outcome = 'replayed') AS k FROM %[1]s.dead_letter_outcomes WHERE %[2]s)
-    GROUP BY pipeline, epoch, topic, partition, offset
-) AS o ON d.pipeline = o.pipeline AND d.epoch = o.epoch AND d.topic = o.topic AND d.partition = o.partition AND d.offset = o.offset`
+    FROM (SELECT *, (sequence, outcome = 'replayed') AS k FROM %[4]s)
+    GROUP BY pipeline, %[5]s, topic, partition, offset
+) AS o ON d.pipeline = o.pipeline AND d.epoch = o.%[5]s AND d.topic = o.topic AND d.partition = o.partition AND d.offset = o.offset`
 
-var createLettersView = "CREATE OR REPLACE VIEW %s." + ViewLetters + " AS" + strings.NewReplacer("%[1]s", "%s", "%[2]s", "1", "%[3]s", "''").Replace(letters)
+var createLettersView = lettersView("''")
+
+// lettersView is the view of all dead letters, each with the outcomes of its own epoch; version is that of the event.
+func lettersView(version string) string {
+	return "CREATE OR REPLACE VIEW %s." + ViewLetters + " AS" +
+		strings.NewReplacer("%[1]s", "%s", "%[2]s", "1", "%[3]s", version, "%[4]s", "%s.dead_letter_outcomes WHERE 1", "%[5]s", "epoch").Replace(letters)
+}

@@ -3,6 +3,8 @@ package ledger
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/ClickHouse/ch-go/proto"
@@ -26,6 +28,21 @@ func timedScope(pipeline string, epoch waybill.Epoch, topic string, from, to tim
 
 // Minutes is what became of a topic's records by the minute of their time, in order: of the buckets that begin in a time.
 func (s *Store) Minutes(ctx context.Context, pipeline string, epoch waybill.Epoch, topic string, from, to time.Time) ([]minutes.Bucket, error) {
+	return s.MinutesOf(ctx, pipeline, epoch, topic, from, to, nil)
+}
+
+// MinutesOf is Minutes of the rows of the ledger that lie in one of some ranges; nil: of all.
+func (s *Store) MinutesOf(ctx context.Context, pipeline string, epoch waybill.Epoch, topic string, from, to time.Time, ranges map[int32]waybill.OffsetSet) ([]minutes.Bucket, error) {
+	some := ""
+	if ranges != nil {
+		some = " AND (0"
+		for _, p := range slices.Sorted(maps.Keys(ranges)) {
+			for _, sp := range ranges[p].Spans() {
+				some += fmt.Sprintf(" OR partition = %d AND first >= %d AND next <= %d", p, sp.First, sp.Next)
+			}
+		}
+		some += ")"
+	}
 	outcomes, keys, counts := minuteArrays()
 	var key proto.ColUInt32
 	var sums [minutes.Outcomes]proto.ColInt64
@@ -40,7 +57,7 @@ SELECT toUnixTimestamp(key) AS k%s FROM (
     SELECT %s AS outcomes, %s AS keys, %s AS counts FROM %s WHERE %s LIMIT 1 BY partition, first
 ) ARRAY JOIN outcomes AS outcome, keys AS key, counts AS n
 WHERE key >= toDateTime(%d) AND key < toDateTime(%d) GROUP BY key ORDER BY key`,
-		columns, outcomes, keys, counts, s.table(TableLedger), timedScope(pipeline, epoch, topic, from, to), seconds(from), seconds(to)),
+		columns, outcomes, keys, counts, s.table(TableLedger), timedScope(pipeline, epoch, topic, from, to)+some, seconds(from), seconds(to)),
 		results, func(rows int) error {
 			for i := range rows {
 				b := minutes.Bucket{Key: minutes.Key(key.Row(i))}

@@ -43,7 +43,7 @@ func fateWords(f ledger.Fate) string {
 	case ledger.FateDead:
 		return "dead letter"
 	case ledger.FateNone:
-		return "no record"
+		return "nothing on this account"
 	case ledger.FateWritten, ledger.FateFiltered, ledger.FateTombstone, ledger.FateErased:
 	}
 	return string(f)
@@ -56,6 +56,8 @@ func becameWords(a Amended) string {
 		return "written anew"
 	case a.Is == ledger.FateNone && a.Was == ledger.FateWritten:
 		return "deleted, and its record was gone before it could be made again"
+	case a.Is == ledger.FateNone:
+		return "no record"
 	}
 	return fateWords(a.Is)
 }

@@ -66,6 +66,9 @@ type Receipt struct {
 	Findings    []Finding    `json:"findings"`
 	// Amended is what repairs and erasures have made of offsets since; left out if there is none. The counts above are the ledger's, as it was.
 	Amended []Amended `json:"amended,omitempty"`
+	// Inherited is what older epochs account for, as far as backfills have left their rows as they were; left out if there is none. The counts above are of the
+	// receipt's epoch alone.
+	Inherited []Inherited `json:"inherited,omitempty"`
 	// Gaps are offsets within the spans that are on nobody's account.
 	Gaps  []Gap  `json:"gaps"`
 	Audit *Audit `json:"audit,omitempty"`
@@ -164,6 +167,32 @@ type Gap struct {
 	Next      int64 `json:"next"`
 }
 
+// Inherited is what an older epoch accounts for.
+type Inherited struct {
+	Epoch uint32 `json:"epoch"`
+	// Partitions count whole batches of which all offsets are still the epoch's; First and Next are the first and the last of them.
+	Partitions []Partition `json:"partitions"`
+	Total      Counts      `json:"total"`
+	// Partly are batches of which a backfill has made some offsets anew. They are in no count: the ledger counts whole batches.
+	Partly []Partly `json:"partly"`
+	// DeadLetters are those of all offsets that are still the epoch's.
+	DeadLetters []DeadLetter `json:"dead_letters"`
+	// Amended is what was made of its offsets while the table was written under it; what was made of them later is in the receipt's own (was: none).
+	Amended []Amended `json:"amended,omitempty"`
+
+	left map[int32]waybill.OffsetSet // all offsets that are still the epoch's
+}
+
+// Partly is a batch, or batches rolled up, of which some offsets are still of its epoch.
+type Partly struct {
+	Partition int32 `json:"partition"`
+	First     int64 `json:"first"`
+	Next      int64 `json:"next"`
+	// Offsets are how many are left, Of how many it has.
+	Offsets int64 `json:"offsets"`
+	Of      int64 `json:"of"`
+}
+
 // Audit is what an audit of the spans came to.
 type Audit struct {
 	Verdict    audit.Verdict     `json:"verdict"`
@@ -195,7 +224,7 @@ func Make(ctx context.Context, d Deps, cfg *config.Pipeline, s Scope) (*Document
 	for _, t := range cfg.Tables() {
 		m.receipt.Tables = append(m.receipt.Tables, t.Sink.ClickHouse.Name())
 	}
-	for _, step := range []func(context.Context) error{m.accounts, m.times, m.deadLetters, m.amended, m.findings, m.audited} {
+	for _, step := range []func(context.Context) error{m.accounts, m.inherited, m.times, m.deadLetters, m.amended, m.findings, m.audited} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
@@ -208,11 +237,17 @@ type maker struct {
 	cfg     *config.Pipeline
 	scope   Scope
 	receipt Receipt
+	covered map[int32]waybill.OffsetSet // on the account of the receipt's epoch, or on that of an older one
 }
 
 func (m *maker) accounts(ctx context.Context) error {
 	rows, plans := map[string]int64{}, map[waybill.PlanID]map[int32]int64{}
 	covered := map[int32]waybill.OffsetSet{}
+	m.covered = covered
+	if m.scope.From != nil && len(m.scope.Within) == 0 {
+		m.receipt.Total.Checksum = fmt.Sprintf("%016x", 0)
+		return nil // none of its batches were closed in that time
+	}
 	err := m.Ledger.Accounts(ctx, m.cfg.Name, m.cfg.Epoch, m.receipt.Topic, m.scope.Within, func(a *ledger.Account) error {
 		r := &m.receipt
 		if n := len(r.Partitions); n == 0 || r.Partitions[n-1].Partition != a.Partition {
@@ -255,8 +290,81 @@ func (m *maker) accounts(ctx context.Context) error {
 	slices.SortFunc(m.receipt.Plans, func(a, b Plan) int {
 		return cmp.Or(cmp.Compare(a.Since[0].Partition, b.Since[0].Partition), cmp.Compare(a.Since[0].Offset, b.Since[0].Offset), cmp.Compare(a.Plan, b.Plan))
 	})
-	m.gaps(covered)
 	return nil
+}
+
+// inherited is what older epochs account for.
+func (m *maker) inherited(ctx context.Context) error {
+	topic := m.receipt.Topic
+	origins, err := m.Ledger.AccountOrigins(ctx, m.cfg.Name, m.cfg.Epoch)
+	if err != nil {
+		return err
+	}
+	f := ledger.LetterFilter{Pipeline: m.cfg.Name, Epoch: m.cfg.Epoch, Topic: topic, Spans: map[int32]waybill.OffsetSet{}}
+	for _, o := range origins[1:] {
+		within := m.scope.Within
+		if m.scope.From != nil {
+			if within, err = m.Ledger.Between(ctx, m.cfg.Name, o.Epoch, topic, *m.scope.From, *m.scope.To); err != nil {
+				return err
+			}
+			if len(within) == 0 {
+				continue
+			}
+		}
+		in := Inherited{Epoch: uint32(o.Epoch), Partitions: []Partition{}, Partly: []Partly{}, DeadLetters: []DeadLetter{}, left: map[int32]waybill.OffsetSet{}}
+		err := m.Ledger.Accounts(ctx, m.cfg.Name, o.Epoch, topic, within, func(a *ledger.Account) error {
+			mine := o.Rows[a.Partition].Within(a.Span)
+			if mine.Empty() {
+				return nil
+			}
+			m.covered[a.Partition] = m.covered[a.Partition].Union(mine)
+			f.Spans[a.Partition] = f.Spans[a.Partition].Union(waybill.OffsetsIn(a.Span))
+			in.left[a.Partition] = in.left[a.Partition].Union(mine)
+			in.add(a, mine.Len())
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if in.Total.Checksum = fmt.Sprintf("%016x", in.Total.sum); len(in.Partitions)+len(in.Partly) > 0 {
+			all, err := m.Ledger.Amended(ctx, m.cfg.Name, o.Epoch, topic)
+			if err != nil {
+				return err
+			}
+			in.Amended = amendedOf(all, in.left)
+			m.receipt.Inherited = append(m.receipt.Inherited, in)
+		}
+	}
+	m.gaps(m.covered)
+	if len(m.receipt.Inherited) == 0 {
+		return nil
+	}
+	if f.Older, err = m.Ledger.OlderLetters(ctx, m.cfg.Name, m.cfg.Epoch, topic, f.Spans); err != nil {
+		return err
+	}
+	kinds, err := m.Ledger.OlderLetterKinds(ctx, &f)
+	for i := range m.receipt.Inherited {
+		in := &m.receipt.Inherited[i]
+		for _, k := range kinds[waybill.Epoch(in.Epoch)] {
+			in.DeadLetters = append(in.DeadLetters, DeadLetter(k))
+		}
+	}
+	return err
+}
+
+// add takes in a row of the ledger, of which so many offsets are still the epoch's.
+func (in *Inherited) add(a *ledger.Account, mine int64) {
+	if mine < a.Len() {
+		in.Partly = append(in.Partly, Partly{a.Partition, a.First, a.Next, mine, a.Len()})
+		return
+	}
+	if n := len(in.Partitions); n == 0 || in.Partitions[n-1].Partition != a.Partition {
+		in.Partitions = append(in.Partitions, Partition{Partition: a.Partition, First: a.First, Next: a.Next})
+	}
+	p := &in.Partitions[len(in.Partitions)-1]
+	p.First, p.Next = min(p.First, a.First), max(p.Next, a.Next)
+	p.add(a)
+	in.Total.add(a)
 }
 
 // gaps are what was asked for, or lies between what there is, and is on nobody's account.
@@ -305,18 +413,33 @@ func (m *maker) amended(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	about := map[int32]waybill.OffsetSet{}
+	for p, sp := range m.spans() {
+		about[p] = waybill.OffsetsIn(sp)
+	}
+	for i := range m.receipt.Inherited {
+		for p, set := range m.receipt.Inherited[i].left {
+			about[p] = about[p].Union(set)
+		}
+	}
+	m.receipt.Amended = amendedOf(all, about)
+	return nil
+}
+
+// amendedOf is what was made of some offsets.
+func amendedOf(all *ledger.Amended, about map[int32]waybill.OffsetSet) (out []Amended) {
 	for _, was := range ledger.AllFates() {
 		for _, is := range ledger.AllFates() {
 			var n int64
-			for p, sp := range m.spans() {
-				n += all.Was(p, was).Intersect(all.Is(p, is)).Within(sp).Len()
+			for p, set := range about {
+				n += all.Was(p, was).Intersect(all.Is(p, is)).Intersect(set).Len()
 			}
 			if n > 0 {
-				m.receipt.Amended = append(m.receipt.Amended, Amended{was, is, n})
+				out = append(out, Amended{was, is, n})
 			}
 		}
 	}
-	return nil
+	return out
 }
 
 func (m *maker) findings(ctx context.Context) error {
@@ -346,7 +469,17 @@ func (m *maker) audited(ctx context.Context) error {
 	if m.Audit == nil {
 		return nil
 	}
-	r, err := m.Audit(ctx, m.spans())
+	within := m.spans()
+	for _, in := range m.receipt.Inherited {
+		for _, p := range in.Partitions {
+			span, some := within[p.Partition]
+			if !some {
+				span = waybill.Span{First: p.First, Next: p.Next}
+			}
+			within[p.Partition] = waybill.Span{First: min(span.First, p.First), Next: max(span.Next, p.Next)}
+		}
+	}
+	r, err := m.Audit(ctx, within)
 	if err != nil {
 		return err
 	}

@@ -52,6 +52,7 @@ type Result struct {
 	Dead       int64 `json:"dead"`       // they are dead letters now
 	Tombstones int64 `json:"tombstones"` // they have no value, and so no row
 	Lost       int64 `json:"lost"`       // their rows were deleted, and their records were gone before they could be written again
+	Removed    int64 `json:"removed"`    // rows of older epochs that should not have been there are gone
 	// Resumed are offsets of batches that others had begun and this run has carried out. They are not in the counts above.
 	Resumed int64 `json:"resumed"`
 	Left    Left  `json:"left"`
@@ -65,7 +66,8 @@ type Job struct {
 	store   *ledger.Store
 	journal *replay.Job
 	result  Result
-	done    delivery.RowSet // offsets of the batches of this run
+	done    delivery.RowSet                   // offsets of the batches of this run
+	removed map[waybill.Epoch]delivery.RowSet // offsets whose rows of an older epoch it has removed
 }
 
 // New makes a job.
@@ -76,14 +78,14 @@ func New(deps Deps, cfg *config.Pipeline) *Job {
 	if deps.Progress == nil {
 		deps.Progress = func(Result) {}
 	}
-	j := &Job{Deps: deps, cfg: cfg, client: deps.Engine.Client(), store: deps.Engine.Ledger(), done: delivery.RowSet{}}
+	j := &Job{Deps: deps, cfg: cfg, client: deps.Engine.Client(), store: deps.Engine.Ledger(), done: delivery.RowSet{}, removed: map[waybill.Epoch]delivery.RowSet{}}
 	j.journal = replay.New(replay.Deps{Engine: deps.Engine, Who: deps.Who, Others: j.takeOver}, cfg)
 	return j
 }
 
 // Run carries out what a survey has found. It is safe to kill it, and to run it again, or several of it at once.
 func (j *Job) Run(ctx context.Context, s *Survey) (Result, error) {
-	j.result.Left.Untold, j.result.Left.Inherited = s.Untold, s.Inherited
+	j.result.Left.Untold = s.Untold
 	before, err := j.journal.FinishLast(ctx)
 	if err != nil {
 		return j.result, err
@@ -115,7 +117,11 @@ func (j *Job) Run(ctx context.Context, s *Survey) (Result, error) {
 			before = r.Sequence
 			failpoint.Hit(failpoint.ReplayBegun)
 			j.result.Begun += r.Len()
-			j.done = j.done.Union(c.offsets)
+			if w.kind == ledger.KindRemove {
+				j.removed[w.of] = j.removed[w.of].Union(c.offsets)
+			} else {
+				j.done = j.done.Union(c.offsets)
+			}
 			if err := j.carryOut(ctx, r, c.records, false); err != nil {
 				return j.result, err
 			}
@@ -140,7 +146,7 @@ func (j *Job) batch(w *want, c *chunk, sequence uint64) *ledger.Replay {
 
 // takeOver carries out a batch that somebody else has begun.
 func (j *Job) takeOver(ctx context.Context, r *ledger.Replay) error {
-	if r.Kind != ledger.KindFill && r.Kind != ledger.KindRewrite {
+	if r.Kind != ledger.KindFill && r.Kind != ledger.KindRewrite && r.Kind != ledger.KindRemove {
 		return replay.NotOurs(r)
 	}
 	err := j.carryOut(ctx, r, nil, true)
@@ -152,6 +158,9 @@ func (j *Job) takeOver(ctx context.Context, r *ledger.Replay) error {
 
 // carryOut does what a batch in the journal says. Any number may do so. records are those of its offsets, if they have been read already.
 func (j *Job) carryOut(ctx context.Context, r *ledger.Replay, records []waybill.Record, recovered bool) error {
+	if r.Kind == ledger.KindRemove {
+		return j.remove(ctx, r, recovered)
+	}
 	restored, err := j.restore(ctx, r, records, recovered)
 	if errors.Is(err, engine.ErrOver) {
 		return nil // what it came to is on record
@@ -162,12 +171,18 @@ func (j *Job) carryOut(ctx context.Context, r *ledger.Replay, records []waybill.
 	failpoint.Hit(failpoint.ReplayLanded)
 	var letters []deadletter.Envelope
 	var amendments []ledger.Amendment
+	lost := int64(0)
 	for i := range restored {
 		x := &restored[i]
 		if x.Letter != nil {
 			letters = append(letters, *x.Letter)
 		}
-		amendments = append(amendments, ledger.Amendment{Position: x.Position, Was: r.Was[x.Partition].Of(x.Offset), Is: x.Is, Plan: r.Plan})
+		a := ledger.Amendment{Position: x.Position, Was: r.Was[x.Partition].Of(x.Offset), Is: x.Is, Plan: r.Plan}
+		if a.Was == ledger.FateNone && a.Is == ledger.FateNone { // of an older epoch, whose account goes on to say what is missing
+			lost++
+			continue
+		}
+		amendments = append(amendments, a)
 	}
 	if err := j.Engine.Bury(ctx, r.Batch, letters); err != nil {
 		return err
@@ -175,11 +190,13 @@ func (j *Job) carryOut(ctx context.Context, r *ledger.Replay, records []waybill.
 	failpoint.Hit(failpoint.RepairBuried)
 	// An amendment on record twice is as good as once, so a token that nobody else has will do.
 	token := waybill.Token("amendment-" + uuid.NewString())
-	err = j.journal.Record(ctx, func(now time.Time) clickhouse.Insert {
-		return clickhouse.Insert{Table: ledger.TableAmendments, Token: token, Input: ledger.AmendmentBlock(r, amendments, now)}
-	})
-	if err != nil {
-		return err
+	if len(amendments) > 0 {
+		err = j.journal.Record(ctx, func(now time.Time) clickhouse.Insert {
+			return clickhouse.Insert{Table: ledger.TableAmendments, Token: token, Input: ledger.AmendmentBlock(r, amendments, now)}
+		})
+		if err != nil {
+			return err
+		}
 	}
 	failpoint.Hit(failpoint.ReplayOutcomes)
 	if err := j.journal.Finish(ctx, r); err != nil {
@@ -188,6 +205,7 @@ func (j *Job) carryOut(ctx context.Context, r *ledger.Replay, records []waybill.
 	failpoint.Hit(failpoint.ReplayFinished)
 	if !recovered {
 		j.tally(amendments)
+		j.result.Lost += lost
 	}
 	return nil
 }
@@ -254,12 +272,16 @@ func (j *Job) clear(ctx context.Context, r *ledger.Replay, records []waybill.Rec
 	if done, err := cleared(ctx); done || err != nil {
 		return err
 	}
-	if err := j.Engine.Clear(ctx, rows, Guard(j.store.Database(), r), mark, cleared); err != nil {
+	epochs, err := j.epochs(ctx)
+	if err != nil {
+		return err
+	}
+	if err := j.Engine.Clear(ctx, epochs, rows, Guard(j.store.Database(), r), mark, cleared); err != nil {
 		return err
 	}
 	failpoint.Hit(failpoint.RepairDeleted)
 	token := waybill.Token("cleared-" + uuid.NewString()) // twice is as good as once
-	err := j.journal.Record(ctx, func(now time.Time) clickhouse.Insert {
+	err = j.journal.Record(ctx, func(now time.Time) clickhouse.Insert {
 		return clickhouse.Insert{Table: ledger.TableReplays, Token: token, Input: ledger.ClearedBlock(r, now)}
 	})
 	failpoint.Hit(failpoint.RepairCleared)

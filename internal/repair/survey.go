@@ -10,6 +10,7 @@ import (
 
 	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/audit"
+	"github.com/waybill-data/waybill/internal/backfill"
 	"github.com/waybill-data/waybill/internal/clickhouse"
 	"github.com/waybill-data/waybill/internal/delivery"
 	"github.com/waybill-data/waybill/internal/ledger"
@@ -40,6 +41,7 @@ type want struct {
 	why     Reason
 	kind    ledger.ReplayKind
 	plan    waybill.PlanID
+	of      waybill.Epoch   // on whose account they are; of a removal: whose rows go
 	offsets delivery.RowSet // of one topic
 }
 
@@ -52,15 +54,13 @@ type Left struct {
 	Gone        int64 `json:"gone"`        // the topic no longer has their records
 	Holes       int64 `json:"holes"`       // there never was a record, or compaction has removed it
 	Untold      int64 `json:"untold"`      // the audit cannot tell which offsets they are
-	Inherited   int64 `json:"inherited"`   // they are of an older epoch: a backfill has left their rows as they were
 }
 
 // Survey is what is to be repaired, before anything is.
 type Survey struct {
-	wants     []*want
-	Untold    int64         // rows that are missing, of which nobody can tell which they are
-	Inherited int64         // of rows of older epochs
-	Verdict   audit.Verdict // of the audit that was asked; empty: none was
+	wants   []*want
+	Untold  int64         // rows that are missing, of which nobody can tell which they are
+	Verdict audit.Verdict // of the audit that was asked; empty: none was
 }
 
 // Survey looks what there is to repair. It changes nothing.
@@ -79,7 +79,16 @@ func (j *Job) Survey(ctx context.Context, o Options) (*Survey, error) {
 		taken[j.in(p)] = set
 	}
 	if !taken.Empty() {
-		s.wants = append(s.wants, &want{Asked, ledger.KindRewrite, j.Engine.Plan().ID(), taken})
+		all, err := j.accounts(ctx)
+		if err != nil {
+			return nil, err
+		}
+		by := byAccount(all, taken)
+		for _, of := range sortedEpochs(by) {
+			if !by[of].Empty() {
+				s.wants = append(s.wants, &want{Asked, ledger.KindRewrite, j.Engine.Plan().ID(), of, by[of]})
+			}
+		}
 	}
 	if o.Missing || o.Repeated || o.Unexpected {
 		if err := j.audit(ctx, o, s, taken); err != nil {
@@ -116,11 +125,11 @@ func (j *Job) audit(ctx context.Context, o Options, s *Survey, taken delivery.Ro
 		switch {
 		case !wanted:
 			continue
-		case v.Inherited != nil: // of another epoch's account
-			s.Inherited += v.Count
-			continue
 		case !v.Exact:
 			s.Untold += v.Count
+			continue
+		case v.Inherited != nil && v.Kind == audit.KindUnexpected:
+			s.wants = append(s.wants, j.strays(v))
 			continue
 		}
 		if found[why] == nil {
@@ -132,18 +141,25 @@ func (j *Job) audit(ctx context.Context, o Options, s *Survey, taken delivery.Ro
 		}
 		found[why][j.in(v.Partition)] = set
 	}
+	all, err := j.accounts(ctx)
+	if err != nil {
+		return err
+	}
 	for _, why := range []Reason{Repeated, Unexpected, Missing} {
 		rows := found[why].Minus(taken)
 		taken = taken.Union(rows)
-		if err := j.byPlan(ctx, o, s, why, rows); err != nil {
-			return err
+		by := byAccount(all, rows)
+		for _, of := range sortedEpochs(by) {
+			if err := j.byPlan(ctx, o, s, why, of, by[of]); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
 // byPlan parts offsets by the plan that wrote them.
-func (j *Job) byPlan(ctx context.Context, o Options, s *Survey, why Reason, rows delivery.RowSet) error {
+func (j *Job) byPlan(ctx context.Context, o Options, s *Survey, why Reason, of waybill.Epoch, rows delivery.RowSet) error {
 	kind := ledger.KindRewrite
 	if why == Missing {
 		kind = ledger.KindFill
@@ -152,10 +168,10 @@ func (j *Job) byPlan(ctx context.Context, o Options, s *Survey, why Reason, rows
 		return nil
 	}
 	if o.Now {
-		s.wants = append(s.wants, &want{why, kind, j.Engine.Plan().ID(), rows})
+		s.wants = append(s.wants, &want{why, kind, j.Engine.Plan().ID(), of, rows})
 		return nil
 	}
-	view, err := j.view(ctx, rows)
+	view, err := j.view(ctx, of, rows)
 	if err != nil {
 		return err
 	}
@@ -174,7 +190,7 @@ func (j *Job) byPlan(ctx context.Context, o Options, s *Survey, why Reason, rows
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(by)) {
-		s.wants = append(s.wants, &want{why, kind, id, by[id]})
+		s.wants = append(s.wants, &want{why, kind, id, of, by[id]})
 	}
 	return nil
 }
@@ -188,11 +204,15 @@ type ledgerView struct {
 	covered  delivery.RowSet // on the ledger's account
 	settled  delivery.RowSet // and before the group's committed offset
 	erased   map[int32]waybill.OffsetSet
+	replayed map[waybill.Position]waybill.PlanID // dead letters that have a row, and the plan that made it
+	topic    string
+	mine     delivery.RowSet // those that are still on the account: others may have repaired some of an older epoch meanwhile
+	older    bool            // the account is that of an older epoch
 }
 
-// view reads what is on record of some offsets.
-func (j *Job) view(ctx context.Context, rows delivery.RowSet) (*ledgerView, error) {
-	v := &ledgerView{accounts: map[int32][]ledger.Account{}, covered: delivery.RowSet{}, settled: delivery.RowSet{}, dead: delivery.RowSet{}, waiting: delivery.RowSet{}}
+// view reads what is on record of some offsets, of which an epoch accounts.
+func (j *Job) view(ctx context.Context, of waybill.Epoch, rows delivery.RowSet) (*ledgerView, error) {
+	v := &ledgerView{accounts: map[int32][]ledger.Account{}, covered: delivery.RowSet{}, settled: delivery.RowSet{}, dead: delivery.RowSet{}, waiting: delivery.RowSet{}, topic: j.cfg.Source.Kafka.Topic, older: of != j.cfg.Epoch}
 	topic := j.cfg.Source.Kafka.Topic
 	within := map[int32]waybill.Span{}
 	for tp, set := range rows {
@@ -202,7 +222,11 @@ func (j *Job) view(ctx context.Context, rows delivery.RowSet) (*ledgerView, erro
 	if err != nil {
 		return nil, err
 	}
-	err = j.store.Accounts(ctx, j.cfg.Name, j.cfg.Epoch, topic, within, func(a *ledger.Account) error {
+	all, err := j.accounts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	err = j.store.Accounts(ctx, j.cfg.Name, of, topic, within, func(a *ledger.Account) error {
 		v.accounts[a.Partition] = append(v.accounts[a.Partition], *a)
 		tp := j.in(a.Partition)
 		set := v.covered[tp]
@@ -213,6 +237,16 @@ func (j *Job) view(ctx context.Context, rows delivery.RowSet) (*ledgerView, erro
 	if err != nil {
 		return nil, err
 	}
+	v.mine = rows
+	v.covered = v.covered.Union(ofOrigin(backfill.Origin{Rows: all[0].Taken}, rows))
+	if v.older {
+		for _, o := range all[1:] {
+			if o.Epoch == of {
+				v.mine = ofOrigin(o, rows)
+				v.covered = v.covered.Union(ofOrigin(backfill.Origin{Rows: o.Taken}, rows))
+			}
+		}
+	}
 	for tp, set := range v.covered {
 		// Where the group has committed nothing, a worker begins where the ledger ends.
 		if at, known := committed[tp.Partition]; known && at >= 0 {
@@ -220,28 +254,35 @@ func (j *Job) view(ctx context.Context, rows delivery.RowSet) (*ledgerView, erro
 		}
 		v.settled[tp] = set
 	}
-	if v.amended, err = j.store.Amended(ctx, j.cfg.Name, j.cfg.Epoch, topic); err != nil {
+	if v.amended, err = j.store.Amended(ctx, j.cfg.Name, of, topic); err != nil {
 		return nil, err
 	}
 	if v.erased, err = j.store.Erased(ctx, j.cfg.Name, topic, uuid.UUID(j.Source.TopicID())); err != nil {
 		return nil, err
 	}
-	return v, j.letters(ctx, v, rows)
+	return v, j.letters(ctx, v, of, since(all, of), rows)
 }
 
-// letters reads which of the offsets are dead letters.
-func (j *Job) letters(ctx context.Context, v *ledgerView, rows delivery.RowSet) error {
+// letters reads which of the offsets are dead letters of an epoch, and which of these have been replayed, under it or any since.
+func (j *Job) letters(ctx context.Context, v *ledgerView, of waybill.Epoch, since []waybill.Epoch, rows delivery.RowSet) error {
 	var ask []clickhouse.PartitionSpan
 	for tp, set := range rows {
 		ask = append(ask, clickhouse.PartitionSpan{TopicPartition: tp, Span: set.Bounds()})
 	}
-	dead, err := j.client.Present(ctx, j.store.DeadLetterPresence(j.cfg.Name, j.cfg.Epoch, ask))
+	dead, err := j.client.Present(ctx, j.store.DeadLetterPresence(j.cfg.Name, of, ask))
 	if err != nil {
 		return err
 	}
-	replayed, _, err := j.store.Replayed(ctx, j.cfg.Name, j.cfg.Epoch, j.cfg.Source.Kafka.Topic)
-	if err != nil {
+	spans := map[int32]waybill.OffsetSet{}
+	for tp, set := range dead {
+		spans[tp.Partition] = set.Intersect(rows[tp])
+	}
+	if v.replayed, err = j.store.ReplayPlans(ctx, j.cfg.Name, since, j.cfg.Source.Kafka.Topic, spans); err != nil {
 		return err
+	}
+	replayed := delivery.RowSet{}
+	for at := range v.replayed {
+		replayed = add(replayed, waybill.TopicPartition{Topic: at.Topic, Partition: at.Partition}, at.Offset)
 	}
 	for tp, set := range dead {
 		changed := v.amended.Offsets(tp.Partition)
@@ -254,6 +295,9 @@ func (j *Job) letters(ctx context.Context, v *ledgerView, rows delivery.RowSet) 
 // planAt is the plan that an offset was written under last.
 func (v *ledgerView) planAt(p int32, offset int64) waybill.PlanID {
 	if _, _, plan, ok := v.amended.At(p, offset); ok && plan != 0 {
+		return plan
+	}
+	if plan := v.replayed[waybill.Position{Topic: v.topic, Partition: p, Offset: offset}]; plan != 0 {
 		return plan
 	}
 	return v.ledgerPlan(p, offset)
@@ -294,24 +338,27 @@ func (l *Left) Add(o Left) {
 	l.Gone += o.Gone
 	l.Holes += o.Holes
 	l.Untold += o.Untold
-	l.Inherited += o.Inherited
 }
 
 // Sum is how many there are.
 func (l *Left) Sum() int64 {
-	return l.Unaccounted + l.Unsettled + l.Letters + l.Erased + l.Gone + l.Holes + l.Untold + l.Inherited
+	return l.Unaccounted + l.Unsettled + l.Letters + l.Erased + l.Gone + l.Holes + l.Untold
 }
 
 // choose takes the first of the offsets that something can be done about, as many as go into a batch; rest is what comes after.
 func (j *Job) choose(ctx context.Context, w *want, from delivery.RowSet) (c *chunk, rest delivery.RowSet, err error) {
 	some := First(from, int64(j.Records))
 	rest = from.Minus(some)
+	if w.kind == ledger.KindRemove {
+		c, err = j.chooseStrays(ctx, w, some)
+		return c, rest, err
+	}
 	c = &chunk{was: map[int32]ledger.Fates{}, offsets: delivery.RowSet{}}
-	v, err := j.view(ctx, some)
+	v, err := j.view(ctx, w.of, some)
 	if err != nil {
 		return nil, nil, err
 	}
-	some = c.narrow(w, v, some)
+	some = c.narrow(w, v, some.Intersect(v.mine))
 	records, gone, err := j.read(ctx, some)
 	if err != nil {
 		return nil, nil, err
@@ -355,15 +402,19 @@ func (j *Job) was(ctx context.Context, w *want, v *ledgerView, c *chunk) error {
 		if c.was[p] == nil {
 			c.was[p] = ledger.Fates{}
 		}
+		if v.older { // it is nothing to the table's account
+			c.was[p].Add(ledger.FateNone, rec.Offset)
+			continue
+		}
 		if was, _, _, ok := v.amended.At(p, rec.Offset); ok {
 			c.was[p].Add(was, rec.Offset)
 			continue
 		}
 		fate := ledger.FateWritten
 		switch id := v.ledgerPlan(p, rec.Offset); {
-		case w.kind == ledger.KindFill: // it is missing: the ledger says so
-		case v.dead[rec.TopicPartition()].Contains(rec.Offset):
+		case v.dead[rec.TopicPartition()].Contains(rec.Offset): // of one that was replayed the row is missing
 			fate = ledger.FateDead
+		case w.kind == ledger.KindFill: // it is missing: the ledger says so
 		default:
 			if under[id] == nil {
 				fn, err := j.Engine.FateUnder(ctx, id)

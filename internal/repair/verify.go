@@ -32,9 +32,10 @@ func (r Range) String() string {
 // Step is what is to be done about offsets of one partition, before it is.
 type Step struct {
 	Why       Reason  `json:"why"`
-	Kind      string  `json:"kind"` // fill or rewrite
+	Kind      string  `json:"kind"`  // fill, rewrite or remove
+	Epoch     uint32  `json:"epoch"` // on whose account the offsets are; of remove: whose rows would be deleted
 	Partition int32   `json:"partition"`
-	Plan      string  `json:"plan"`
+	Plan      string  `json:"plan"`    // that the rows would be made under; empty: none would
 	Offsets   []Range `json:"offsets"` // whose records are there
 	Read      int64   `json:"read"`    // records
 	Delete    int64   `json:"delete"`  // offsets whose rows would be deleted
@@ -57,14 +58,20 @@ type Plan struct {
 
 // Plan says what Run would do. It changes nothing.
 func (j *Job) Plan(ctx context.Context, s *Survey) (*Plan, error) {
-	out := &Plan{Pipeline: j.cfg.Name, Epoch: uint32(j.cfg.Epoch), Topic: j.cfg.Source.Kafka.Topic, Steps: []Step{}, Left: Left{Untold: s.Untold, Inherited: s.Inherited}, Verdict: s.Verdict, Views: append([]string{}, j.Engine.Views()...)}
+	out := &Plan{Pipeline: j.cfg.Name, Epoch: uint32(j.cfg.Epoch), Topic: j.cfg.Source.Kafka.Topic, Steps: []Step{}, Left: Left{Untold: s.Untold}, Verdict: s.Verdict, Views: append([]string{}, j.Engine.Views()...)}
 	for _, w := range s.wants {
-		under, err := j.Engine.FateUnder(ctx, w.plan)
-		if err != nil {
-			return nil, err
+		var under func(*waybill.Record) ledger.Fate
+		if w.kind != ledger.KindRemove {
+			var err error
+			if under, err = j.Engine.FateUnder(ctx, w.plan); err != nil {
+				return nil, err
+			}
 		}
 		for _, tp := range w.offsets.Partitions() {
-			step := Step{Why: w.why, Kind: string(w.kind), Partition: tp.Partition, Plan: w.plan.String(), Offsets: []Range{}}
+			step := Step{Why: w.why, Kind: string(w.kind), Epoch: uint32(w.of), Partition: tp.Partition, Offsets: []Range{}}
+			if under != nil {
+				step.Plan = w.plan.String()
+			}
 			var all waybill.OffsetSet
 			for left := (delivery.RowSet{tp: w.offsets[tp]}); !left.Empty(); {
 				c, rest, err := j.choose(ctx, w, left)
@@ -89,10 +96,21 @@ func (j *Job) Plan(ctx context.Context, s *Survey) (*Plan, error) {
 // foresee adds a chunk to a step.
 func (j *Job) foresee(ctx context.Context, step *Step, w *want, c *chunk, under func(*waybill.Record) ledger.Fate) error {
 	step.Read += int64(len(c.records))
+	if w.kind == ledger.KindRemove {
+		step.Delete += c.offsets.Len()
+	}
 	if w.kind == ledger.KindRewrite {
-		there, err := j.Engine.Present(ctx, c.offsets)
+		epochs, err := j.epochs(ctx)
 		if err != nil {
 			return err
+		}
+		there := delivery.RowSet{}
+		for _, epoch := range epochs {
+			some, err := j.Engine.PresentUnder(ctx, epoch, c.offsets)
+			if err != nil {
+				return err
+			}
+			there = there.Union(some)
 		}
 		step.Delete += there.Len()
 	}
@@ -149,7 +167,15 @@ func (j *Job) Verify(ctx context.Context, s *Survey) (*Verdict, error) {
 		should[tp] = set.Intersect(amended.Is(tp.Partition, ledger.FateWritten))
 		other[tp] = set.Minus(should[tp]).Minus(amended.UnderWay(tp.Partition))
 	}
-	v := &Verdict{Offsets: all.Len(), Missing: ranges(should.Minus(present)), Repeated: ranges(repeated), Unexpected: ranges(present.Intersect(other)), Closed: []string{}}
+	stray, err := j.stray(ctx, all)
+	if err != nil {
+		return nil, err
+	}
+	looked := all
+	for _, rows := range j.removed {
+		looked = looked.Union(rows)
+	}
+	v := &Verdict{Offsets: looked.Len(), Missing: ranges(should.Minus(present)), Repeated: ranges(repeated), Unexpected: ranges(present.Intersect(other).Union(stray)), Closed: []string{}}
 	if v.Right() && !all.Empty() {
 		err = j.mended(ctx, v)
 	}

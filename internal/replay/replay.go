@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -136,6 +137,11 @@ func (j *Job) run(ctx context.Context, f ledger.LetterFilter, kind ledger.Replay
 // narrow takes out of a selection what cannot be begun with now, and counts it; nil: nothing is left.
 func (j *Job) narrow(ctx context.Context, f ledger.LetterFilter) (*ledger.LetterFilter, error) {
 	f.Pipeline, f.Epoch, f.Topic = j.cfg.Name, j.cfg.Epoch, j.cfg.Source.Kafka.Topic
+	older, err := j.store.OlderLetters(ctx, f.Pipeline, f.Epoch, f.Topic, f.Spans)
+	if err != nil {
+		return nil, err
+	}
+	f.Older = older
 	all, err := j.store.CountLetters(ctx, &f)
 	if err != nil {
 		return nil, err
@@ -185,20 +191,31 @@ func (j *Job) count(ctx context.Context, f *ledger.LetterFilter) (n int64, err e
 	return n, err
 }
 
-// settled is what of the spans the ledger accounts for; nil spans are everything. Of what it does not, a worker may be about to write rows.
+// settled is what of the spans the ledger accounts for; nil spans are everything. Of what it does not, a worker may be about to write rows. Of an offset that a
+// backfill has left as it was the account of its own epoch says so.
 func (j *Job) settled(ctx context.Context, spans map[int32]waybill.OffsetSet) (map[int32]waybill.OffsetSet, error) {
-	tips, err := j.store.Tips(ctx, j.cfg.Name, j.cfg.Epoch, j.cfg.Source.Kafka.Topic)
+	topic := j.cfg.Source.Kafka.Topic
+	origins, err := j.store.LetterOrigins(ctx, j.cfg.Name, j.cfg.Epoch, topic)
 	if err != nil {
 		return nil, err
 	}
 	out := map[int32]waybill.OffsetSet{}
-	for p, tip := range tips {
-		set := waybill.OffsetsIn(append([]waybill.Span{{First: tip.First, Next: tip.Next}}, tip.Beyond...)...)
-		if len(spans) > 0 {
-			set = set.Intersect(spans[p])
+	for i := range origins {
+		tips, err := j.store.Tips(ctx, j.cfg.Name, origins[i].Epoch, topic)
+		if err != nil {
+			return nil, err
 		}
-		if !set.Empty() {
-			out[p] = set
+		for p, tip := range tips {
+			set := waybill.OffsetsIn(append([]waybill.Span{{First: tip.First, Next: tip.Next}}, tip.Beyond...)...)
+			if of, some := origins[i].Rows[p]; some || i > 0 {
+				set = set.Intersect(of)
+			}
+			if len(spans) > 0 {
+				set = set.Intersect(spans[p])
+			}
+			if !set.Empty() {
+				out[p] = out[p].Union(set)
+			}
 		}
 	}
 	return out, nil
@@ -292,8 +309,12 @@ func (j *Job) FinishLast(ctx context.Context) (uint64, error) {
 
 // takeOver carries out a batch that somebody else has begun.
 func (j *Job) takeOver(ctx context.Context, r *ledger.Replay) error {
-	if r.Kind == ledger.KindReplay && r.Epoch < j.Engine.Standing().Superseded {
-		err := j.finish(ctx, r, superseded(r, j.cfg.Epoch))
+	if (r.Kind == ledger.KindReplay || r.Kind == ledger.KindRemove) && r.Epoch < j.Engine.Standing().Superseded {
+		var outcomes []ledger.LetterOutcome // of rows that were to go: those of the table as it was
+		if r.Kind == ledger.KindReplay {
+			outcomes = superseded(r, j.cfg.Epoch)
+		}
+		err := j.finish(ctx, r, outcomes)
 		if err == nil {
 			j.result.Resumed += r.Len()
 		}
@@ -328,7 +349,7 @@ func NotOurs(r *ledger.Replay) error {
 		hint = "run `waybill erase --yes` again: it finishes what was begun before it does anything else"
 	case ledger.KindReplay, ledger.KindDiscard:
 		hint = "run `waybill dlq replay`: it finishes what was begun before it does anything else"
-	case ledger.KindFill, ledger.KindRewrite:
+	case ledger.KindFill, ledger.KindRewrite, ledger.KindRemove:
 	}
 	return &waybill.Error{Op: "journal", Pipeline: r.Pipeline, Class: waybill.ClassConfig, Hint: hint,
 		Err: fmt.Errorf("a batch of the kind %s was begun by %s at %s and is not finished", r.Kind, r.By, r.At.Format(time.RFC3339))}
@@ -360,11 +381,13 @@ func (j *Job) carryOut(ctx context.Context, r *ledger.Replay, recovered bool) er
 func (j *Job) finish(ctx context.Context, r *ledger.Replay, outcomes []ledger.LetterOutcome) error {
 	// An outcome on record twice is as good as once, so a token that nobody else has will do: another's may say something else.
 	token := waybill.Token("outcome-" + uuid.NewString())
-	err := j.Record(ctx, func(now time.Time) clickhouse.Insert {
-		return clickhouse.Insert{Table: ledger.TableOutcomes, Token: token, Input: ledger.OutcomeBlock(r, outcomes, now)}
-	})
-	if err != nil {
-		return err
+	if len(outcomes) > 0 {
+		err := j.Record(ctx, func(now time.Time) clickhouse.Insert {
+			return clickhouse.Insert{Table: ledger.TableOutcomes, Token: token, Input: ledger.OutcomeBlock(r, outcomes, now)}
+		})
+		if err != nil {
+			return err
+		}
 	}
 	failpoint.Hit(failpoint.ReplayOutcomes)
 	if err := j.Finish(ctx, r); err != nil {
@@ -391,7 +414,11 @@ func (j *Job) Over(ctx context.Context, r *ledger.Replay) (bool, error) {
 
 // tallyTaken counts what others have made of a batch of this run that they took over.
 func (j *Job) tallyTaken(ctx context.Context, r *ledger.Replay) error {
-	n, err := j.store.CountLetters(ctx, &ledger.LetterFilter{Pipeline: r.Pipeline, Epoch: r.Epoch, Topic: r.Topic, Spans: r.Offsets})
+	older, err := j.store.OlderLetters(ctx, r.Pipeline, r.Epoch, r.Topic, r.Offsets)
+	if err != nil {
+		return err
+	}
+	n, err := j.store.CountLetters(ctx, &ledger.LetterFilter{Pipeline: r.Pipeline, Epoch: r.Epoch, Older: older, Topic: r.Topic, Spans: r.Offsets})
 	j.result.Replayed += n[ledger.LetterReplayed]
 	j.result.Filtered += n[ledger.LetterFiltered]
 	j.result.Failed += n[ledger.LetterFailed]
@@ -423,7 +450,12 @@ func (j *Job) outcomes(ctx context.Context, r *ledger.Replay, recovered bool) ([
 		pl.Offsets[waybill.TopicPartition{Topic: r.Topic, Partition: p}] = set
 	}
 	f := ledger.LetterFilter{Pipeline: r.Pipeline, Epoch: r.Epoch, Topic: r.Topic, Spans: r.Offsets}
-	err := j.store.Letters(ctx, &f, ledger.ByOffset, 0, func(l *ledger.Letter) error {
+	older, err := j.store.OlderLetters(ctx, r.Pipeline, r.Epoch, r.Topic, r.Offsets)
+	if err != nil {
+		return nil, err
+	}
+	f.Older = older
+	err = j.store.Letters(ctx, &f, ledger.ByOffset, 0, func(l *ledger.Letter) error {
 		letters[waybill.Position{Topic: l.Topic, Partition: l.Partition, Offset: l.Offset}] = l
 		pl.Records = append(pl.Records, l.Record)
 		return nil
@@ -433,9 +465,14 @@ func (j *Job) outcomes(ctx context.Context, r *ledger.Replay, recovered bool) ([
 	}
 	out := discarded(r)
 	if r.Kind == ledger.KindReplay {
+		there, err := j.older(ctx, r, letters, &pl)
+		if err != nil {
+			return nil, err
+		}
 		if out, err = j.Engine.Place(ctx, pl); err != nil {
 			return nil, err
 		}
+		out = append(out, there...)
 	}
 	for i := range out {
 		l := letters[out[i].Position]
@@ -449,15 +486,50 @@ func (j *Job) outcomes(ctx context.Context, r *ledger.Replay, recovered bool) ([
 	return out, nil
 }
 
+// older takes dead letters out of a placement that have their row already, of an older epoch: a replay that was under way when a backfill was promoted may have
+// written it. The table takes no more of those, so what is not there now never will be.
+func (j *Job) older(ctx context.Context, r *ledger.Replay, letters map[waybill.Position]*ledger.Letter, pl *engine.Placement) (out []ledger.LetterOutcome, err error) {
+	inherited := delivery.RowSet{}
+	for at, l := range letters {
+		if l.Epoch != r.Epoch {
+			tp := waybill.TopicPartition{Topic: at.Topic, Partition: at.Partition}
+			set := inherited[tp]
+			set.Add(at.Offset)
+			inherited[tp] = set
+		}
+	}
+	if inherited.Empty() {
+		return nil, nil
+	}
+	origins, err := j.store.LetterOrigins(ctx, r.Pipeline, r.Epoch, r.Topic)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range origins[1:] {
+		there, err := j.Engine.PlacedUnder(ctx, o.Epoch, r.Plan, inherited)
+		if err != nil {
+			return nil, err
+		}
+		for i := range there {
+			tp := waybill.TopicPartition{Topic: there[i].Topic, Partition: there[i].Partition}
+			one := delivery.RowSet{tp: waybill.OffsetsOf(there[i].Offset)}
+			inherited, pl.Offsets = inherited.Minus(one), pl.Offsets.Minus(one)
+		}
+		out = append(out, there...)
+	}
+	pl.Records = slices.DeleteFunc(pl.Records, func(rec waybill.Record) bool { return !pl.Offsets[rec.TopicPartition()].Contains(rec.Offset) })
+	return out, nil
+}
+
 // CodeSuperseded: a backfill has put another table in the place of the one that the dead letter was to be replayed into.
 const CodeSuperseded = "superseded"
 
-// superseded are the outcomes of a replay that was not finished when its table was replaced: nobody misses it there.
+// superseded are the outcomes of a replay that was not finished when its table was replaced: its record was read again for the other one, or it is a dead letter still.
 func superseded(r *ledger.Replay, epoch waybill.Epoch) []ledger.LetterOutcome {
 	out := discarded(r)
 	for i := range out {
 		out[i].Outcome, out[i].Stage, out[i].Code = ledger.LetterFailed, string(deadletter.StageInsert), CodeSuperseded
-		out[i].Message = fmt.Sprintf("another table has taken the place of the one that it was being replayed into; its record was read again for that, under epoch %d", epoch)
+		out[i].Message = fmt.Sprintf("another table, of epoch %d, has taken the place of the one that it was being replayed into", epoch)
 	}
 	return out
 }
@@ -466,7 +538,7 @@ func discarded(r *ledger.Replay) (out []ledger.LetterOutcome) {
 	for p, set := range r.Offsets {
 		for _, sp := range set.Spans() {
 			for o := sp.First; o < sp.Next; o++ {
-				out = append(out, ledger.LetterOutcome{Position: waybill.Position{Topic: r.Topic, Partition: p, Offset: o}, Outcome: ledger.LetterDiscarded})
+				out = append(out, ledger.LetterOutcome{Position: waybill.Position{Topic: r.Topic, Partition: p, Offset: o}, Epoch: r.Epoch, Outcome: ledger.LetterDiscarded})
 			}
 		}
 	}

@@ -211,8 +211,12 @@ func (r *Resolver) byFinding(ctx context.Context, s backfill.Scope, topic kafka.
 
 func (r *Resolver) deadLetters(ctx context.Context) (map[int32]waybill.OffsetSet, error) {
 	out := map[int32]waybill.OffsetSet{}
-	f := ledger.LetterFilter{Pipeline: r.Cfg.Name, Epoch: r.Epoch, Topic: r.topic(), States: []ledger.LetterState{ledger.LetterWaiting, ledger.LetterFailed}}
-	err := r.Ledger.Letters(ctx, &f, ledger.ByOffset, 0, func(l *ledger.Letter) error {
+	older, err := r.Ledger.OlderLetters(ctx, r.Cfg.Name, r.Epoch, r.topic(), nil)
+	if err != nil {
+		return nil, err
+	}
+	f := ledger.LetterFilter{Pipeline: r.Cfg.Name, Epoch: r.Epoch, Older: older, Topic: r.topic(), States: []ledger.LetterState{ledger.LetterWaiting, ledger.LetterFailed}}
+	err = r.Ledger.Letters(ctx, &f, ledger.ByOffset, 0, func(l *ledger.Letter) error {
 		set := out[l.Partition]
 		set.Add(l.Offset)
 		out[l.Partition] = set

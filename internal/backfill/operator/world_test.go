@@ -82,7 +82,20 @@ func (w *world) query(sql string) string {
 // file is a pipeline file; the versions of its contract differ in a column, so that rows tell which one made them.
 func (w *world) file(version int) *config.Pipeline {
 	w.Helper()
-	text := fmt.Sprintf(`
+	return w.parsed(w.text(version))
+}
+
+func (w *world) parsed(text string) *config.Pipeline {
+	w.Helper()
+	p, err := config.Parse("test.yaml", []byte(text), os.LookupEnv)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return p
+}
+
+func (w *world) text(version int) string {
+	return fmt.Sprintf(`
 name: %s
 source:
   kafka: {brokers: [%q], topic: %s, session_timeout: 6s}
@@ -100,11 +113,6 @@ sink:
   clickhouse: {url: "clickhouse://default@%s/%s", table: calls, insert_deadline: 2s}
 batch: {rows: 500, age: 100ms}
 `, w.name, w.kafka.ListenAddrs()[0], topic, version, w.ch.TCPAddr(), w.db)
-	p, err := config.Parse("test.yaml", []byte(text), os.LookupEnv)
-	if err != nil {
-		w.Fatal(err)
-	}
-	return p
 }
 
 // day0 is the first event's; each day has a thousand events.
