@@ -158,7 +158,7 @@ func TestReplay_DeadLettersThatABackfillHasLeft(t *testing.T) {
 	there, back := w.inPart()
 	e := there()
 	w.produce(4) // 299 is cut off
-	w.wantCountAnd(300, 1)
+	w.wantEventsAndOne()
 	if got := w.letters(0, false); !strings.Contains(got, "101/0 waiting, 201/0 waiting, 202/0 waiting, 203/0 waiting") {
 		t.Fatalf("of the epoch before there are %s: nothing that could be shown twice", got)
 	}
@@ -207,9 +207,10 @@ func TestReplay_DeadLettersThatABackfillHasLeft(t *testing.T) {
 	w.wantSound(e2, "rows_missing of epoch "+fmt.Sprint(e)+" [100]")
 }
 
-// wantCountAnd is wantCount with some rows more.
-func (w *world) wantCountAnd(n, more int) {
+// wantEventsAndOne waits for the rows of 300 events, and one row more.
+func (w *world) wantEventsAndOne() {
 	w.Helper()
+	const n, more = 300, 1
 	testenv.Eventually(w, soon, fmt.Sprintf("rows of %d events and %d more", n, more), func() bool {
 		return w.query("SELECT count() FROM "+w.db+".calls") == fmt.Sprint(n-n/100+more)
 	})
@@ -254,7 +255,7 @@ func TestRepair_RowsThatABackfillHasLeft(t *testing.T) {
 	there, back := w.inPart()
 	e := there()
 	w.produce(4)
-	w.wantCountAnd(300, 1)
+	w.wantEventsAndOne()
 	w.exec("ALTER TABLE "+w.db+".calls DROP CONSTRAINT waybill_epoch",
 		"ALTER TABLE "+w.db+".calls DELETE WHERE _offset IN (10, 11, 12, 13, 260, 150) SETTINGS mutations_sync = 2",
 		// Twice, and one of a row that was made anew, as it was before.
@@ -321,7 +322,7 @@ func TestRepair_UnfinishedOneOfRowsThatABackfillHasLeft(t *testing.T) {
 	there, _ := w.inPart()
 	e := there()
 	w.produce(4)
-	w.wantCountAnd(300, 1)
+	w.wantEventsAndOne()
 	r := w.replayer(w.file(1))
 	w.exec("ALTER TABLE "+w.db+".calls DROP CONSTRAINT waybill_epoch",
 		"INSERT INTO "+w.db+".calls SELECT * REPLACE (0 AS _epoch) FROM (SELECT * FROM "+w.db+".calls WHERE _offset = 160)",
@@ -364,7 +365,7 @@ func TestErase_RowsThatABackfillHasLeft(t *testing.T) {
 	there, _ := w.inPart()
 	e := there()
 	w.produce(4)
-	w.wantCountAnd(300, 1)
+	w.wantEventsAndOne()
 	ctx, r := context.Background(), w.replayer(w.file(1))
 	cfg := w.file(1).Under(e)
 	source, err := kafka.OpenReader(ctx, kafka.Config{Brokers: w.kafka.ListenAddrs(), Topic: topic, Group: cfg.Source.Kafka.Group, Isolation: kafka.ReadCommitted, ClientID: "test"})
