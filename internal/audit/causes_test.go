@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/waybill-data/waybill/internal/audit"
 	"github.com/waybill-data/waybill/internal/testenv"
@@ -38,8 +39,12 @@ func TestCauses_OfMissingRows(t *testing.T) {
 	w := newWorldOn(t, srv, partitioned)
 	w.exec("DELETE FROM "+w.db+".calls WHERE kind = 'k3' AND id < 50", // 3, 13, 23, 33, 43; of these 3 and 33 are dropped below, too
 		"ALTER TABLE "+w.db+".calls DROP PARTITION 0",   // 34 rows in each of the topic's partitions
-		"ALTER TABLE "+w.db+".calls DETACH PARTITION 1", // 33
-		"SYSTEM FLUSH LOGS")
+		"ALTER TABLE "+w.db+".calls DETACH PARTITION 1") // 33
+	testenv.Eventually(t, time.Minute, "the server has the statements in its log", func() bool { // it may answer before
+		w.exec("SYSTEM FLUSH LOGS")
+		body, err := testenv.Query(srv.HTTPAddr(), "SELECT uniqExact(query) FROM system.query_log WHERE type = 'QueryFinish' AND match(query, '^ALTER TABLE "+w.db+"[.]calls D')")
+		return err == nil && strings.TrimSpace(body) == "2"
+	})
 	r := w.audit(audit.Options{})
 	if r.Verdict != audit.Violated || len(r.Violations) != 2 {
 		t.Fatalf("%s %+v", r.Verdict, r.Violations)
