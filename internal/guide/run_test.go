@@ -205,11 +205,16 @@ func (r *runner) printed(p *process) []string {
 func (r *runner) waybillRun(args []string, c *command) (got []string, code int, err error) {
 	background := args[len(args)-1] == "&"
 	args = slices.DeleteFunc(args, func(a string) bool { return a == "&" })
-	if cfg, err := config.Load(args[len(args)-1]); err == nil {
-		r.pipelines, r.topic = nil, cfg.Source.Kafka.Topic
-		for _, p := range config.Running([]*config.Pipeline{cfg}) {
-			r.pipelines = append(r.pipelines, p.Name)
+	pipelines := map[string][]string{}
+	for _, arg := range args {
+		if cfg, err := config.Load(arg); err == nil {
+			for _, p := range config.Running([]*config.Pipeline{cfg}) {
+				pipelines[cfg.Source.Kafka.Topic] = append(pipelines[cfg.Source.Kafka.Topic], p.Name)
+			}
 		}
+	}
+	if len(pipelines) > 0 {
+		r.pipelines = pipelines
 	}
 	p := start(append(args, "--listen", "")...)
 	if background {

@@ -43,8 +43,7 @@ type world struct {
 	outside  *strings.Replacer
 	inside   *strings.Replacer
 
-	pipelines []string // of the last run, and their topic
-	topic     string
+	pipelines map[string][]string // of the last run, by topic
 	worker    *process
 }
 
@@ -200,18 +199,27 @@ func bytesOf(text json.RawMessage) []byte {
 	return text
 }
 
-// settled waits until the ledger accounts for every record of the topic, or the worker has ended.
+// settled waits until the ledger accounts for every record of the topics, or the worker has ended.
 func (w *world) settled(p *process) error {
-	ends, err := kadm.NewClient(w.producer).ListEndOffsets(context.Background(), w.topic)
+	for topic, pipelines := range w.pipelines {
+		if err := w.settledOf(p, topic, pipelines); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *world) settledOf(p *process, topic string, pipelines []string) error {
+	ends, err := kadm.NewClient(w.producer).ListEndOffsets(context.Background(), topic)
 	if err != nil {
 		return err
 	}
-	end, _ := ends.Lookup(w.topic, 0)
+	end, _ := ends.Lookup(topic, 0)
 	if end.Offset == 0 {
 		return nil
 	}
 	query := fmt.Sprintf("SELECT min(n) FROM (SELECT max(next) AS n FROM waybill.ledger WHERE pipeline IN ('%s') AND topic = '%s' GROUP BY pipeline) HAVING count() = %d FORMAT TSV",
-		strings.Join(w.pipelines, "', '"), w.topic, len(w.pipelines))
+		strings.Join(pipelines, "', '"), topic, len(pipelines))
 	for deadline := time.Now().Add(patience); ; {
 		got, err := w.sql(query) // an error before there is a ledger
 		if err == nil && strings.TrimSpace(got) == fmt.Sprint(end.Offset) {
@@ -223,7 +231,7 @@ func (w *world) settled(p *process) error {
 		case <-time.After(20 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("after %s the ledger ends at %s, not at %d", patience, strings.TrimSpace(got), end.Offset)
+			return fmt.Errorf("after %s the ledger of topic %s ends at %s, not at %d", patience, topic, strings.TrimSpace(got), end.Offset)
 		}
 	}
 }
