@@ -250,12 +250,7 @@ func (m *maker) accounts(ctx context.Context) error {
 	}
 	err := m.Ledger.Accounts(ctx, m.cfg.Name, m.cfg.Epoch, m.receipt.Topic, m.scope.Within, func(a *ledger.Account) error {
 		r := &m.receipt
-		if n := len(r.Partitions); n == 0 || r.Partitions[n-1].Partition != a.Partition {
-			r.Partitions = append(r.Partitions, Partition{Partition: a.Partition, First: a.First, Next: a.Next})
-		}
-		p := &r.Partitions[len(r.Partitions)-1]
-		p.First, p.Next = min(p.First, a.First), max(p.Next, a.Next)
-		p.add(a)
+		r.Partitions = taken(r.Partitions, a)
 		r.Total.add(a)
 		set := covered[a.Partition]
 		set.AddSpan(a.Span)
@@ -358,13 +353,19 @@ func (in *Inherited) add(a *ledger.Account, mine int64) {
 		in.Partly = append(in.Partly, Partly{a.Partition, a.First, a.Next, mine, a.Len()})
 		return
 	}
-	if n := len(in.Partitions); n == 0 || in.Partitions[n-1].Partition != a.Partition {
-		in.Partitions = append(in.Partitions, Partition{Partition: a.Partition, First: a.First, Next: a.Next})
+	in.Partitions = taken(in.Partitions, a)
+	in.Total.add(a)
+}
+
+// taken is the partitions with a row of the ledger more; its rows come by partition.
+func taken(all []Partition, a *ledger.Account) []Partition {
+	if n := len(all); n == 0 || all[n-1].Partition != a.Partition {
+		all = append(all, Partition{Partition: a.Partition, First: a.First, Next: a.Next})
 	}
-	p := &in.Partitions[len(in.Partitions)-1]
+	p := &all[len(all)-1]
 	p.First, p.Next = min(p.First, a.First), max(p.Next, a.Next)
 	p.add(a)
-	in.Total.add(a)
+	return all
 }
 
 // gaps are what was asked for, or lies between what there is, and is on nobody's account.

@@ -155,10 +155,7 @@ func (w *world) wantSound(epoch waybill.Epoch, damage ...string) {
 // that it has made anew are there once. A table that comes back has its own, as they were.
 func TestReplay_DeadLettersThatABackfillHasLeft(t *testing.T) {
 	w := newWorld(t, 1)
-	there, back := w.inPart()
-	e := there()
-	w.produce(4) // 299 is cut off
-	w.wantEventsAndOne()
+	e, there, back := w.partThere()
 	if got := w.letters(0, false); !strings.Contains(got, "101/0 waiting, 201/0 waiting, 202/0 waiting, 203/0 waiting") {
 		t.Fatalf("of the epoch before there are %s: nothing that could be shown twice", got)
 	}
@@ -207,6 +204,16 @@ func TestReplay_DeadLettersThatABackfillHasLeft(t *testing.T) {
 	w.wantSound(e2, "rows_missing of epoch "+fmt.Sprint(e)+" [100]")
 }
 
+// partThere is inPart, with the table of the backfill in place under epoch e, and some events since.
+func (w *world) partThere() (e waybill.Epoch, there, back func() waybill.Epoch) {
+	w.Helper()
+	there, back = w.inPart()
+	e = there()
+	w.produce(4) // 299 is cut off
+	w.wantEventsAndOne()
+	return e, there, back
+}
+
 // wantEventsAndOne waits for the rows of 300 events, and one row more.
 func (w *world) wantEventsAndOne() {
 	w.Helper()
@@ -252,10 +259,7 @@ func (w *world) whose(offsets string) string {
 // older account. What should not be there is removed. A table that comes back is what it was.
 func TestRepair_RowsThatABackfillHasLeft(t *testing.T) {
 	w := newWorld(t, 1)
-	there, back := w.inPart()
-	e := there()
-	w.produce(4)
-	w.wantEventsAndOne()
+	e, there, back := w.partThere()
 	w.exec("ALTER TABLE "+w.db+".calls DROP CONSTRAINT waybill_epoch",
 		"ALTER TABLE "+w.db+".calls DELETE WHERE _offset IN (10, 11, 12, 13, 260, 150) SETTINGS mutations_sync = 2",
 		// Twice, and one of a row that was made anew, as it was before.
@@ -319,10 +323,7 @@ func TestRepair_RowsThatABackfillHasLeft(t *testing.T) {
 // A repair that was killed is finished by the next one: rows of older epochs are deleted and made again under the epoch of the table, or removed.
 func TestRepair_UnfinishedOneOfRowsThatABackfillHasLeft(t *testing.T) {
 	w := newWorld(t, 1)
-	there, _ := w.inPart()
-	e := there()
-	w.produce(4)
-	w.wantEventsAndOne()
+	e, _, _ := w.partThere()
 	r := w.replayer(w.file(1))
 	w.exec("ALTER TABLE "+w.db+".calls DROP CONSTRAINT waybill_epoch",
 		"INSERT INTO "+w.db+".calls SELECT * REPLACE (0 AS _epoch) FROM (SELECT * FROM "+w.db+".calls WHERE _offset = 160)",
@@ -362,10 +363,7 @@ func TestRepair_UnfinishedOneOfRowsThatABackfillHasLeft(t *testing.T) {
 // An erasure removes rows and dead letters whichever epoch they are of, and the accounts of all of them know of it.
 func TestErase_RowsThatABackfillHasLeft(t *testing.T) {
 	w := newWorld(t, 1)
-	there, _ := w.inPart()
-	e := there()
-	w.produce(4)
-	w.wantEventsAndOne()
+	e, _, _ := w.partThere()
 	ctx, r := context.Background(), w.replayer(w.file(1))
 	cfg := w.file(1).Under(e)
 	source, err := kafka.OpenReader(ctx, kafka.Config{Brokers: w.kafka.ListenAddrs(), Topic: topic, Group: cfg.Source.Kafka.Group, Isolation: kafka.ReadCommitted, ClientID: "test"})
@@ -423,6 +421,7 @@ func TestReceipt_OfATableThatABackfillHasMadeInPart(t *testing.T) {
 	cfg := w.file(1).Under(e)
 	// By the batches that there were: of those that end by 100 all is left, of one that reaches over 250 a part is.
 	whole := w.query("SELECT concat(toString(sum(read)), ' ', toString(sum(written)), ' ', toString(sum(dead_lettered))) FROM waybill.ledger WHERE pipeline = '" + w.name + "' AND epoch = 0 AND (next <= 100 OR first >= 250)")
+	parts := w.query("SELECT concat('0: ', toString(min(first)), '-', toString(max(next)), ' ', toString(sum(read)), ' ', toString(sum(written))) FROM waybill.ledger WHERE pipeline = '" + w.name + "' AND epoch = 0 AND (next <= 100 OR first >= 250)")
 	partly := w.query("SELECT toString(countIf(first < 250 AND next > 250)) FROM waybill.ledger WHERE pipeline = '" + w.name + "' AND epoch = 0")
 	receipts := func(s receipt.Scope) *receipt.Receipt {
 		t.Helper()
@@ -439,16 +438,19 @@ func TestReceipt_OfATableThatABackfillHasMadeInPart(t *testing.T) {
 		if len(r.Inherited) != 1 || r.Inherited[0].Epoch != 0 {
 			return fmt.Sprintf("%+v", r.Inherited)
 		}
-		in := &r.Inherited[0]
-		return fmt.Sprintf("%d %d %d; %d; %+v; %d gaps, %s", in.Total.Read, in.Total.Written, in.Total.DeadLettered, len(in.Partly), in.DeadLetters, len(r.Gaps), r.Audit.Verdict)
+		in, each := &r.Inherited[0], ""
+		for _, p := range in.Partitions {
+			each += fmt.Sprintf("; %d: %d-%d %d %d", p.Partition, p.First, p.Next, p.Read, p.Written)
+		}
+		return fmt.Sprintf("%d %d %d%s; %d; %+v; %d gaps, %s", in.Total.Read, in.Total.Written, in.Total.DeadLettered, each, len(in.Partly), in.DeadLetters, len(r.Gaps), r.Audit.Verdict)
 	}
 	letters := "[{Stage:decode Code:truncated State:waiting Count:2}]" // 99 and 299; 199 was made anew
 	all := receipts(receipt.Scope{})
-	if got, want := is(all), fmt.Sprintf("%s; %s; %s; 0 gaps, clean", whole, partly, letters); got != want || all.Total.Read != 150 || all.Total.Written != 149 {
+	if got, want := is(all), fmt.Sprintf("%s; %s; %s; %s; 0 gaps, clean", whole, parts, partly, letters); got != want || all.Total.Read != 150 || all.Total.Written != 149 {
 		t.Errorf("receipt %s, want %s; of the table's epoch %+v, want 150 read and 149 written", got, want, all.Total)
 	}
 	from := before.Add(-time.Hour)
-	if r := receipts(receipt.Scope{From: &from, To: &before}); len(r.Partitions) != 0 || !strings.HasPrefix(is(r), whole+"; "+partly+"; ") {
+	if r := receipts(receipt.Scope{From: &from, To: &before}); len(r.Partitions) != 0 || !strings.HasPrefix(is(r), whole+"; "+parts+"; "+partly+"; ") {
 		t.Errorf("of the time before the backfill: %+v, %s", r.Partitions, is(r))
 	}
 	minutes := func() (epochs []uint32, read, visible int64) {
