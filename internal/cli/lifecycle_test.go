@@ -194,6 +194,17 @@ func TestRename_LosesAndRepeatsNothing(t *testing.T) {
 		}
 	}
 	t.Logf("stopped %d times on its way", stopped)
+	// Who was stopped at the very end does it once more, and is told that it is done; who names a pipeline that never was is not.
+	for range 2 {
+		if said := w.must("rename", w.file, "new", "--yes"); !strings.Contains(said, "old is new now") {
+			t.Errorf("again: %s", said)
+		}
+	}
+	w.write("other")
+	if said, code := w.waybill(t.Context(), "rename", w.file, "new", "--yes"); code != ExitUsage || !strings.Contains(said, "on record already") {
+		t.Errorf("another: %d: %s", code, said)
+	}
+	w.write("old")
 	if stopped == 0 {
 		t.Error("it was never stopped on its way")
 	}

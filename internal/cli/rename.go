@@ -31,7 +31,7 @@ again. It is refused while workers are in the group, while batches are pending,
 while a backfill is under way, and if anything is on record under the new name.
 
 It may be killed at any moment and run again; until it has ended the pipeline is
-paused under its old name.`,
+paused under its old name. Run again after that, it says so and changes nothing.`,
 		Example: `  waybill rename llm-calls.yaml model-calls
   waybill rename llm-calls.yaml model-calls --yes`,
 		Args: args(cobra.ExactArgs(2)),
@@ -67,6 +67,12 @@ func renamePipeline(ctx context.Context, s Streams, d *desk, to string, yes bool
 		}
 		all = append(all, r)
 	}
+	if over, err := renamedBefore(ctx, d, all); err != nil || over {
+		if err == nil {
+			err = sayRenamed(s, d, to)
+		}
+		return err
+	}
 	mark := "it is being renamed to " + to
 	pause, err := d.ledger.PauseOf(ctx, d.cfg.Name)
 	if err != nil {
@@ -89,11 +95,33 @@ func renamePipeline(ctx context.Context, s Streams, d *desk, to string, yes bool
 			return err
 		}
 	}
-	if err := d.ledger.Forget(ctx, d.cfg.Name); err != nil { // the pause
+	// The pause goes last, and with it the last that says that this was begun. Whoever is stopped while it goes can't know that it was done, and does it again.
+	if err := d.ledger.SetPause(ctx, to, ledger.Pause{Who: person(), Why: renamedFrom(d.cfg.Name)}); err != nil {
 		return unreached(err)
 	}
-	_, err = fmt.Fprintf(s.Out, "%s is %s now: write that into the file before you start it\n", d.cfg.Name, to)
+	if err := d.ledger.Forget(ctx, d.cfg.Name); err != nil {
+		return unreached(err)
+	}
+	return sayRenamed(s, d, to)
+}
+
+func sayRenamed(s Streams, d *desk, to string) error {
+	_, err := fmt.Fprintf(s.Out, "%s is %s now: write that into the file before you start it\n", d.cfg.Name, to)
 	return err
+}
+
+// renamedFrom is what is on record under the new name in place of a pause, once all else is.
+func renamedFrom(name string) string { return "it was renamed from " + name }
+
+// renamedBefore says whether it has been done: nothing goes by the old name, and the new one says where it is from.
+func renamedBefore(ctx context.Context, d *desk, all []renaming) (bool, error) {
+	for _, r := range all {
+		if left, err := d.ledger.Kept(ctx, r.from); err != nil || len(left) > 0 {
+			return false, unreached(err)
+		}
+	}
+	now, err := d.ledger.PauseOf(ctx, all[0].to)
+	return !now.Paused && now.Why == renamedFrom(d.cfg.Name), unreached(err)
 }
 
 func foreseeRename(ctx context.Context, s Streams, d *desk, all []renaming) error {
