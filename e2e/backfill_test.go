@@ -30,9 +30,13 @@ type backfilling struct {
 	old, new string // pipeline files
 }
 
-func newBackfilling(t *testing.T, s setup) *backfilling {
+// newBackfilling runs statements before anything is in the table.
+func newBackfilling(t *testing.T, s setup, first ...string) *backfilling {
 	t.Helper()
 	w := &backfilling{world: newWorld(t, s)}
+	for _, sql := range first {
+		w.exec(strings.ReplaceAll(sql, "$", w.db))
+	}
 	w.allow("epoch_begun", "table_replaced")
 	w.produce(1500, mix{truncated: 97, tombstones: 61})
 	w.live = w.start("")
@@ -244,5 +248,70 @@ func TestBackfill_OracleSeesIt(t *testing.T) {
 		}
 		w.observe(name+" row seen", 1)
 		w.exec("TRUNCATE TABLE "+w.db+".events", fmt.Sprintf("INSERT INTO %s.events SELECT * FROM %[1]s.kept SETTINGS insert_deduplicate = 0", w.db))
+	}
+}
+
+// viewed makes sure that the view holds what its query makes of the table's rows. A block is in the table a moment before it is in what the view fills.
+func (w *backfilling) viewed(when string) {
+	w.Helper()
+	w.eventually(when+": the view holds what the table does", func() bool {
+		both := w.rowsOf("SELECT (SELECT arraySort(groupArray(tuple(*))) FROM (SELECT tenant, toString(_epoch), sum(n), uniqExactMerge(ids) FROM " + w.db + ".totals GROUP BY ALL)) AS a," +
+			" (SELECT arraySort(groupArray(tuple(*))) FROM (SELECT tenant, toString(_epoch), count(), uniqExact(id) FROM " + w.db + ".events GROUP BY ALL)) AS b, a = b, length(a)")
+		return both[0][2] == "1" && both[0][3] != "0"
+	})
+}
+
+// What a view fills changes places with the table: it holds what its query makes of the rows that are there, after a promotion, a rollback and a promotion again,
+// though each command is killed on the way, and the server with it while workers stand still.
+func TestBackfill_ViewsAreMadeAnew(t *testing.T) {
+	w := newBackfilling(t, setup{ch: testenv.ClickHouse(t)},
+		"CREATE TABLE $.totals (tenant LowCardinality(String), _epoch UInt32, n SimpleAggregateFunction(sum, UInt64), ids AggregateFunction(uniqExact, UInt64)) ENGINE = AggregatingMergeTree ORDER BY (tenant, _epoch) SETTINGS non_replicated_deduplication_window = 10000",
+		"CREATE MATERIALIZED VIEW $.totaling TO $.totals AS SELECT tenant, _epoch, count() AS n, uniqExactState(id) AS ids FROM $.events GROUP BY tenant, _epoch")
+	w.viewed("before")
+	w.backfill(w.new, nil, "plan", "--scope", "all", "--views", "rebuild")
+	w.backfill(w.new, nil, "run")
+	killed := func(file, command string, points []string, args ...string) {
+		w.Helper()
+		args = append([]string{"backfill", command, file, "--lease", longLease}, args...)
+		for _, point := range points {
+			w.startWith("backfill-step/"+point+":1", args...).died("backfill-step/" + point)
+			if point == "closed" || point == "exchanged" || point == "before-feed" {
+				w.ch.Kill()
+				w.restart()
+				w.observe("server killed at "+point, 1)
+			}
+			w.produce(40, mix{truncated: 97})
+		}
+		if p := w.startWith("", args...); p.exit(patience) != 0 {
+			w.Fatalf("waybill %s:\n%s", strings.Join(args, " "), p.log)
+		}
+		w.produce(200, mix{truncated: 97})
+		w.quiet()
+		w.viewed(command)
+	}
+	there, back := []string{"closed", "before-feed"}, []string{"exchanged"}
+	if full {
+		there = []string{"view-table-made", "view-rows-made", "view-filled", "after-keep", "after-rest", "closed", "exchanged", "after-exchange", "before-feed", "opened", "replaced-view-table-named"}
+	}
+	killed(w.new, "promote", there, "--unverified")
+	w.exact(itFirst)
+	if full {
+		back = append([]string{"view-rows-attached"}, there...)
+	}
+	killed(w.old, "rollback", back)
+	w.exact(noneOfIt)
+	killed(w.new, "promote", nil)
+	w.exact(inAnyOrder)
+	w.observe("rows in what the view fills", integer(w.query("SELECT count() FROM "+w.db+".totals")))
+	if p := w.startWith("", "backfill", "cleanup", w.new, "--yes"); p.exit(patience) != 0 {
+		t.Fatalf("cleanup:\n%s", p.log)
+	}
+	if got := w.query("SELECT arrayStringConcat(arraySort(groupArray(name)), ' ') FROM system.tables WHERE database = '" + w.db + "'"); got != "events totaling totals" {
+		t.Errorf("tables after the cleanup: %s", got)
+	}
+	w.viewed("cleaned up")
+	w.live.stop()
+	if p := w.startWith("", "audit", w.old); p.exit(patience) != 0 {
+		t.Errorf("the audit:\n%s", p.log)
 	}
 }

@@ -54,12 +54,13 @@ const (
 	Rest     Step = "rest"     // rows that stay get in up to V; rows of older epochs at V or behind it go
 	Check    Step = "check"    // the account reaches V everywhere, and the table holds what it must
 	Exchange Step = "exchange" // the two tables change places
+	Feed     Step = "feed"     // what the views fill changes places likewise; until then the table takes no rows
 	Tell     Step = "tell"     // live is let go, and downstream is told
 )
 
 // Steps are all of them, in order.
 func Steps() []Step {
-	return []Step{Prepare, Follow, Keep, Hold, Position, Reach, Rest, Check, Exchange, Tell}
+	return []Step{Prepare, Follow, Keep, Hold, Position, Reach, Rest, Check, Exchange, Feed, Tell}
 }
 
 func (s Step) next() Step {
@@ -130,6 +131,8 @@ type Leg struct {
 	Mutation uint64 `json:"mutation,omitempty"`
 	// Round is what is being brought in; nil: nothing is.
 	Round *Round `json:"round,omitempty"`
+	// Filled is what the job's views make of the table's rows, in their order; empty: nothing is made yet.
+	Filled []Filled `json:"filled,omitempty"`
 	// V is where live stood when it had stopped; nil: not known yet. It is what the next leg begins at.
 	V Positions `json:"v,omitempty"`
 
@@ -164,9 +167,30 @@ type Views string
 
 // What may become of them.
 const (
-	ViewsRefuse Views = "refuse" // there must be none
-	ViewsLeave  Views = "leave"  // they keep what they have made of the old rows, and go on with new ones
+	ViewsRefuse  Views = "refuse"  // there must be none
+	ViewsLeave   Views = "leave"   // they keep what they have made of the old rows, and go on with new ones
+	ViewsRebuild Views = "rebuild" // what they fill is made anew of all rows, and changes places with the table
 )
+
+// AllViews are all of them.
+func AllViews() []Views { return []Views{ViewsRefuse, ViewsLeave, ViewsRebuild} }
+
+// View is a materialized view that the live table feeds.
+type View struct {
+	Database string `json:"database"`
+	Name     string `json:"name"`
+	Target   string `json:"target"` // the table that it fills, of the live table's database
+	Query    string `json:"query"`  // its SELECT, as the server writes it
+}
+
+// Filled is what a view makes of the rows of the table that comes in.
+type Filled struct {
+	// In is the table that holds it, and Out the one that it replaces, by UUID. In is empty if it is to be made anew of all rows.
+	In  string `json:"in,omitempty"`
+	Out string `json:"out"`
+	// Through is up to where rows are in it. nil: what the table had when it was left is.
+	Through Positions `json:"through,omitempty"`
+}
 
 // Job is a backfill of a pipeline, as its last row in the journal has it. It is a value: Apply makes another.
 type Job struct {
@@ -190,7 +214,9 @@ type Job struct {
 	// Contract is a hash of the pipeline file's, so that nobody goes on with another one.
 	Contract string `json:"contract"`
 	Views    Views  `json:"views,omitempty"`
-	Keeps    bool   `json:"keeps_unreachable,omitempty"`
+	// Rebuilt are the views that are made anew.
+	Rebuilt []View `json:"rebuilt,omitempty"`
+	Keeps   bool   `json:"keeps_unreachable,omitempty"`
 
 	FileEpoch waybill.Epoch `json:"file_epoch"`
 	BaseEpoch waybill.Epoch `json:"base_epoch"` // that live had when it was planned
@@ -216,6 +242,7 @@ type Job struct {
 func (j Job) Clone() Job {
 	out := j
 	out.Begin, out.Ends, out.Verdict = maps.Clone(j.Begin), maps.Clone(j.Ends), slices.Clone(j.Verdict)
+	out.Rebuilt = slices.Clone(j.Rebuilt)
 	out.Leg = j.Leg.clone()
 	if j.Before != nil {
 		before := j.Before.clone()
@@ -227,6 +254,10 @@ func (j Job) Clone() Job {
 func (l Leg) clone() Leg {
 	out := l
 	out.From, out.Kept, out.V = maps.Clone(l.From), maps.Clone(l.Kept), maps.Clone(l.V)
+	out.Filled = slices.Clone(l.Filled)
+	for i := range out.Filled {
+		out.Filled[i].Through = maps.Clone(out.Filled[i].Through)
+	}
 	if l.Round != nil {
 		r := *l.Round
 		r.From, r.To, r.Pieces = maps.Clone(r.From), maps.Clone(r.To), slices.Clone(r.Pieces)
@@ -251,6 +282,20 @@ func (j *Job) ThirdName(sequence uint64) string {
 	return fmt.Sprintf("%s_keep_%d_%d", j.Table, j.Leg.Epoch, sequence)
 }
 
+// RebuiltName is the name of a table that holds what a view makes, made or tried to be put in its place by the row of a sequence: nobody else's statements name
+// it. RebuiltPrefix is how all such names of its target begin.
+func (j *Job) RebuiltName(view int, sequence uint64) string {
+	return fmt.Sprintf("%s%d_%d", j.RebuiltPrefix(view), j.Leg.Epoch, sequence)
+}
+
+// RebuiltPrefix is how RebuiltName begins, whatever the leg.
+func (j *Job) RebuiltPrefix(view int) string { return j.Rebuilt[view].Target + "_rebuilt_" }
+
+// RebuiltBefore is the name of what a view had filled before the leg.
+func (j *Job) RebuiltBefore(view int) string {
+	return fmt.Sprintf("%s_before_%d", j.Rebuilt[view].Target, j.Leg.Epoch)
+}
+
 // WorkGroup is the consumer group that reads for the leg.
 func (j *Job) WorkGroup() string { return fmt.Sprintf("%s-backfill-%d", j.Group, j.Leg.Epoch) }
 
@@ -263,4 +308,15 @@ func (j *Job) Standby() string {
 		return j.Leg.Out
 	}
 	return j.Leg.In
+}
+
+// StandbyOf is the UUID of what a view fills that is kept beside Standby; empty: there is none.
+func (j *Job) StandbyOf(view int) string {
+	switch {
+	case !j.Cleaned.IsZero() || view >= len(j.Leg.Filled):
+		return ""
+	case j.State == Promoted || j.State == RolledBack:
+		return j.Leg.Filled[view].Out
+	}
+	return j.Leg.Filled[view].In
 }

@@ -55,6 +55,13 @@ type (
 	Attached struct{ Done int }
 	// Settled: the round is done.
 	Settled struct{}
+	// Fill: what a view makes of the rows up to a position is in a table of its own.
+	Fill struct {
+		View   int
+		Filled Filled
+	}
+	// Refill: what a view had made has rows that the table that comes in has lost since. It is made anew of all that the table has.
+	Refill struct{}
 	// Back: live may have gone on since it was asked to stop, as nobody has renewed that. Where it stands is read anew.
 	Back struct{}
 	// Anew: rows that stay were changed in the live table after they were brought in. They are brought in once more.
@@ -85,6 +92,8 @@ func (e Done) event() string   { return "done " + string(e.Step) }
 func (Began) event() string    { return "began" }
 func (Attached) event() string { return "attached" }
 func (Settled) event() string  { return "settled" }
+func (Fill) event() string     { return "fill" }
+func (Refill) event() string   { return "refill" }
 func (Back) event() string     { return "back" }
 func (Anew) event() string     { return "anew" }
 func (Attempt) event() string  { return "attempt" }
@@ -177,7 +186,7 @@ func (j *Job) take(was *Job, e Event) error {
 		j.Cleaned = j.At
 	case GiveUp:
 		return j.giveUp(was, e)
-	case Done, Began, Attached, Settled, Back, Anew, Attempt:
+	case Done, Began, Attached, Settled, Fill, Refill, Back, Anew, Attempt:
 		return j.advance(was, e)
 	case Fail:
 		j.Note = e.Why
@@ -257,6 +266,9 @@ func (j *Job) swap(was *Job, e Event) error {
 	j.Before = &before
 	// All that is in the table that comes in is before the position at which it was left.
 	j.Leg = Leg{Number: before.Number + 1, Epoch: epoch, In: before.Out, Out: before.In, From: before.V}
+	for _, f := range before.Filled {
+		j.Leg.Filled = append(j.Leg.Filled, Filled{In: f.Out, Out: f.In})
+	}
 	j.Leg = j.Leg.clone()
 	return nil
 }
@@ -305,17 +317,63 @@ func (j *Job) advance(was *Job, e Event) error {
 		if was.Step != Check || was.Leg.Number > 0 {
 			return was.illegal(e, "nobody looks whether rows that stay were changed")
 		}
-		j.Step, j.Leg.V, j.Leg.Held, j.Leg.Kept, j.Leg.Mutation = Keep, nil, time.Time{}, nil, 0
+		j.Step, j.Leg.V, j.Leg.Held, j.Leg.Kept, j.Leg.Mutation, j.Leg.Filled = Keep, nil, time.Time{}, nil, 0, nil
 		return nil
 	case Attempt:
-		if was.Step != Exchange {
+		if was.Step != Exchange && was.Step != Feed {
 			return was.illegal(e, "it is not time")
 		}
 		return nil
 	case Began, Attached, Settled:
 		return j.round(was, e)
+	case Fill:
+		return j.fill(was, e)
+	case Refill:
+		if was.Step != Keep && was.Step != Rest || was.Leg.Number == 0 {
+			return was.illegal(e, "views are not made anew now")
+		}
+		for i := range j.Leg.Filled {
+			j.Leg.Filled[i].In, j.Leg.Filled[i].Through = "", nil
+		}
 	}
 	return nil
+}
+
+// fill replaces what a view makes of the rows up to one position by what it makes of those up to a later one.
+func (j *Job) fill(was *Job, e Fill) error {
+	switch {
+	case was.Step != Keep && was.Step != Rest || was.Leg.Round != nil:
+		return was.illegal(e, "views are not made anew now")
+	case e.View >= len(was.Rebuilt) || e.View > len(was.Leg.Filled):
+		return was.illegal(e, "no such view")
+	case e.Filled.In == "" || e.Filled.Out == "" || e.Filled.In == e.Filled.Out:
+		return was.illegal(e, "a view has two tables")
+	}
+	if e.View == len(was.Leg.Filled) {
+		j.Leg.Filled = append(j.Leg.Filled, e.Filled)
+		return nil
+	}
+	switch f := was.Leg.Filled[e.View]; {
+	case f.Out != e.Filled.Out:
+		return was.illegal(e, "the view fills another table")
+	case !e.Filled.Through.Reached(f.Through):
+		return was.illegal(e, "it would end before it begins")
+	}
+	j.Leg.Filled[e.View] = e.Filled
+	return nil
+}
+
+// filled reports whether everything that the views make of rows up to a position is made.
+func (j *Job) filled(to Positions) bool {
+	if len(j.Leg.Filled) != len(j.Rebuilt) {
+		return false
+	}
+	for _, f := range j.Leg.Filled {
+		if f.Through == nil || !f.Through.Reached(to) {
+			return false
+		}
+	}
+	return true
 }
 
 func (j *Job) done(was *Job, e Done) error {
@@ -337,6 +395,9 @@ func (j *Job) done(was *Job, e Done) error {
 		if e.Step == Rest && was.Leg.Number == 0 && !was.Leg.Kept.Reached(was.Leg.V) {
 			return was.illegal(e, "rows that stay are not all in")
 		}
+		if e.Step == Rest && !was.filled(was.Leg.V) {
+			return was.illegal(e, "views are not made anew")
+		}
 	case Exchange:
 		j.Leg.Exchanged = e.At
 	case Tell:
@@ -347,7 +408,7 @@ func (j *Job) done(was *Job, e Done) error {
 			j.State = RolledBack
 		}
 		return nil
-	case NoStep, Prepare, Follow, Reach, Check:
+	case NoStep, Prepare, Follow, Reach, Check, Feed:
 	}
 	j.Step = was.Step.next()
 	return nil

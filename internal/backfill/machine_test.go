@@ -35,8 +35,8 @@ var (
 	ready  = append(slices.Clone(made), Caught{}, Verify{}, Verified{})
 	held   = append(slices.Clone(ready), Promote{}, Done{Step: Prepare}, Done{Step: Follow}, Began{Round{To: v}}, Began{Round{To: v, Listed: true}}, Settled{}, Done{Step: Keep}, Done{Step: Hold})
 	swaps  = append(slices.Clone(held), Done{Step: Position, Positions: v}, Done{Step: Reach}, Done{Step: Rest}, Done{Step: Check})
-	in     = append(slices.Clone(swaps), Attempt{}, Done{Step: Exchange}, Done{Step: Tell})
-	goBack = []Event{Rollback{Epoch: 4}, Done{Step: Prepare}, Done{Step: Follow}, Done{Step: Keep}, Done{Step: Hold}, Done{Step: Position, Positions: Positions{0: 150}}, Done{Step: Reach}, Done{Step: Rest}, Done{Step: Check}, Done{Step: Exchange}, Done{Step: Tell}}
+	in     = append(slices.Clone(swaps), Attempt{}, Done{Step: Exchange}, Done{Step: Feed}, Done{Step: Tell})
+	goBack = []Event{Rollback{Epoch: 4}, Done{Step: Prepare}, Done{Step: Follow}, Done{Step: Keep}, Done{Step: Hold}, Done{Step: Position, Positions: Positions{0: 150}}, Done{Step: Reach}, Done{Step: Rest}, Done{Step: Check}, Done{Step: Exchange}, Done{Step: Feed}, Done{Step: Tell}}
 	out    = append(slices.Clone(in), goBack...)
 )
 
@@ -76,7 +76,7 @@ func TestApply_EachEventInEachState(t *testing.T) {
 		{GiveUp{}, map[State]State{Promoting: Ready, RollingBack: Promoted}},
 		{Cancel{}, map[State]State{Planned: Canceled, Running: Canceled, CaughtUp: Canceled, Verifying: Canceled, Ready: Canceled, Failed: Canceled}},
 		{Clean{}, map[State]State{Promoted: Promoted, RolledBack: RolledBack, Canceled: Canceled}},
-		{Attempt{}, nil}, {Anew{}, nil}, {Settled{}, nil}, {Attached{Done: 1}, nil}, {Began{}, nil},
+		{Attempt{}, nil}, {Anew{}, nil}, {Settled{}, nil}, {Attached{Done: 1}, nil}, {Began{}, nil}, {Fill{Filled: Filled{In: "d", Out: "c"}}, nil}, {Refill{}, map[State]State{RollingBack: RollingBack}},
 		{Back{}, map[State]State{Promoting: Promoting}},
 		{Claim{Owner: "o"}, map[State]State{Planned: Planned, Running: Running, CaughtUp: CaughtUp, Verifying: Verifying, Ready: Ready, Promoting: Promoting, Promoted: Promoted, RollingBack: RollingBack, RolledBack: RolledBack, Failed: Failed, Canceled: Canceled}},
 	} {
@@ -113,6 +113,42 @@ func TestApply_AnewBeginsWithTheRowsThatStay(t *testing.T) {
 	back := after(t, planned(), append(slices.Clone(in), goBack[:8]...)...)
 	if _, err := back.Apply(Anew{}, noon); back.Step != Check || err == nil {
 		t.Errorf("at %s of a rollback rows come in again", back.Step)
+	}
+}
+
+// What views make is in a table of its own before tables change places, goes back with them, and is made of more rows each time.
+func TestApply_ViewsAreFilledUpToV(t *testing.T) {
+	viewing := planned()
+	viewing.Rebuilt = []View{{Name: "v", Target: "t"}}
+	resting := append(slices.Clone(held), Done{Step: Position, Positions: v}, Done{Step: Reach})
+	fill := func(in, out string, to Positions) Event { return Fill{Filled: Filled{In: in, Out: out, Through: to}} }
+	j := after(t, viewing, resting...)
+	for _, e := range []Event{Done{Step: Rest}, fill("", "c", v), fill("c", "c", v), Fill{View: 1, Filled: Filled{In: "d", Out: "c"}}, Refill{}} {
+		if _, err := j.Apply(e, noon); err == nil {
+			t.Errorf("%+v while nothing is made of the view", e)
+		}
+	}
+	j = after(t, j, fill("d", "c", Positions{0: 99}))
+	for _, e := range []Event{Done{Step: Rest}, fill("e", "c", Positions{0: 98}), fill("e", "x", v)} {
+		if _, err := j.Apply(e, noon); err == nil {
+			t.Errorf("%+v while rows up to 99 of 100 are in it", e)
+		}
+	}
+	j = after(t, j, fill("e", "c", v), Done{Step: Rest}, Done{Step: Check}, Attempt{}, Done{Step: Exchange}, Attempt{}, Done{Step: Feed}, Done{Step: Tell})
+	if j.StandbyOf(0) != "c" {
+		t.Errorf("promoted: %+v", j.Leg.Filled)
+	}
+	j = after(t, j, goBack[:3]...)
+	if f := j.Leg.Filled[0]; f.In != "c" || f.Out != "e" || f.Through != nil {
+		t.Errorf("on the way back: %+v", f)
+	}
+	j = after(t, j, Refill{})
+	if f := j.Leg.Filled[0]; f.In != "" || f.Out != "e" || f.Through != nil {
+		t.Errorf("to be made anew of all rows: %+v", f)
+	}
+	j = after(t, j, GiveUp{})
+	if f := j.Leg.Filled[0]; f.In != "e" || f.Out != "c" {
+		t.Errorf("given up: %+v", f)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,7 +25,7 @@ type planFlags struct {
 func (o *planFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&o.scope, "scope", "", "which records: a `SCOPE`, see backfill plan --help")
-	f.StringVar(&o.views, "views", "refuse", "what becomes of materialized views: refuse, or leave them as they are")
+	f.StringVar(&o.views, "views", "refuse", "what becomes of materialized views: refuse, leave them as they are, or rebuild")
 	f.BoolVar(&o.keep, "keep-unreachable", false, "leave rows as they are whose records the topic no longer has")
 }
 
@@ -52,6 +53,10 @@ A SCOPE is one of
 Rows out of the scope stay as they are. FROM and TO are dates or times, of UTC
 if no zone is given; TO itself is not in it.
 
+A materialized view holds what it has made of the old rows. With --views rebuild
+what it fills is made anew of all rows of the new table, and changes places with
+that; with leave it stays as it is, and goes on with new rows.
+
 It ends with 1 if there can be no such backfill; each reason is shown with what
 mends it.`,
 		Example: `  waybill backfill plan llm-calls.yaml --scope all
@@ -76,8 +81,8 @@ func backfillPlan(ctx context.Context, s Streams, out output, d *desk, o planFla
 	if err != nil {
 		return usage(err)
 	}
-	if o.views != string(backfill.ViewsRefuse) && o.views != string(backfill.ViewsLeave) {
-		return usage(fmt.Errorf("--views %s: choose refuse or leave", o.views))
+	if !slices.Contains(backfill.AllViews(), backfill.Views(o.views)) {
+		return usage(fmt.Errorf("--views %s: choose refuse, leave or rebuild", o.views))
 	}
 	if o.rate == 0 {
 		o.rate = defaultRate

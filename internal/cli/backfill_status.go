@@ -37,10 +37,18 @@ type jobReport struct {
 	Progress  []jobPartition `json:"progress"`
 	LiveTable string         `json:"live_table"`
 	// OtherTable is the one that is filled, or that was replaced and can be put back; empty: there is none.
-	OtherTable string  `json:"other_table,omitempty"`
-	OtherRows  int64   `json:"other_rows,omitempty"`
-	Pause      float64 `json:"pause_seconds,omitempty"` // for how long live stood still at the last swap
-	Busy       bool    `json:"busy"`                    // somebody is at it
+	OtherTable string `json:"other_table,omitempty"`
+	OtherRows  int64  `json:"other_rows,omitempty"`
+	// Fed are the views that are made anew.
+	Fed   []jobView `json:"fed,omitempty"`
+	Pause float64   `json:"pause_seconds,omitempty"` // for how long live stood still at the last swap
+	Busy  bool      `json:"busy"`                    // somebody is at it
+}
+
+// jobView is a view that is made anew, and what it fills beside what is live; empty: there is none.
+type jobView struct {
+	View       string `json:"view"`
+	OtherTable string `json:"other_table,omitempty"`
 }
 
 // jobPartition is how far the account of the job's epoch is.
@@ -81,8 +89,9 @@ func (r *jobReport) look(ctx context.Context, d *desk, b *operator.Bench) error 
 			}
 		}
 	}
-	if r.Leg.Epoch == 0 {
-		return nil
+	var err error
+	if r.Fed, err = fed(ctx, b, &r.Job); err != nil || r.Leg.Epoch == 0 {
+		return err
 	}
 	tips, err := b.Pipeline.Tips(ctx, r.Leg.Epoch)
 	if err != nil {
@@ -96,6 +105,24 @@ func (r *jobReport) look(ctx context.Context, d *desk, b *operator.Bench) error 
 		r.Progress = append(r.Progress, jobPartition{p, max(tips[p], r.Begin[p]), max(live[p], r.Begin[p])})
 	}
 	return nil
+}
+
+// fed are the views that a job makes anew.
+func fed(ctx context.Context, b *operator.Bench, j *backfill.Job) (out []jobView, err error) {
+	for i := range j.Rebuilt {
+		v := jobView{View: j.Rebuilt[i].Database + "." + j.Rebuilt[i].Name}
+		if uuid := j.StandbyOf(i); uuid != "" {
+			name, err := b.Server.Name(ctx, uuid)
+			if err != nil {
+				return nil, err
+			}
+			if name != "" {
+				v.OtherTable = j.Database + "." + name
+			}
+		}
+		out = append(out, v)
+	}
+	return out, nil
 }
 
 func (r *jobReport) print(w io.Writer) error {
@@ -123,6 +150,16 @@ func (r *jobReport) print(w io.Writer) error {
 			what = "the table that was replaced is kept as"
 		}
 		wrap(&b, "  ", fmt.Sprintf("%s %s, with %s rows", what, r.OtherTable, count(r.OtherRows)))
+	}
+	for _, v := range r.Fed {
+		switch {
+		case v.OtherTable == "":
+			wrap(&b, "  ", "view "+v.View+" is made anew")
+		case r.State == backfill.Promoted || r.State == backfill.RolledBack:
+			wrap(&b, "  ", fmt.Sprintf("what view %s had filled is kept as %s", v.View, v.OtherTable))
+		default:
+			wrap(&b, "  ", fmt.Sprintf("what view %s makes of it is %s", v.View, v.OtherTable))
+		}
 	}
 	if r.Busy {
 		wrap(&b, "  ", r.Who+" is at it")
@@ -173,7 +210,9 @@ func foreseeCleanup(ctx context.Context, s Streams, o output, b *operator.Bench,
 		State string `json:"state"`
 		Table string `json:"table,omitempty"`
 		Rows  int64  `json:"rows"`
-		Group string `json:"group,omitempty"`
+		// ViewTables are what views had filled.
+		ViewTables []string `json:"view_tables,omitempty"`
+		Group      string   `json:"group,omitempty"`
 	}{Job: j.ID, State: string(j.State)}
 	if !j.State.Over() {
 		return usage(fmt.Errorf("backfill %s is %s: only what is left of one that is over can be dropped; cancel it first", j.ID, j.State))
@@ -190,6 +229,15 @@ func foreseeCleanup(ctx context.Context, s Streams, o output, b *operator.Bench,
 			}
 		}
 	}
+	views, err := fed(ctx, b, j)
+	if err != nil {
+		return unreached(err)
+	}
+	for _, v := range views {
+		if v.OtherTable != "" {
+			out.ViewTables = append(out.ViewTables, v.OtherTable)
+		}
+	}
 	if j.Leg.Epoch > 0 && j.Cleaned.IsZero() {
 		out.Group = j.WorkGroup()
 	}
@@ -203,8 +251,12 @@ func foreseeCleanup(ctx context.Context, s Streams, o output, b *operator.Bench,
 	case out.Table == "":
 		wrap(&w, "", fmt.Sprintf("would drop group %s; say --yes to do it", out.Group))
 	default:
-		wrap(&w, "", fmt.Sprintf("would drop table %s with %s rows, and group %s: after that nothing can be rolled back; say --yes to do it", out.Table, count(out.Rows), out.Group))
+		also := ""
+		for _, t := range out.ViewTables {
+			also += ", table " + t
+		}
+		wrap(&w, "", fmt.Sprintf("would drop table %s with %s rows%s, and group %s: after that nothing can be rolled back; say --yes to do it", out.Table, count(out.Rows), also, out.Group))
 	}
-	_, err := io.WriteString(s.Out, w.String())
+	_, err = io.WriteString(s.Out, w.String())
 	return err
 }

@@ -31,7 +31,9 @@ type TableInfo struct {
 	MergeTree     bool
 	// OffsetProjection: the table has the offset projection for the lineage that Describe was asked about.
 	OffsetProjection bool
-	Views            []ViewInfo // all that an INSERT into the table feeds, views of views included
+	// Closed: the table takes no rows, as a backfill is letting tables change places.
+	Closed bool
+	Views  []ViewInfo // all that an INSERT into the table feeds, views of views included
 }
 
 // ViewInfo is a materialized view fed by the table and the table that it fills.
@@ -64,6 +66,7 @@ func (c *Client) Describe(ctx context.Context, database, table string, lineage c
 		Settings:   engineSettings(row.engineFull),
 		Replicated: isReplicated(row.engine),
 		MergeTree:  strings.HasSuffix(row.engine, "MergeTree"),
+		Closed:     closed.MatchString(row.create),
 	}
 	if info.Window, info.WindowSeconds, err = c.window(ctx, row); err != nil {
 		return contract.TableSchema{}, TableInfo{}, err

@@ -308,6 +308,10 @@ func TestInsert_FencedByTheTablesEpoch(t *testing.T) {
 		if n := testenv.QueryValue(t, w.srv.HTTPAddr(), "SELECT count() FROM "+w.db+".t"); n != "2" {
 			t.Errorf("%s rows, want 2", n)
 		}
+		w.exec("ALTER TABLE " + w.db + ".t ADD " + ClosedConstraint("v", 20))
+		if a := w.insert("t", "T1", rows(0, 2, 30)); a.Outcome != Refused || !a.Fenced { // in good order but for the table
+			t.Errorf("a closed table: %+v, fenced %v", a.Err, a.Fenced)
+		}
 		w.table("source", "", window100)
 		w.table("fed", ", CONSTRAINT "+fence, window100)
 		w.exec("CREATE MATERIALIZED VIEW " + w.db + ".view TO " + w.db + ".fed AS SELECT * FROM " + w.db + ".source")

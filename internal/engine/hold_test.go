@@ -317,6 +317,31 @@ func TestFence_WithoutALaterEpochSaysWhatIsWrong(t *testing.T) {
 	a.stop()
 }
 
+// Between the exchanges of a backfill that makes views anew its table takes no rows: whoever finds it then waits, and says for what; no row is taken for a bad one.
+func TestClosed_IsWaitedFor(t *testing.T) {
+	w := newWorld(t, 2)
+	closed := "ALTER TABLE " + w.db + ".calls ADD " + clickhouse.ClosedConstraint("_epoch", 5)
+	opened := "ALTER TABLE " + w.db + ".calls DROP CONSTRAINT " + clickhouse.ClosedName(5)
+	w.exec(closed)
+	w.produce(300)
+	a := w.start(w.file(spec{rows: 100}))
+	waits := func(s status.Pipeline) bool {
+		return s.State != status.Running && strings.Contains(s.Reason, "takes no rows: a backfill is putting it and what its views fill in place")
+	}
+	a.await("it waits", waits)
+	w.exec(opened)
+	w.quiet(300)
+	w.exec(closed) // under a life that goes on
+	w.produce(300)
+	a.await("it waits again", waits)
+	w.exec(opened)
+	w.quiet(600)
+	if n := w.query("SELECT count() FROM waybill.decisions WHERE pipeline = '" + w.name + "'"); n != "0" {
+		t.Errorf("%s rows are on record as refused", n)
+	}
+	a.stop()
+}
+
 func TestEpoch_OneThatABackfillHasUsedIsRefused(t *testing.T) {
 	w := newWorld(t, 2)
 	store, _ := w.store()

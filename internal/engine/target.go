@@ -155,6 +155,9 @@ func (t *target) prepareTables(ctx context.Context) error {
 		if found[i], err = one.find(ctx); err != nil {
 			return err
 		}
+		if found[i].info.Closed {
+			return closedError(one)
+		}
 		uuids = append(uuids, one.uuid)
 	}
 	var err error
@@ -173,6 +176,12 @@ func (t *target) prepareTables(ctx context.Context) error {
 		t.notes = append(t.notes, notes...)
 	}
 	return nil
+}
+
+// closedError: whoever puts tables in place has not come to the end, or has died on the way.
+func closedError(t *table) error {
+	return &waybill.Error{Op: "preflight", Pipeline: t.cfg.Name, Class: waybill.ClassRetryable, Err: fmt.Errorf("table %s takes no rows: a backfill is putting it and what its views fill in place, one after the other", t.place()),
+		Hint: "if this lasts, `waybill backfill status` says whose turn it is: run `waybill backfill promote` or `rollback` again, whichever it is at"}
 }
 
 // moved reports whether a name has come to mean another table since the tables were prepared.

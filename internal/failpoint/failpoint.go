@@ -93,8 +93,9 @@ var backfillSteps = []string{
 	"swap-begun", "renamed", "before-prepare", "after-prepare", "before-follow", "after-follow",
 	"round-begun", "third-table-filled", "before-attach", "attached", "trimmed", "round-settled", "before-keep", "after-keep",
 	"held", "before-hold", "after-hold", "before-position", "after-position", "before-reach", "after-reach", "before-rest", "after-rest", "before-check", "after-check",
-	"before-exchange", "exchanged", "after-exchange", "replaced-table-named", "released", "before-tell", "after-tell",
-	"renamed-to-be-dropped", "dropped", "anew",
+	"before-exchange", "exchanged", "after-exchange", "before-feed", "after-feed", "replaced-table-named", "released", "before-tell", "after-tell",
+	"view-table-made", "view-rows-attached", "view-rows-made", "view-filled", "closed", "opened", "replaced-view-table-named",
+	"renamed-to-be-dropped", "dropped", "anew", "refill",
 }
 
 // Backfills lists the failpoints that a backfill's job passes, beside those of the engine that fills its table.

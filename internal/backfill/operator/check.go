@@ -16,6 +16,9 @@ func (o *Operator) check(ctx context.Context) error {
 	if err := o.unchanged(ctx); err != nil {
 		return err
 	}
+	if err := o.sameViews(ctx); err != nil {
+		return err
+	}
 	if err := o.alone(ctx); err != nil {
 		return err
 	}

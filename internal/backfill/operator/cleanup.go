@@ -33,9 +33,12 @@ func (o *Operator) Cleanup(ctx context.Context, id string) error {
 			return err
 		}
 		if uuid := o.Job().Standby(); uuid != "" {
-			if err := o.dropTable(ctx, uuid); err != nil {
+			if err := o.dropTable(ctx, uuid, o.Job().Table); err != nil {
 				return err
 			}
+		}
+		if err := o.dropRebuilt(ctx); err != nil {
+			return err
 		}
 		o.Passed("dropped")
 		if o.Job().Leg.Epoch > 0 {
@@ -47,16 +50,16 @@ func (o *Operator) Cleanup(ctx context.Context, id string) error {
 	})
 }
 
-// dropTable drops a table by its UUID: under a name that is nobody else's.
-func (o *Operator) dropTable(ctx context.Context, uuid string) error {
+// dropTable drops a table by its UUID: under a name that is nobody else's. live is the name that it must not have.
+func (o *Operator) dropTable(ctx context.Context, uuid, live string) error {
 	name, err := o.Tables.Name(ctx, uuid)
 	if err != nil || name == "" {
 		return err
 	}
-	if name == o.Job().Table {
+	if name == live {
 		return o.refused("please report it", "what is to be dropped is the live table")
 	}
-	last := fmt.Sprintf("%s_drop_%d", o.Job().Table, o.Job().Sequence)
+	last := fmt.Sprintf("%s_drop_%d", live, o.Job().Sequence)
 	if err := o.Tables.Rename(ctx, name, last); err != nil {
 		return err
 	}

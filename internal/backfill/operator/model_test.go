@@ -29,6 +29,19 @@ type modelTable struct {
 	name  string
 	rows  map[row]int // how often it is there: ATTACH doubles
 	fence waybill.Epoch
+	// closed keeps all rows out, for the epoch that is named.
+	closed map[waybill.Epoch]bool
+}
+
+// sums is what the model's view fills.
+const sums = "sums"
+
+// mutants are rules that the model does not keep.
+type mutants struct {
+	neverRefills bool // what a view has made of rows that are removed stays
+	neverCloses  bool // the table takes rows between the exchanges
+	fillsAll     bool // what the view makes of rows that are in already is added once more
+	attachesNone bool // what the view has made before is left out
 }
 
 // model is a server, a broker and a live pipeline, and what can go wrong with each. One of its actors runs at a time, chosen by the seed.
@@ -60,6 +73,9 @@ type model struct {
 	actors  []*actor
 	// mutations of the live table so far.
 	mutations uint64
+	view      bool // the live table feeds one
+	mutants   mutants
+	refills   int // how often what the view fills was made anew of all rows, as the table had lost some
 }
 
 // worker is a life of the live pipeline: what it knows of its table.
@@ -89,13 +105,24 @@ func newModel(seed uint64) *model {
 	m := &model{rnd: rand.New(rand.NewPCG(seed, 1)), now: time.Unix(1_000_000, 0), tables: map[string]*modelTable{}, ends: backfill.Positions{0: 40, 1: 40}, committed: backfill.Positions{},
 		ledger: map[waybill.Epoch]backfill.Positions{}, written: map[waybill.Epoch]int64{}, generations: map[string]waybill.Epoch{}}
 	m.put("calls")
+	if m.view = seed%2 == 0; m.view {
+		m.put(sums)
+	}
 	return m
+}
+
+// feeds are the views of the live table.
+func (m *model) feeds() []backfill.View {
+	if !m.view {
+		return nil
+	}
+	return []backfill.View{{Database: "db", Name: "summing", Target: sums, Query: "SELECT * FROM db.calls"}}
 }
 
 func (m *model) put(name string) string {
 	m.uuids++
 	uuid := fmt.Sprintf("u%d", m.uuids)
-	m.tables[uuid] = &modelTable{name: name, rows: map[row]int{}}
+	m.tables[uuid] = &modelTable{name: name, rows: map[row]int{}, closed: map[waybill.Epoch]bool{}}
 	return uuid
 }
 
@@ -233,11 +260,14 @@ func (m *model) account(e waybill.Epoch) backfill.Positions {
 // insert puts a row into the table of the name, once, unless the table refuses it.
 func (m *model) insert(name string, r row) bool {
 	_, t := m.byName(name)
-	if t == nil || r.epoch < t.fence {
+	if t == nil || r.epoch < t.fence || len(t.closed) > 0 {
 		return false
 	}
 	if t.rows[r] == 0 {
 		t.rows[r] = 1
+		if _, fed := m.byName(sums); name == "calls" && fed != nil {
+			fed.rows[r]++
+		}
 	}
 	return true
 }
@@ -250,7 +280,10 @@ func (m *model) liveStep() {
 		}
 		return
 	}
-	uuid, _ := m.byName("calls")
+	uuid, table := m.byName("calls")
+	if m.live == nil && len(table.closed) > 0 {
+		return
+	}
 	if m.live == nil {
 		e := m.effective(uuid)
 		w := &worker{epoch: e, next: backfill.Positions{}}
@@ -585,6 +618,78 @@ func (p port) RemoveOlder(_ context.Context, table string, epoch waybill.Epoch, 
 	})
 }
 
+func (p port) Feeds(context.Context, string) (out []backfill.View, err error) {
+	err = p.a.call(p.m, "feeds", func() error {
+		out = p.m.feeds()
+		return nil
+	})
+	return out, err
+}
+
+func (p port) Fill(_ context.Context, _ backfill.View, from, into, _ string, lo, hi backfill.Positions) error {
+	return p.a.call(p.m, fmt.Sprintf("fill %s from %s between %v and %v", into, from, lo, hi), func() error {
+		a, err := p.m.named(from)
+		if err != nil {
+			return err
+		}
+		b, err := p.m.named(into)
+		if err != nil {
+			return err
+		}
+		for _, r := range sorted(a.rows) {
+			if between(r, lo, hi) || p.m.mutants.fillsAll && between(r, nil, hi) {
+				b.rows[r] += a.rows[r]
+				if p.m.unlucky(500) {
+					return errLost // it is not atomic
+				}
+			}
+		}
+		return nil
+	})
+}
+
+func (p port) AttachAll(_ context.Context, into, from string) error {
+	return p.a.call(p.m, "attach all of "+from+" to "+into, func() error {
+		a, err := p.m.named(from)
+		if err != nil {
+			return err
+		}
+		b, err := p.m.named(into)
+		if err != nil {
+			return err
+		}
+		for _, r := range sorted(a.rows) {
+			if !p.m.mutants.attachesNone {
+				b.rows[r] += a.rows[r]
+			}
+			if p.m.unlucky(500) {
+				return errLost
+			}
+		}
+		return nil
+	})
+}
+
+func (p port) Close(_ context.Context, name string, epoch waybill.Epoch) error {
+	return p.a.call(p.m, "close "+name, func() error {
+		t, err := p.m.named(name)
+		if err == nil && !p.m.mutants.neverCloses {
+			t.closed[epoch] = true
+		}
+		return err
+	})
+}
+
+func (p port) Reopen(_ context.Context, name string, epoch waybill.Epoch) error {
+	return p.a.call(p.m, "open "+name, func() error {
+		t, err := p.m.named(name)
+		if err == nil {
+			delete(t.closed, epoch)
+		}
+		return err
+	})
+}
+
 func (p port) count(what, table string, of func(row) bool) (n int64, err error) {
 	err = p.a.call(p.m, what+" of "+table, func() error {
 		t, err := p.m.named(table)
@@ -610,7 +715,9 @@ func (p port) CountStaying(_ context.Context, table string, _ *backfill.Job, lo,
 func (p port) CountForeign(context.Context, string, string) (int64, error) { return 0, nil }
 
 func (p port) CountOlder(_ context.Context, table string, epoch waybill.Epoch, _ string, lo, hi backfill.Positions) (int64, error) {
-	return p.count("count older", table, func(r row) bool { return r.epoch < epoch && between(r, lo, hi) })
+	return p.count("count older", table, func(r row) bool {
+		return r.epoch < epoch && between(r, lo, hi) && !(p.m.mutants.neverRefills && lo != nil && hi == nil)
+	})
 }
 
 func (p port) CountEpoch(_ context.Context, table string, epoch waybill.Epoch, _ string) (int64, error) {
@@ -808,6 +915,11 @@ func (m *model) operator(a *actor) *Operator {
 		}
 		return p.run(ctx, w)
 	}
-	o.Passed = func(point string) { m.say("%s: -- %s", a.name, point) }
+	o.Passed = func(point string) {
+		m.say("%s: -- %s", a.name, point)
+		if point == "refill" {
+			m.refills++
+		}
+	}
 	return o
 }

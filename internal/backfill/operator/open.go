@@ -75,7 +75,7 @@ func Open(ctx context.Context, s Setup) (*Bench, error) {
 		s.Archive = of
 	}
 	b := &Bench{Setup: s, Table: table, Lineage: c.Lineage.In(table), kafka: reader}
-	b.Server = &Server{Client: s.Client, Database: c.Database, Ledger: s.Ledger.Database(), Lineage: c.Lineage}
+	b.Server = &Server{Client: s.Client, Database: c.Database, Live: c.Table, Ledger: s.Ledger.Database(), Lineage: c.Lineage}
 	b.Pipeline = &Pipeline{Name: s.Cfg.Name, Topic: k.Topic, Group: k.Group, FileEpoch: s.Cfg.Epoch, Kafka: reader, Ledger: s.Ledger, Server: b.Server, Deadline: c.InsertDeadline,
 		EventColumn: s.Cfg.Contract.EventTime, Notify: s.Notify, Archive: s.Archive}
 	return b, nil
@@ -122,7 +122,7 @@ func (b *Bench) SameFile(j *backfill.Job) error {
 // Job is a plan as a job that is not on record yet.
 func (b *Bench) Job(p *Planner, r *Report, offsets map[int32]waybill.OffsetSet, open bool) backfill.Job {
 	j := backfill.Job{Pipeline: b.Cfg.Name, Database: b.Cfg.Sink.ClickHouse.Database, Table: b.Cfg.Sink.ClickHouse.Table, Topic: b.Cfg.Source.Kafka.Topic, Group: b.Cfg.Source.Kafka.Group,
-		Scope: r.Scope, Open: open, Begin: backfill.Positions{}, Ends: backfill.Positions{}, Plan: r.Plan, Contract: b.Contract(), Views: p.Views, Keeps: p.KeepUnreachable,
+		Scope: r.Scope, Open: open, Begin: backfill.Positions{}, Ends: backfill.Positions{}, Plan: r.Plan, Contract: b.Contract(), Views: p.Views, Rebuilt: r.rebuilt, Keeps: p.KeepUnreachable,
 		FileEpoch: b.Cfg.Epoch, BaseEpoch: p.Epoch}
 	for _, part := range r.Partitions {
 		j.Begin[part.Partition], j.Ends[part.Partition] = part.Begin, part.End

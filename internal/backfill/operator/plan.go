@@ -34,6 +34,7 @@ const (
 	FateLeft    Fate = "left alone"
 	FateFollows Fate = "follows the name"
 	FateRefused Fate = "refused"
+	FateRebuilt Fate = "made anew"
 )
 
 // Dependent is something that depends on the table.
@@ -80,6 +81,8 @@ type Report struct {
 	Seconds    int64           `json:"seconds"`
 	Refusals   []Refusal       `json:"refusals"`
 	Notes      []string        `json:"notes"`
+
+	rebuilt []backfill.View
 }
 
 // Planner finds out what a backfill would be. It changes nothing of the user's.
@@ -135,7 +138,13 @@ func (p *Planner) Survey(ctx context.Context, s backfill.Scope) (r *Report, offs
 	if err := p.read(ctx, r, left); err != nil {
 		return r, nil, false, err
 	}
-	return r, left, open, p.dependents(ctx, r)
+	if err := p.dependents(ctx, r); err != nil {
+		return r, nil, false, err
+	}
+	if r.Disk > r.Free && r.Free > 0 {
+		r.Refusals = append(r.Refusals, Refusal{Message: fmt.Sprintf("about %d bytes of disk are needed while both tables are there, and %d are free", r.Disk, r.Free)})
+	}
+	return r, left, open, nil
 }
 
 // fromArchive says how much of the scope is read from the archive.
@@ -251,9 +260,6 @@ func (p *Planner) read(ctx context.Context, r *Report, left map[int32]waybill.Of
 	if r.Free, err = p.Server.number(ctx, "SELECT toString(max(free_space)) AS v FROM system.disks"); err != nil {
 		return err
 	}
-	if r.Disk > r.Free && r.Free > 0 {
-		r.Refusals = append(r.Refusals, Refusal{Message: fmt.Sprintf("about %d bytes of disk are needed while both tables are there, and %d are free", r.Disk, r.Free)})
-	}
 	epoch := p.Epoch + 1
 	j := backfill.Job{Table: t, Leg: backfill.Leg{Epoch: epoch}}
 	work := clickhouse.Table(c.Database, j.WorkName())
@@ -335,6 +341,11 @@ func (p *Planner) bytes(ctx context.Context, r *Report, left map[int32]waybill.O
 // dependents says what becomes of what depends on the table.
 func (p *Planner) dependents(ctx context.Context, r *Report) error {
 	c := p.Cfg.Sink.ClickHouse
+	if p.Views == backfill.ViewsRebuild {
+		if err := p.rebuilds(ctx, r); err != nil {
+			return err
+		}
+	}
 	word := wholeName(c.Database, c.Table)
 	return p.Client.Texts(ctx, fmt.Sprintf(`
 SELECT concat(t.database, '.', t.name) AS name, t.engine AS engine, toString(position(t.create_table_query, ' REFRESH ') > 0) AS refreshed
@@ -346,12 +357,14 @@ ORDER BY name`, clickhouse.Literal(word), clickhouse.Literal(c.Database), clickh
 		switch {
 		case d.Kind == "MaterializedView" && row[2] == "1":
 			d.Kind, d.Fate, d.Why = "refreshable view", FateFollows, "it reads the new content at its next refresh"
+		case d.Kind == "MaterializedView" && slices.ContainsFunc(r.Dependents, func(x Dependent) bool { return x.Name == d.Name }):
+			return nil // it is made anew, or it has been said why not
 		case d.Kind == "MaterializedView" && p.Views == backfill.ViewsLeave:
 			d.Kind, d.Fate, d.Why = "materialized view", FateLeft, "what it has made of the old rows stays, as --views leave says; new rows go on to it"
 		case d.Kind == "MaterializedView":
 			d.Kind, d.Fate, d.Why = "materialized view", FateRefused, "what it has made of the old rows would stay"
 			r.Refusals = append(r.Refusals, Refusal{Message: fmt.Sprintf("materialized view %s holds what it has made of the old rows, and is not made anew", d.Name),
-				Hint: "say --views leave to leave it as it is, and mend it yourself afterwards: waybill.promotions says what has changed"})
+				Hint: "say --views rebuild to have it made anew, or --views leave to leave it as it is, and mend it yourself afterwards: waybill.promotions says what has changed"})
 		case d.Kind == "Dictionary":
 			d.Kind, d.Fate, d.Why = "dictionary", FateFollows, "it reads the new content when it is loaded next"
 		default:
@@ -360,6 +373,59 @@ ORDER BY name`, clickhouse.Literal(word), clickhouse.Literal(c.Database), clickh
 		r.Dependents = append(r.Dependents, d)
 		return nil
 	})
+}
+
+// rebuilds says which views are made anew, and of each of the others why it can't be.
+func (p *Planner) rebuilds(ctx context.Context, r *Report) error {
+	c := p.Cfg.Sink.ClickHouse
+	views, err := p.Server.Feeds(ctx, c.Table)
+	if err != nil || len(views) == 0 {
+		return err
+	}
+	_, info, err := p.Client.Describe(ctx, c.Database, c.Table, c.Lineage)
+	if err != nil {
+		return err
+	}
+	exact, err := p.Server.Exact(ctx, c.Table)
+	if err != nil {
+		return err
+	}
+	for _, v := range views {
+		d := Dependent{Name: v.Database + "." + v.Name, Kind: "materialized view", Fate: FateRebuilt,
+			Why: fmt.Sprintf("its query makes %s.%s anew of all rows of the new table; what that holds of rows that the table has lost since, or never had, is not in the new one", c.Database, v.Target)}
+		why := "the table has a TTL: what the view has made of rows that are gone could not be made again"
+		if exact {
+			if why, err = p.Server.rebuildable(ctx, v, &info); err != nil {
+				return err
+			}
+		}
+		if why != "" {
+			d.Fate, d.Why = FateRefused, why
+			r.Refusals = append(r.Refusals, Refusal{Message: fmt.Sprintf("materialized view %s can't be made anew: %s", d.Name, why),
+				Hint: "drop it, or say --views leave to leave all of them as they are, and mend them yourself afterwards: waybill.promotions says what has changed"})
+		}
+		r.Dependents = append(r.Dependents, d)
+		if err := p.rebuildCost(ctx, r, v); err != nil {
+			return err
+		}
+	}
+	r.rebuilt = views
+	return nil
+}
+
+// rebuildCost adds what a view's second table needs.
+func (p *Planner) rebuildCost(ctx context.Context, r *Report, v backfill.View) error {
+	c := p.Cfg.Sink.ClickHouse
+	bytes, err := p.Server.number(ctx, fmt.Sprintf("SELECT toString(sum(bytes_on_disk)) AS v FROM system.parts WHERE active AND database = %s AND table = %s", clickhouse.Literal(c.Database), clickhouse.Literal(v.Target)))
+	if err != nil {
+		return err
+	}
+	r.Disk += bytes
+	j := backfill.Job{Rebuilt: []backfill.View{v}, Leg: backfill.Leg{Epoch: p.Epoch + 1}}
+	made := clickhouse.Table(c.Database, strings.TrimSuffix(j.RebuiltName(0, 0), "_0"))
+	r.Statements = append(r.Statements, fmt.Sprintf("CREATE TABLE %s AS %s", made, clickhouse.Table(c.Database, v.Target)),
+		fmt.Sprintf("EXCHANGE TABLES %s AND %s", clickhouse.Table(c.Database, v.Target), made))
+	return nil
 }
 
 // wholeName is a pattern of the table's name as the server writes it into statements: with its database.

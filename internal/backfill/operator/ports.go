@@ -48,6 +48,15 @@ type Tables interface {
 	// RemoveOlder removes the topic's rows of older epochs at or behind a position (nil: all), in one table partition or (empty) in all.
 	RemoveOlder(ctx context.Context, table string, epoch waybill.Epoch, topic string, from backfill.Positions, piece string) error
 
+	// Feeds are the materialized views that rows of the table feed, those behind other views not included.
+	Feeds(ctx context.Context, table string) ([]backfill.View, error)
+	// Fill puts what a view makes of the topic's rows of one table between two positions into another one. AttachAll adds all parts of a table.
+	Fill(ctx context.Context, v backfill.View, from, into, topic string, lo, hi backfill.Positions) error
+	AttachAll(ctx context.Context, into, from string) error
+	// Close keeps all rows out of a table that is to be written under an epoch, until Reopen. Both may be called again.
+	Close(ctx context.Context, name string, epoch waybill.Epoch) error
+	Reopen(ctx context.Context, name string, epoch waybill.Epoch) error
+
 	// CountStaying counts rows out of the scope between two positions. CountOlder those of epochs before this one, and CountEpoch those of it. exact is false if the
 	// table drops rows by itself, after a time.
 	CountStaying(ctx context.Context, table string, j *backfill.Job, lo, hi backfill.Positions) (int64, error)

@@ -10,8 +10,15 @@ import (
 	"github.com/waybill-data/waybill/internal/backfill"
 )
 
-// keep brings in the rows that stay, as far as live has settled.
+// keep brings in the rows that stay, as far as live has settled, and has the views made anew of what is there.
 func (o *Operator) keep(ctx context.Context) error {
+	if err := o.stay(ctx); err != nil {
+		return err
+	}
+	return o.rebuildAhead(ctx)
+}
+
+func (o *Operator) stay(ctx context.Context) error {
 	if o.Job().Leg.Number > 0 {
 		return o.drop(ctx)
 	}
@@ -46,6 +53,9 @@ func (o *Operator) drop(ctx context.Context) error {
 		if err := o.Pause(ctx, attempt); err != nil {
 			return err
 		}
+	}
+	if err := o.refill(ctx); err != nil {
+		return err
 	}
 	return o.Tables.RemoveOlder(ctx, o.name, o.Job().Leg.Epoch, o.Job().Topic, o.Job().Leg.From, "")
 }
@@ -241,9 +251,13 @@ func (o *Operator) counted(ctx context.Context, r *backfill.Round) error {
 // rest brings in the last rows that stay, now that live stands still.
 func (o *Operator) rest(ctx context.Context) error {
 	if o.Job().Leg.Number > 0 {
-		return o.drop(ctx)
+		if err := o.drop(ctx); err != nil {
+			return err
+		}
+	} else if err := o.round(ctx, o.Job().Leg.V); err != nil {
+		return err
 	}
-	return o.round(ctx, o.Job().Leg.V)
+	return o.rebuild(ctx, o.Job().Leg.V)
 }
 
 // errAnew: an earlier step has to be taken again, and the job says so.

@@ -20,6 +20,7 @@ import (
 type Server struct {
 	Client   *clickhouse.Client
 	Database string
+	Live     string // name of the table that is live: what views read
 	Ledger   string // Waybill's own database
 	Lineage  contract.Lineage
 }

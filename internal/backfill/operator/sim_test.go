@@ -27,6 +27,9 @@ func (m *model) once() error {
 			return fmt.Errorf("record %d/%d is there %d times", at[0], at[1], n)
 		}
 	}
+	if err := m.fed(t); err != nil {
+		return err
+	}
 	tips := m.account(m.effective(uuid))
 	for p, tip := range tips {
 		for o := range tip {
@@ -38,8 +41,37 @@ func (m *model) once() error {
 	return nil
 }
 
+// fed checks that what the view fills is what the live table holds, whenever that takes rows.
+func (m *model) fed(live *modelTable) error {
+	_, t := m.byName(sums)
+	if !m.view || len(live.closed) > 0 {
+		return nil
+	}
+	if t == nil {
+		return errors.New("there is nothing that the view fills")
+	}
+	for r, n := range live.rows {
+		if t.rows[r] != n {
+			return fmt.Errorf("the view has %+v %d times, and the table %d times", r, t.rows[r], n)
+		}
+	}
+	for r := range t.rows {
+		if live.rows[r] == 0 {
+			return fmt.Errorf("the view has %+v, and the table has not", r)
+		}
+	}
+	return nil
+}
+
+// end ends all actors.
+func (m *model) end() {
+	for len(m.actors) > 0 {
+		m.stop(m.actors[0])
+	}
+}
+
 // walk runs operators, the live pipeline and what else may happen, in an order by the seed, until the job is in a state and everything has settled.
-func (m *model) walk(t *testing.T, seed uint64, want backfill.State, do func(context.Context, *Operator) error) {
+func (m *model) walk(t judge, seed uint64, want backfill.State, do func(context.Context, *Operator) error) {
 	t.Helper()
 	n := 0
 	m.faults = m.rnd.IntN(40)
@@ -82,7 +114,7 @@ func (m *model) walk(t *testing.T, seed uint64, want backfill.State, do func(con
 }
 
 // settle lets live write all there is, so that what it left can be looked at.
-func (m *model) settle(t *testing.T, seed uint64) {
+func (m *model) settle(t judge, seed uint64) {
 	t.Helper()
 	m.held, m.faults = time.Time{}, 0
 	for range 5000 {
@@ -102,7 +134,7 @@ func (m *model) settle(t *testing.T, seed uint64) {
 }
 
 // content checks each record of the live table against what the job was to make of it.
-func (m *model) content(t *testing.T, seed uint64, of func(r row) error) {
+func (m *model) content(t judge, seed uint64, of func(r row) error) {
 	t.Helper()
 	_, live := m.byName("calls")
 	there := map[int32]int64{}
@@ -119,14 +151,31 @@ func (m *model) content(t *testing.T, seed uint64, of func(r row) error) {
 	}
 }
 
-func simulate(t *testing.T, seed uint64) {
+// judge hears what is wrong with a walk, which ends there.
+type judge interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}
+
+// wrong is what a walk of a mutant ends with.
+type wrong string
+
+// catcher is a judge who wants something to be wrong.
+type catcher struct{}
+
+func (catcher) Helper()                           {}
+func (catcher) Fatalf(format string, args ...any) { panic(wrong(fmt.Sprintf(format, args...))) }
+
+func simulate(t judge, seed uint64, not mutants) *model {
 	m := newModel(seed)
+	m.mutants = not
+	defer m.end()
 	m.open = seed%3 == 0
 	m.scope = func(r row) bool { return m.open || r.offset >= 10 && r.offset < 22 }
 	for range 200 { // live has been running
 		m.liveStep()
 	}
-	m.journal = []backfill.Job{{ID: "1", Pipeline: "calls", Sequence: 1, State: backfill.Planned, Database: "db", Table: "calls", Topic: "calls", Group: "g", Open: m.open, Begin: backfill.Positions{0: 0, 1: 0}, At: m.now}}
+	m.journal = []backfill.Job{{ID: "1", Pipeline: "calls", Sequence: 1, State: backfill.Planned, Database: "db", Table: "calls", Topic: "calls", Group: "g", Open: m.open, Begin: backfill.Positions{0: 0, 1: 0}, Views: backfill.ViewsRebuild, Rebuilt: m.feeds(), At: m.now}}
 	m.walk(t, seed, backfill.CaughtUp, func(ctx context.Context, o *Operator) error { return o.Run(ctx, "1") })
 	m.walk(t, seed, backfill.Promoted, func(ctx context.Context, o *Operator) error { return o.Promote(ctx, "1", true) })
 	first := m.journal[len(m.journal)-1]
@@ -162,6 +211,7 @@ func simulate(t *testing.T, seed uint64) {
 		}
 		return nil
 	})
+	return m
 }
 
 func TestOperator_EachRecordOnceWhoeverIsKilled(t *testing.T) {
@@ -169,7 +219,36 @@ func TestOperator_EachRecordOnceWhoeverIsKilled(t *testing.T) {
 	if testing.Short() {
 		seeds = 20
 	}
+	refills := 0
 	for seed := range seeds {
-		simulate(t, seed)
+		refills += simulate(t, seed, mutants{}).refills
+	}
+	if t.Logf("views were made anew of all rows %d times", refills); refills == 0 && !testing.Short() {
+		t.Error("no view was ever made anew of all rows")
+	}
+}
+
+// The walks see it if a rule about views is not kept.
+func TestOperator_ViewMutants(t *testing.T) {
+	for name, not := range map[string]mutants{"never closes": {neverCloses: true}, "fills all": {fillsAll: true}, "attaches none": {attachesNone: true}, "never refills": {neverRefills: true}} {
+		caught := ""
+		for seed := uint64(0); seed < 400 && caught == ""; seed += 2 {
+			func() {
+				defer func() {
+					r := recover()
+					if w, ok := r.(wrong); ok {
+						caught = string(w)
+					} else if r != nil {
+						panic(r)
+					}
+				}()
+				simulate(catcher{}, seed, not)
+			}()
+		}
+		what, _, _ := strings.Cut(caught, "\n")
+		if !strings.Contains(what, "the view has") {
+			t.Errorf("%s: %q", name, what)
+		}
+		t.Logf("%s: %s", name, what)
 	}
 }

@@ -166,6 +166,8 @@ func (o *Operator) step(ctx context.Context, s backfill.Step, done *backfill.Don
 		return o.check(ctx)
 	case backfill.Exchange:
 		return o.exchange(ctx)
+	case backfill.Feed:
+		return o.feed(ctx)
 	case backfill.Tell:
 		return o.tell(ctx)
 	case backfill.NoStep:
@@ -175,6 +177,9 @@ func (o *Operator) step(ctx context.Context, s backfill.Step, done *backfill.Don
 
 // prepare: the epoch is on record before the table can come under the live name, and old rows are refused before anything relies on it.
 func (o *Operator) prepare(ctx context.Context) error {
+	if err := o.sameViews(ctx); err != nil {
+		return err
+	}
 	if err := o.Live.Epoch(ctx, o.Job().Leg.In, o.Job().Leg.Epoch, o.Job().ID); err != nil {
 		return err
 	}
@@ -205,43 +210,68 @@ func (o *Operator) hold(ctx context.Context) error {
 	}
 }
 
-// exchange lets the tables change places, once: each attempt is about a name that no other attempt knows.
+// exchange lets the tables change places. If what its views fill does so too, it takes no rows until that has happened: one of them would go to the wrong table.
 func (o *Operator) exchange(ctx context.Context) error {
-	leg := &o.Job().Leg
+	j := o.Job()
+	return o.place(ctx, pair{in: j.Leg.In, out: j.Leg.Out, live: j.Table, name: func(j *backfill.Job) string { return j.SessionName(j.Sequence) }, ready: func(name string) error {
+		if len(j.Rebuilt) == 0 {
+			return nil
+		}
+		err := o.Tables.Close(ctx, name, j.Leg.Epoch)
+		o.Passed("closed")
+		return err
+	}})
+}
+
+// pair are two tables that are to change places.
+type pair struct {
+	in, out string // by UUID
+	live    string // name of the one that is replaced
+	name    func(*backfill.Job) string
+	ready   func(name string) error // nil: there is nothing to be done before
+}
+
+// place lets two tables change places, once: each attempt is about a name that no other attempt knows.
+func (o *Operator) place(ctx context.Context, p pair) error {
 	for attempt := 0; ; attempt++ {
-		name, err := o.Tables.Name(ctx, leg.In)
+		name, err := o.Tables.Name(ctx, p.in)
 		switch {
 		case err != nil:
 			return err
-		case name == o.Job().Table:
+		case name == p.live:
 			return nil
 		case name == "":
-			return o.refused("restore it from a backup, or cancel", "the table of backfill %s is gone", o.Job().ID)
+			return o.refused("restore it from a backup, or cancel", "a table of backfill %s that is to replace %s.%s is gone", o.Job().ID, o.Job().Database, p.live)
 		}
-		out, err := o.Tables.Name(ctx, leg.Out)
+		out, err := o.Tables.Name(ctx, p.out)
 		if err != nil {
 			return err
 		}
-		if out != o.Job().Table && attempt == 0 {
+		if out != p.live && attempt == 0 {
 			// It may be that they have changed places since the name was read.
-			if name, err = o.Tables.Name(ctx, leg.In); err != nil || name == o.Job().Table {
+			if name, err = o.Tables.Name(ctx, p.in); err != nil || name == p.live {
 				return err
 			}
-			return o.refused("cancel it and plan it anew", "%s.%s is not the table any more that it was when the backfill was planned", o.Job().Database, o.Job().Table)
+			return o.refused("cancel it and plan it anew", "%s.%s is not the table any more that it was when the backfill was planned", o.Job().Database, p.live)
+		}
+		if p.ready != nil {
+			if err := p.ready(name); err != nil {
+				return err
+			}
 		}
 		if err := o.apply(ctx, backfill.Attempt{}); err != nil {
 			return err
 		}
-		o.name = o.Job().SessionName(o.Job().Sequence)
-		if err := o.Tables.Rename(ctx, name, o.name); err != nil && !settles(err) {
+		own := p.name(o.Job())
+		if err := o.Tables.Rename(ctx, name, own); err != nil && !settles(err) {
 			return err
 		}
 		o.Passed("before exchange")
-		if name, err = o.Tables.Name(ctx, leg.In); err != nil {
+		if name, err = o.Tables.Name(ctx, p.in); err != nil {
 			return err
 		}
-		if name == o.name {
-			err = o.Tables.Exchange(ctx, o.Job().Table, o.name)
+		if name == own {
+			err = o.Tables.Exchange(ctx, p.live, own)
 			o.Passed("exchanged")
 			if err != nil && !settles(err) {
 				return err
@@ -278,6 +308,9 @@ func (o *Operator) tell(ctx context.Context) error {
 		}
 	}
 	o.Passed("replaced table named")
+	if err := o.retire(ctx); err != nil {
+		return err
+	}
 	if err := o.Live.Release(ctx, o.Job().ID); err != nil {
 		return err
 	}
