@@ -22,10 +22,9 @@ import (
 var (
 	swapPoints  = []string{"claimed", "swap-begun", "renamed", "epoch-on-record", "before-prepare", "after-prepare", "before-follow", "after-follow"}
 	roundPoints = []string{"round-begun", "third-table-filled", "before-attach", "attached", "trimmed", "round-settled"}
-	heldPoints  = []string{"before-keep", "after-keep", "held", "before-hold", "after-hold", "before-position", "after-position", "before-reach", "after-reach", "before-rest", "after-rest",
-		"before-check", "after-check", "before-exchange", "exchanged", "after-exchange", "before-feed", "after-feed", "replaced-table-named", "released", "before-tell", "after-tell"}
-	// Those of a job that makes views anew: see TestBackfill_ViewsAreMadeAnew.
-	viewPoints = []string{"view-table-made", "view-rows-attached", "view-rows-made", "view-filled", "closed", "opened", "replaced-view-table-named"}
+	heldPoints  = []string{"view-table-made", "view-rows-made", "view-filled", "before-keep", "after-keep", "held", "before-hold", "after-hold", "before-position", "after-position", "before-reach", "after-reach",
+		"view-rows-attached", "before-rest", "after-rest", "before-check", "after-check", "closed", "before-exchange", "exchanged", "after-exchange", "opened", "before-feed", "after-feed",
+		"replaced-table-named", "replaced-view-table-named", "released", "before-tell", "after-tell"}
 	longPoints = map[string][]string{
 		"run":      {"claimed", "epoch-chosen", "shadow-made", "shadow-fenced", "epoch-on-record", "running"},
 		"verify":   {"claimed", "verifying"},
@@ -36,8 +35,8 @@ var (
 	somePoints = map[string][]string{
 		"run":      {"shadow-made"},
 		"verify":   {"verifying"},
-		"promote":  {"renamed", "attached", "held", "exchanged"},
-		"rollback": {"before-exchange", "exchanged"},
+		"promote":  {"renamed", "attached", "view-rows-made", "held", "closed", "exchanged"},
+		"rollback": {"view-rows-attached", "before-exchange", "exchanged"},
 		"cleanup":  {"renamed-to-be-dropped"},
 	}
 	fewPoints = map[string][]string{"promote": {"attached"}, "rollback": {"before-exchange", "exchanged"}}
@@ -102,7 +101,9 @@ func newLong(t *testing.T, days bool) *long {
 	s := setup{ch: testenv.ClickHouse(t), partitionBy: "toDate(at)", rows: 50_000, age: "500ms"}
 	l := &long{bulk: &bulk{world: newWorld(t, s), rows: rows, rate: rate, days: 9}, scope: "all",
 		extent: extent, scoped: func(int64) bool { return true }, kills: map[string]int{}}
-	l.allow("epoch_begun", "table_replaced")
+	l.allow("epoch_begun", "table_replaced", "view_incomplete") // a server that is killed with a batch on its way can't say whether its views have it
+	l.exec("CREATE TABLE "+l.db+".sums (_partition Int32, bucket Int64, made Bool, rows SimpleAggregateFunction(sum, UInt64), total SimpleAggregateFunction(sum, UInt64), ids SimpleAggregateFunction(groupBitXor, UInt64)) ENGINE = AggregatingMergeTree ORDER BY (_partition, bucket, made) SETTINGS non_replicated_deduplication_window = 10000",
+		"CREATE MATERIALIZED VIEW "+l.db+".summing TO "+l.db+".sums AS "+l.summed())
 	if days {
 		from, to := int64(3), int64(6)
 		at := func(d int64) string { return time.Unix(bulkDay+d*day, 0).UTC().Format(time.RFC3339) }
@@ -116,6 +117,60 @@ func newLong(t *testing.T, days bool) *long {
 	l.new = l.writeFile()
 	l.file = plain
 	return l
+}
+
+// bucket is how many offsets of a partition a row of what the view fills is about.
+const bucket = 1000
+
+// summed is the view's query.
+func (l *long) summed() string {
+	return fmt.Sprintf("SELECT _partition, intDiv(_offset, %d) AS bucket, startsWith(tenant, '%s') AS made, count() AS rows, sum(toUInt64(n)) AS total, groupBitXor(id) AS ids FROM %s.events GROUP BY _partition, bucket, made", bucket, marked, l.db)
+}
+
+// viewed makes sure that the view holds what its query makes of the table's rows, but for buckets that reach beyond a position: what a live worker has written while the
+// server was killed under it may not have reached the view, which a finding says then.
+func (l *long) viewed(when string, upTo func(partition int32) int64) {
+	l.Helper()
+	buckets := int64(0)
+	for p := range l.partitions {
+		buckets += upTo(p) / bucket
+	}
+	rows, odd := l.viewDiffers(upTo)
+	if rows == 0 || odd != 0 {
+		l.Fatalf("%s: of %d rows of what the view fills and of what its query makes, %d are in one of them alone", when, rows, odd)
+	}
+	l.noteThat("%s: the view's %d rows of the first %d buckets of %d offsets are those that its query makes of the table", when, rows, buckets, bucket)
+}
+
+// viewDiffers is how many rows the view has filled or should have, and how many of these are not both.
+func (l *long) viewDiffers(upTo func(partition int32) int64) (rows, odd int64) {
+	l.Helper()
+	var within []string
+	for p := range l.partitions {
+		within = append(within, fmt.Sprintf("_partition = %d AND bucket < %d", p, upTo(p)/bucket))
+	}
+	where := " WHERE " + strings.Join(within, " OR ")
+	has := "SELECT _partition, bucket, made, sum(rows) AS r, sum(total) AS s, groupBitXor(ids) AS i FROM " + l.db + ".sums" + where + " GROUP BY ALL"
+	got := l.rowsOf("SELECT count(), countIf(in_view != 1 OR in_table != 1) FROM (SELECT countIf(v = 1) AS in_view, countIf(v = 0) AS in_table FROM (SELECT *, 1 AS v FROM (" + has + ") UNION ALL SELECT *, 0 FROM (SELECT * FROM (" + l.summed() + ")" + where + ")) GROUP BY _partition, bucket, made, r, s, i)")
+	return integer(got[0][0]), integer(got[0][1])
+}
+
+// promotedAt is V of the job's last swap.
+func (l *long) promotedAt() func(int32) int64 {
+	l.Helper()
+	out, err := exec.Command(binary, "backfill", "status", l.new, "-o", "json").Output()
+	if err != nil {
+		l.Fatalf("status: %v", err)
+	}
+	var s struct {
+		Leg struct {
+			V map[int32]int64 `json:"v"`
+		} `json:"leg"`
+	}
+	if err := json.Unmarshal(out, &s); err != nil {
+		l.Fatal(err)
+	}
+	return func(p int32) int64 { return s.Leg.V[p] }
 }
 
 // The plan that has made rows, after each of the swaps. What came meanwhile may be of either.
@@ -192,7 +247,7 @@ func (l *long) points(name string) []string {
 		return slices.DeleteFunc(slices.Clone(somePoints[name]), func(p string) bool { return whole && slices.Contains(roundPoints, p) })
 	}
 	every := longPoints[name]
-	if at := slices.Index(every, "before-keep"); name == "promote" && !whole {
+	if at := slices.Index(every, "view-table-made"); name == "promote" && !whole {
 		every = slices.Insert(slices.Clone(every), at, roundPoints...)
 	}
 	return every
@@ -363,7 +418,7 @@ func (l *long) play() {
 	l.fill()
 	answers := l.read(l.inSQL(), l.before, func(i int64) (bool, bool) { in := l.scoped(i); return in, in })
 	l.produceOn()
-	if p := l.startWith("", "backfill", "plan", l.new, "--scope", l.scope); p.exit(l.patience()) != 0 {
+	if p := l.startWith("", "backfill", "plan", l.new, "--scope", l.scope, "--views", "rebuild"); p.exit(l.patience()) != 0 {
 		l.Fatalf("plan:\n%s", p.log)
 	}
 	l.filled()
@@ -377,16 +432,24 @@ func (l *long) play() {
 	l.killedThrough("promoted", l.new, "promote", unverified...)
 	l.halt()
 	l.exactly("promoted", l.promoted)
+	made := l.promotedAt()
+	l.viewed("promoted", made)
 
 	l.produceOn()
 	l.stoppedThrough("rolled-back", l.old, "rollback")
 	l.halt()
 	l.exactly("rolled back", l.before)
+	l.viewed("rolled back", func(p int32) int64 { return l.upTo(p, l.rows) })
 
 	l.produceOn()
 	l.stoppedThrough("promoted", l.new, "promote")
 	l.halt()
 	f := l.exactly("promoted again", l.again)
+	l.viewed("promoted again", made)
+	l.exec("INSERT INTO " + l.db + ".sums VALUES (0, 0, true, 1, 0, 0)") // one row too many
+	if _, odd := l.viewDiffers(made); odd == 0 {
+		l.Error("a row that is added to what the view fills is not seen")
+	}
 	answers.finish(3)
 	l.noteThat("rows in the end: %d, of which the plan of the backfill has made %d", f.rows, f.made)
 	l.noteThat("answers to the reader: %d, each right: %d of the old rows, %d of the new ones, turning %d times; %d errors while the server was away", answers.answers, answers.older, answers.newer, answers.turns, answers.failures)
@@ -396,7 +459,7 @@ func (l *long) play() {
 	if p := l.command("", l.new, "cleanup", "--yes"); p.exit(l.patience()) != 0 {
 		l.Fatalf("cleanup:\n%s", p.log)
 	}
-	if got := l.query("SELECT arrayStringConcat(arraySort(groupArray(name)), ' ') FROM system.tables WHERE database = '" + l.db + "'"); got != "events" {
+	if got := l.query("SELECT arrayStringConcat(arraySort(groupArray(name)), ' ') FROM system.tables WHERE database = '" + l.db + "'"); got != "events summing sums" {
 		l.Errorf("tables after the cleanup: %s", got)
 	}
 	l.quiet()
@@ -466,7 +529,7 @@ func TestBackfillLong_EveryPointIsKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	every := slices.Concat(roundPoints, viewPoints)
+	every := slices.Clone(roundPoints)
 	for _, points := range longPoints {
 		every = append(every, points...)
 	}
