@@ -11,7 +11,8 @@ import (
 	"github.com/waybill-data/waybill/internal/backfill"
 )
 
-// sameViews makes sure that the live table feeds the views that it fed when the backfill was planned, if something was decided about them.
+// sameViews makes sure that the live table feeds the views that it fed when the backfill was planned, if something was decided about them. A way back is not barred
+// by views that have been made since.
 func (o *Operator) sameViews(ctx context.Context) error {
 	j := o.Job()
 	if j.Views == backfill.ViewsLeave {
@@ -21,20 +22,33 @@ func (o *Operator) sameViews(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	differs := func(a, b []backfill.View) (out []string) {
-		for _, v := range a {
-			if !slices.Contains(b, v) {
-				out = append(out, v.Database+"."+v.Name)
-			}
+	others, made := missing(j.Rebuilt, now), missing(now, j.Rebuilt)
+	if j.Leg.Number > 0 && len(others) == 0 {
+		if len(made) > 0 {
+			o.Log.Warn("materialized views were made since the backfill was planned: what they have made of rows stays as it is", "views", made)
 		}
-		return out
+		return nil
 	}
-	changed := append(differs(now, j.Rebuilt), differs(j.Rebuilt, now)...)
-	slices.Sort(changed)
-	if changed = slices.Compact(changed); len(changed) > 0 {
-		return o.refused("cancel this backfill and plan it anew", "materialized views of %s.%s were made, dropped or altered since backfill %s was planned: %s", j.Database, j.Table, j.ID, strings.Join(changed, ", "))
+	hint := "cancel this backfill and plan it anew"
+	if j.Leg.Number > 0 {
+		hint = "put those back that were dropped or altered, as they were: `waybill backfill status -o json` has their queries"
+	}
+	others = append(others, made...)
+	slices.Sort(others)
+	if others = slices.Compact(others); len(others) > 0 {
+		return o.refused(hint, "materialized views of %s.%s were made, dropped or altered since backfill %s was planned: %s", j.Database, j.Table, j.ID, strings.Join(others, ", "))
 	}
 	return nil
+}
+
+// missing are the names of views that others does not have as they are.
+func missing(views, others []backfill.View) (names []string) {
+	for _, v := range views {
+		if !slices.Contains(others, v) {
+			names = append(names, v.Database+"."+v.Name)
+		}
+	}
+	return names
 }
 
 // shortRebuild is how long views may take to be made anew for it to be short enough to be done once more while everybody waits.
