@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -56,8 +57,15 @@ func promotionFinding(p *ledger.Promotion) waybill.Finding {
 	if !p.EventFirst.IsZero() {
 		when = fmt.Sprintf(", events from %s to %s", p.EventFirst.UTC().Format(time.RFC3339), p.EventLast.UTC().Format(time.RFC3339))
 	}
+	views := ""
+	for _, v := range p.Job.Rebuilt {
+		views += ", " + p.Job.Database + "." + v.Target
+	}
+	if views != "" {
+		views = "; so have, by their views, " + strings.TrimPrefix(views, ", ")
+	}
 	return waybill.Finding{Kind: kindPromoted, Severity: waybill.SeverityInfo, TopicPartition: waybill.TopicPartition{Topic: p.Job.Topic, Partition: -1}, Subject: target, Batch: fmt.Sprintf("%s.%d", p.Job.ID, p.Job.Leg.Number),
-		Message: fmt.Sprintf("%s of backfill %s: %s has another content since %s: %d rows of scope %s in place of %d, in %d table partitions%s",
-			p.Kind, p.Job.ID, target, p.AsOf.UTC().Format(time.RFC3339), p.RowsIn, p.Job.Scope, p.RowsOut, len(p.Partitions), when),
+		Message: fmt.Sprintf("%s of backfill %s: %s has another content since %s: %d rows of scope %s in place of %d, in %d table partitions%s%s",
+			p.Kind, p.Job.ID, target, p.AsOf.UTC().Format(time.RFC3339), p.RowsIn, p.Job.Scope, p.RowsOut, len(p.Partitions), when, views),
 		Action: "whoever has computed something of these rows should compute it again; waybill.promotions has the ranges"}
 }

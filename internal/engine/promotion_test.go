@@ -32,7 +32,7 @@ func TestTellOfPromotion_OnceAndAfterAll(t *testing.T) {
 	}
 	tell := engine.TellOfPromotion(cfg, client, store, slog.New(slog.DiscardHandler))
 	promoted := func(kind string, leg int) *ledger.Promotion {
-		j := &backfill.Job{ID: "1", Pipeline: w.name, Database: w.db, Table: "calls", Topic: topic, Scope: "all", Leg: backfill.Leg{Number: leg, Epoch: waybill.Epoch(leg + 1)}} //nolint:gosec // few
+		j := &backfill.Job{ID: "1", Pipeline: w.name, Database: w.db, Table: "calls", Topic: topic, Scope: "all", Rebuilt: []backfill.View{{Database: w.db, Name: "by_day", Target: "daily"}}, Leg: backfill.Leg{Number: leg, Epoch: waybill.Epoch(leg + 1)}} //nolint:gosec // few
 		return &ledger.Promotion{Job: j, Kind: kind, AsOf: time.Now(), RowsOut: 10, RowsIn: 9}
 	}
 	for range 2 {
@@ -54,6 +54,9 @@ func TestTellOfPromotion_OnceAndAfterAll(t *testing.T) {
 	}
 	if got := w.query("SELECT count() FROM waybill.findings_now WHERE kind = 'backfill_promoted' AND pipeline = '" + w.name + "'"); got != "2" {
 		t.Errorf("%s findings are on record", got)
+	}
+	if got := w.query("SELECT countIf(endsWith(message, '; so have, by their views, " + w.db + ".daily')) FROM waybill.findings_now WHERE kind = 'backfill_promoted' AND pipeline = '" + w.name + "'"); got != "2" {
+		t.Errorf("%s findings say what views fill", got)
 	}
 	h.away.Store(false)
 	// The process that had claimed it is gone. Two minutes later somebody else may.
