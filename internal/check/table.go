@@ -68,6 +68,10 @@ func judgeThere(f *Facts, t *Table) verdict {
 		return found(Finding{Severity: waybill.SeverityError, What: fmt.Sprintf("table %s cannot be read about: %v", c.Place(), cause(t.Err)),
 			Why: "nothing is known of it", Mend: []Mend{do(hint(t.Err, "see the server's log"))}})
 	}
+	if t.Info.Closed {
+		return found(Finding{Severity: waybill.SeverityError, What: fmt.Sprintf("table %s takes no rows: a backfill is putting it and what its views fill in place, one after the other", c.Place()),
+			Why: "whoever was at it has not come to its end: workers wait for that", Mend: []Mend{do("`waybill backfill status` says whether it is a promotion or a rollback, and who is at it; run that again")}})
+	}
 	return well(fmt.Sprintf("%s, %s", c.Place(), t.Info.Engine))
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/waybill-data/waybill/internal/clickhouse"
 	"github.com/waybill-data/waybill/internal/testenv"
 	"github.com/waybill-data/waybill/internal/testenv/chserver"
 	"github.com/waybill-data/waybill/internal/testenv/kafkaserver"
@@ -291,6 +292,10 @@ func TestCheck_NamesTheFaultInItsFirstLine(t *testing.T) {
 			s.build()
 			s.exec("ALTER TABLE " + s.db + ".calls MODIFY SETTING non_replicated_deduplication_window = 100")
 		}, "non_replicated_deduplication_window = 100 of db_", 1},
+		"a table that a backfill has closed": {func(s *setUp) {
+			s.build()
+			s.exec("ALTER TABLE " + s.db + ".calls ADD " + clickhouse.ClosedConstraint("_epoch", 4))
+		}, ".calls takes no rows: a backfill is putting it and what its views fill in place", 1},
 		"no lineage": {func(s *setUp) {
 			s.create = "(id UInt64, at DateTime64(3), model String, _rescued String)" + goodTail + goodSetting
 			s.build()
