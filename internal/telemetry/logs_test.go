@@ -91,6 +91,7 @@ var keys = map[string]string{
 	"topic":           "a topic",
 	"unable":          "why it could not be told which rows are refused",
 	"url":             "where the server listens",
+	"views":           "names of materialized views",
 	"waiting":         "how many wait",
 	"what":            "what has happened, in words",
 	"why":             "why",
