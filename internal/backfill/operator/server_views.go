@@ -153,12 +153,8 @@ func alone(tree []string) bool {
 func (s *Server) rebuildable(ctx context.Context, v backfill.View, info *clickhouse.TableInfo) (string, error) {
 	var target *clickhouse.TargetInfo
 	for i := range info.Views {
-		fed := &info.Views[i]
-		switch {
-		case fed.Database == v.Database && fed.View == v.Name:
+		if fed := &info.Views[i]; fed.Database == v.Database && fed.View == v.Name {
 			target = &fed.Target
-		case v.Target != "" && fed.Target.Database == s.Database && fed.Target.Table == v.Target:
-			return fmt.Sprintf("%s.%s fills its table %s as well", fed.Database, fed.View, v.Target), nil
 		}
 	}
 	switch {
@@ -171,6 +167,10 @@ func (s *Server) rebuildable(ctx context.Context, v backfill.View, info *clickho
 	case !strings.HasSuffix(target.Engine, "MergeTree") || target.Replicated:
 		return "it fills a table with engine " + target.Engine, nil
 	}
+	others, err := s.alsoFill(ctx, v)
+	if err != nil || len(others) > 0 {
+		return strings.Join(others, ", ") + " fills its table " + v.Target + " as well, of this or another table", err
+	}
 	_, behind, err := s.Client.Describe(ctx, s.Database, v.Target, s.Lineage)
 	if err != nil {
 		return "", err
@@ -179,6 +179,13 @@ func (s *Server) rebuildable(ctx context.Context, v backfill.View, info *clickho
 		return fmt.Sprintf("what it fills feeds another view, %s.%s", behind.Views[0].Database, behind.Views[0].View), nil
 	}
 	return s.independent(ctx, v)
+}
+
+// alsoFill are other materialized views that fill a view's table, whatever table feeds them.
+func (s *Server) alsoFill(ctx context.Context, v backfill.View) ([]string, error) {
+	pattern := " TO (" + regexp.QuoteMeta(s.Database) + "|" + regexp.QuoteMeta(clickhouse.Ident(s.Database)) + `)\.(` + regexp.QuoteMeta(v.Target) + "|" + regexp.QuoteMeta(clickhouse.Ident(v.Target)) + ")( |$)"
+	return s.texts(ctx, fmt.Sprintf("SELECT concat(database, '.', name) AS v FROM system.tables WHERE engine = 'MaterializedView' AND NOT (database = %s AND name = %s) AND match(create_table_query, %s) ORDER BY v",
+		clickhouse.Literal(v.Database), clickhouse.Literal(v.Name), clickhouse.Literal(pattern)))
 }
 
 // independent says why what the view makes of rows depends on more than the rows, or why its query can't be asked of another table; "": neither.

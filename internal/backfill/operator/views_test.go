@@ -3,6 +3,7 @@ package operator_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,6 +47,8 @@ func (w *world) rebuilding(b *operator.Bench, scope string) (*operator.Report, f
 func (w *world) aggregates() {
 	w.exec("CREATE TABLE "+w.db+".daily (day Date, version UInt8, n SimpleAggregateFunction(sum, UInt64), ids AggregateFunction(uniqExact, UInt64)) ENGINE = AggregatingMergeTree PARTITION BY toMonday(day) ORDER BY (day, version) SETTINGS non_replicated_deduplication_window = 10000",
 		"CREATE MATERIALIZED VIEW "+w.db+".by_day TO "+w.db+".daily AS SELECT day, version, count() AS n, uniqExactState(calls.id) AS ids FROM "+w.db+".calls GROUP BY day, version",
+		"CREATE TABLE "+w.db+".none (id UInt64) ENGINE = MergeTree ORDER BY id SETTINGS non_replicated_deduplication_window = 10000",
+		"CREATE MATERIALIZED VIEW "+w.db+".nothing TO "+w.db+".none AS SELECT id FROM "+w.db+".calls WHERE id > 1000000000",
 		"CREATE TABLE "+w.db+".odd (id UInt64, version UInt8) ENGINE = MergeTree ORDER BY id SETTINGS non_replicated_deduplication_window = 10000",
 		"CREATE MATERIALIZED VIEW "+w.db+".odds TO "+w.db+".odd AS SELECT id, version FROM "+w.db+".calls AS c WHERE c.id % 2 = 1")
 }
@@ -77,7 +80,7 @@ func TestRebuild_ViewsChangePlacesWithTheTable(t *testing.T) {
 	w.wantRows(func(int, int64, int64) int { return 1 })
 	w.wantViews("at first")
 	r, record := w.rebuilding(w.bench(w.file(2), nil), inDays)
-	if len(r.Dependents) != 2 || r.Dependents[0].Fate != operator.FateRebuilt || r.Dependents[1].Fate != operator.FateRebuilt {
+	if len(r.Dependents) != 3 || slices.ContainsFunc(r.Dependents, func(d operator.Dependent) bool { return d.Fate != operator.FateRebuilt }) {
 		t.Fatalf("%+v", r.Dependents)
 	}
 	id := record()
@@ -114,7 +117,7 @@ func TestRebuild_ViewsChangePlacesWithTheTable(t *testing.T) {
 		return 1
 	})
 	w.wantViews("promoted")
-	if got := w.query("SELECT arrayStringConcat(arraySort(groupArray(name)), ' ') FROM system.tables WHERE database = '" + w.db + "'"); got != "by_day calls calls_before_1 daily daily_before_1 odd odd_before_1 odds" {
+	if got := w.query("SELECT arrayStringConcat(arraySort(groupArray(name)), ' ') FROM system.tables WHERE database = '" + w.db + "'"); got != "by_day calls calls_before_1 daily daily_before_1 none none_before_1 nothing odd odd_before_1 odds" {
 		t.Errorf("tables: %s", got)
 	}
 	to(backfill.RolledBack, 1, append(points, "view rows attached"), func(ctx context.Context, o *operator.Operator) error { return o.Rollback(ctx, id) })
@@ -128,7 +131,7 @@ func TestRebuild_ViewsChangePlacesWithTheTable(t *testing.T) {
 	if err := w.bench(w.file(2), nil).Operator().Cleanup(ctx, id); err != nil {
 		t.Fatal(err)
 	}
-	if got := w.query("SELECT arrayStringConcat(arraySort(groupArray(name)), ' ') FROM system.tables WHERE database = '" + w.db + "'"); got != "by_day calls daily odd odds" {
+	if got := w.query("SELECT arrayStringConcat(arraySort(groupArray(name)), ' ') FROM system.tables WHERE database = '" + w.db + "'"); got != "by_day calls daily none nothing odd odds" {
 		t.Errorf("tables: %s", got)
 	}
 	w.produce(100)
@@ -206,6 +209,8 @@ func TestPlan_ViewsThatCannotBeMadeAnew(t *testing.T) {
 		"elsewhere": {[]string{"TO $_other.t AS SELECT id FROM $.calls"}, "a table of another database"},
 		"null":      {[]string{"TO $.void AS SELECT id FROM $.calls"}, "engine Null"},
 		"shared":    {[]string{"TO $.t AS SELECT id FROM $.calls", "TO $.t AS SELECT id + 1 AS id FROM $.calls"}, "as well"},
+		"foreign":   {[]string{"TO $.t AS SELECT id FROM $.calls", "TO $.t AS SELECT id FROM $.dim"}, "v1 fills its table t as well"},
+		"refreshed": {[]string{"TO $.t AS SELECT id FROM $.calls", "REFRESH EVERY 1 DAY APPEND TO $.t AS SELECT id FROM $.dim"}, "fills its table t as well"},
 		"chain":     {[]string{"TO $.t AS SELECT id FROM $.calls", "TO $.t2 AS SELECT id FROM $.t"}, "feeds another view"},
 	} {
 		for i, sql := range c.views {
