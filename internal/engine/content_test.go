@@ -17,6 +17,7 @@ import (
 	"github.com/waybill-data/waybill/internal/repair"
 	"github.com/waybill-data/waybill/internal/status"
 	"github.com/waybill-data/waybill/internal/testenv"
+	"github.com/waybill-data/waybill/internal/testenv/chserver"
 	"github.com/waybill-data/waybill/internal/testenv/s3server"
 )
 
@@ -34,7 +35,11 @@ func withPrompt(i int) string {
 
 // longValues is a world of which the events have long values, and the pipeline's file.
 func longValues(t *testing.T, s spec) (*world, *config.Pipeline) {
-	w := newWorld(t, 2)
+	return longValuesOn(t, testenv.SharedClickHouse(t), s)
+}
+
+func longValuesOn(t *testing.T, ch *chserver.Server, s spec) (*world, *config.Pipeline) {
+	w := newWorldOn(t, ch, 2)
 	w.table(", prompt String, prompt_ref String, prompt_bytes UInt64")
 	s.columns += "\n    prompt: {type: String, large: {inline: 200, preview: 8}}"
 	if s.top == "" {
@@ -210,7 +215,8 @@ func TestContent_AuditNamesRowsWithoutTheirValuesAndRepairBringsThem(t *testing.
 }
 
 func TestContent_EraseRemovesWhatOnlyTheErasedReferTo(t *testing.T) {
-	w, cfg := longValues(t, spec{})
+	// On a server of its own: tables of other tests refer to the same values, and come and go while it looks for such.
+	w, cfg := longValuesOn(t, testenv.ClickHouse(t), spec{})
 	w.produceAs(70, withPrompt)
 	a := w.start(cfg)
 	w.quiet(70)
