@@ -8,6 +8,7 @@ package failpoint
 import (
 	"fmt"
 	"os"
+	"os/signal"
 	"slices"
 	"strconv"
 	"strings"
@@ -180,8 +181,7 @@ func Hit(n Name) {
 // hit is Hit of the one that is armed; n is what it is called.
 func hit(n Name) {
 	if stops {
-		fmt.Fprintf(os.Stderr, "failpoint %s: stopping the process\n", n)
-		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		stop(n)
 		return
 	}
 	if left.Add(-1) != 0 {
@@ -190,6 +190,16 @@ func hit(n Name) {
 	fmt.Fprintf(os.Stderr, "failpoint %s: killing the process\n", n)
 	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	select {} // until the signal arrives
+}
+
+// stop comes back once somebody has sent SIGCONT. On a busy machine SIGSTOP takes a moment to reach all threads, and the caller would go on meanwhile.
+func stop(n Name) {
+	resumed := make(chan os.Signal, 1)
+	signal.Notify(resumed, syscall.SIGCONT)
+	defer signal.Stop(resumed)
+	fmt.Fprintf(os.Stderr, "failpoint %s: stopping the process\n", n)
+	_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+	<-resumed
 }
 
 // HitStep is Hit of a failpoint that is passed again and again: it may be armed for one step, as NAME/STEP with blanks as dashes, or for all.
