@@ -150,6 +150,13 @@ func (m *model) named(name string) (*modelTable, error) {
 	return t, nil
 }
 
+func (m *model) two(from, into string) (a, b *modelTable, err error) {
+	if a, err = m.named(from); err == nil {
+		b, err = m.named(into)
+	}
+	return a, b, err
+}
+
 var errLost = &waybill.Error{Op: "model", Class: waybill.ClassRetryable, Err: errors.New("no answer")}
 
 // call is what an actor's call goes through: it waits for its turn, and may be lost, late, without an answer, or the last thing that the actor does.
@@ -546,11 +553,7 @@ func between(r row, lo, hi backfill.Positions) bool {
 
 func (p port) Copy(_ context.Context, from, into string, _ *backfill.Job, pieces []string, lo, hi backfill.Positions) error {
 	return p.a.call(p.m, "copy from "+from+" into "+into, func() error {
-		a, err := p.m.named(from)
-		if err != nil {
-			return err
-		}
-		b, err := p.m.named(into)
+		a, b, err := p.m.two(from, into)
 		if err != nil {
 			return err
 		}
@@ -575,11 +578,7 @@ func sorted(rows map[row]int) []row {
 // Attach is not atomic, and goes on at the server when its sender has died.
 func (p port) Attach(_ context.Context, into, piece, from string) error {
 	return p.a.call(p.m, "attach "+piece+" of "+from+" to "+into, func() error {
-		a, err := p.m.named(from)
-		if err != nil {
-			return err
-		}
-		b, err := p.m.named(into)
+		a, b, err := p.m.two(from, into)
 		if err != nil {
 			return err
 		}
@@ -628,11 +627,7 @@ func (p port) Feeds(context.Context, string) (out []backfill.View, err error) {
 
 func (p port) Fill(_ context.Context, _ backfill.View, from, into, _ string, lo, hi backfill.Positions) error {
 	return p.a.call(p.m, fmt.Sprintf("fill %s from %s between %v and %v", into, from, lo, hi), func() error {
-		a, err := p.m.named(from)
-		if err != nil {
-			return err
-		}
-		b, err := p.m.named(into)
+		a, b, err := p.m.two(from, into)
 		if err != nil {
 			return err
 		}
@@ -650,11 +645,7 @@ func (p port) Fill(_ context.Context, _ backfill.View, from, into, _ string, lo,
 
 func (p port) AttachAll(_ context.Context, into, from string) error {
 	return p.a.call(p.m, "attach all of "+from+" to "+into, func() error {
-		a, err := p.m.named(from)
-		if err != nil {
-			return err
-		}
-		b, err := p.m.named(into)
+		a, b, err := p.m.two(from, into)
 		if err != nil {
 			return err
 		}
