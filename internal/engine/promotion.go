@@ -58,11 +58,8 @@ func promotionFinding(p *ledger.Promotion) waybill.Finding {
 		when = fmt.Sprintf(", events from %s to %s", p.EventFirst.UTC().Format(time.RFC3339), p.EventLast.UTC().Format(time.RFC3339))
 	}
 	views := ""
-	for _, v := range p.Job.Rebuilt {
-		views += ", " + p.Job.Database + "." + v.Target
-	}
-	if views != "" {
-		views = "; so have, by their views, " + strings.TrimPrefix(views, ", ")
+	if v := p.Views(); len(v) > 0 {
+		views = "; so have, by their views, " + strings.Join(v, ", ")
 	}
 	return waybill.Finding{Kind: kindPromoted, Severity: waybill.SeverityInfo, TopicPartition: waybill.TopicPartition{Topic: p.Job.Topic, Partition: -1}, Subject: target, Batch: fmt.Sprintf("%s.%d", p.Job.ID, p.Job.Leg.Number),
 		Message: fmt.Sprintf("%s of backfill %s: %s has another content since %s: %d rows of scope %s in place of %d, in %d table partitions%s%s",

@@ -258,10 +258,19 @@ type Promotion struct {
 	RowsOut, RowsIn int64
 }
 
+// Views are the tables, as database.table, that have been made anew along, by the materialized views that fill them.
+func (p *Promotion) Views() []string {
+	var out []string
+	for _, v := range p.Job.Rebuilt {
+		out = append(out, p.Job.Database+"."+v.Target)
+	}
+	return out
+}
+
 // PutPromotion puts it on record, once for each leg of a job.
 func (s *Store) PutPromotion(ctx context.Context, p *Promotion) error {
 	pipeline, kind, target, column := lowCardinality(), lowCardinality(), lowCardinality(), lowCardinality()
-	job, at, partitions := new(proto.ColStr), millisColumn(), new(proto.ColStr).Array()
+	job, at, partitions, views := new(proto.ColStr), millisColumn(), new(proto.ColStr).Array(), new(proto.ColStr).Array()
 	first, last := proto.NewColNullable[time.Time](millisColumn()), proto.NewColNullable[time.Time](millisColumn())
 	positions := proto.NewMap(proto.ColumnOf[int32](new(proto.ColInt32)), proto.ColumnOf[int64](new(proto.ColInt64)))
 	pipeline.Append(p.Job.Pipeline)
@@ -271,11 +280,12 @@ func (s *Store) PutPromotion(ctx context.Context, p *Promotion) error {
 	job.Append(p.Job.ID)
 	at.Append(p.AsOf)
 	partitions.Append(p.Partitions)
+	views.Append(p.Views())
 	first.Append(proto.Nullable[time.Time]{Set: !p.EventFirst.IsZero(), Value: epochOr(p.EventFirst)})
 	last.Append(proto.Nullable[time.Time]{Set: !p.EventLast.IsZero(), Value: epochOr(p.EventLast)})
 	positions.Append(p.Job.Leg.V)
 	a := s.ch.Insert(ctx, clickhouse.Insert{Database: s.db, Table: TablePromotions, Token: waybill.Token(fmt.Sprintf("promotion-%s-%s-%d", p.Job.Pipeline, p.Job.ID, p.Job.Leg.Number)), Input: proto.Input{
-		{Name: "pipeline", Data: pipeline}, {Name: "job", Data: job}, {Name: "leg", Data: proto.ColUInt32{uint32(p.Job.Leg.Number)}}, {Name: "kind", Data: kind}, {Name: "target", Data: target}, //nolint:gosec // few
+		{Name: "pipeline", Data: pipeline}, {Name: "job", Data: job}, {Name: "leg", Data: proto.ColUInt32{uint32(p.Job.Leg.Number)}}, {Name: "kind", Data: kind}, {Name: "target", Data: target}, {Name: "views", Data: views}, //nolint:gosec // few
 		{Name: "epoch", Data: proto.ColUInt32{uint32(p.Job.Leg.Epoch)}}, {Name: "as_of", Data: at}, {Name: "pause_ms", Data: proto.ColUInt64{uint64(p.Pause.Milliseconds())}}, //nolint:gosec // positive
 		{Name: "partitions", Data: partitions}, {Name: "event_column", Data: column}, {Name: "event_first", Data: first}, {Name: "event_last", Data: last},
 		{Name: "rows_out", Data: proto.ColUInt64{uint64(p.RowsOut)}}, {Name: "rows_in", Data: proto.ColUInt64{uint64(p.RowsIn)}}, {Name: "positions", Data: positions}, //nolint:gosec // counts

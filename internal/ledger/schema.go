@@ -59,6 +59,7 @@ var migrations = []migration{
 	{version: 10, statements: []string{widenReplays, createAmendments, createErasures}},
 	{version: 12, statements: []string{widenMeta, createPauses, createGroups}},
 	{version: 13, statements: []string{versionDeadLetters, createVersionedLettersView}, oldest: 12},
+	{version: 14, statements: []string{widenPromotions}, oldest: 12},
 }
 
 // Version of the schema that this binary needs.

@@ -128,6 +128,10 @@ func TestRebuild_ViewsChangePlacesWithTheTable(t *testing.T) {
 	n := int(w.n.Load())
 	w.wantCount(n)
 	w.wantViews("promoted again")
+	told := strings.ReplaceAll("promotion [DB.daily DB.none DB.odd]; rollback [DB.daily DB.none DB.odd]; promotion [DB.daily DB.none DB.odd]", "DB", w.db)
+	if got := w.query("SELECT arrayStringConcat(groupArray(concat(kind, ' [', arrayStringConcat(views, ' '), ']')), '; ') FROM (SELECT * FROM waybill.promotions WHERE pipeline = '" + w.name + "' ORDER BY as_of)"); got != told {
+		t.Errorf("on record: %s, want %s", got, told)
+	}
 	if err := w.bench(w.file(2), nil).Operator().Cleanup(ctx, id); err != nil {
 		t.Fatal(err)
 	}
