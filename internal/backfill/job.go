@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"time"
 
@@ -294,6 +295,11 @@ func (j *Job) RebuiltPrefix(view int) string { return j.Rebuilt[view].Target + "
 // RebuiltBefore is the name of what a view had filled before the leg.
 func (j *Job) RebuiltBefore(view int) string {
 	return fmt.Sprintf("%s_before_%d", j.Rebuilt[view].Target, j.Leg.Epoch)
+}
+
+// RebuiltPattern is a regular expression for the names of tables that hold what a view makes or has made, whatever the leg and the job, but for the one that it fills.
+func (j *Job) RebuiltPattern(view int) string {
+	return "^" + regexp.QuoteMeta(j.Rebuilt[view].Target) + "_(before_[0-9]+|rebuilt_[0-9]+_[0-9]+)$"
 }
 
 // WorkGroup is the consumer group that reads for the leg.

@@ -3,10 +3,13 @@ package engine_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/waybill-data/waybill"
+	"github.com/waybill-data/waybill/internal/backfill"
 	"github.com/waybill-data/waybill/internal/config"
 	"github.com/waybill-data/waybill/internal/erase"
 	"github.com/waybill-data/waybill/internal/ledger"
@@ -111,6 +114,34 @@ func TestErase_RemovesASubjectAndTheAuditKnows(t *testing.T) {
 	}
 	if c, err := w.eraser(cfg).Check(t.Context(), subject3); err != nil || c.Clean() || c.Rows != 1 || c.Coordinates != 1 {
 		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+// What a backfill keeps of what views fill is named: it holds what they have made of the subject's rows, and no view fills it.
+func TestErase_NamesWhatABackfillKeepsOfViews(t *testing.T) {
+	w := newWorld(t, 1)
+	cfg := w.subjects(20)
+	job := &backfill.Job{ID: "1", Pipeline: w.name, Sequence: 1, State: backfill.Promoted, Database: w.db, Table: "calls", Topic: topic, Scope: "all", At: time.Now(),
+		Rebuilt: []backfill.View{{Database: w.db, Name: "add_up", Target: "costs.of"}}, Leg: backfill.Leg{Epoch: 2}}
+	store, _ := w.store()
+	if won, err := store.AddJob(t.Context(), job, time.Minute); err != nil || !won {
+		t.Fatal(won, err)
+	}
+	others := []string{"costs.of", "costs_of_before_2", "costs.of_before_x", "x_costs.of_before_2", "costs.of_rebuilt_2"}
+	kept := []string{job.RebuiltBefore(0), job.RebuiltName(0, 7)}
+	for _, name := range slices.Concat(others, kept) {
+		w.exec("CREATE TABLE " + w.db + ".`" + name + "` (n UInt64) ENGINE = MergeTree ORDER BY n")
+	}
+	f, err := w.eraser(cfg).Find(t.Context(), subject3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{}
+	for _, name := range kept {
+		want = append(want, fmt.Sprintf("table %s.%s, of what view %[1]s.add_up fills, which a backfill keeps: `waybill backfill cleanup` drops it", w.db, name))
+	}
+	if !slices.Equal(f.Beyond.Dependents, want) {
+		t.Errorf("%q, want %q", f.Beyond.Dependents, want)
 	}
 }
 

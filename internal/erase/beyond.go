@@ -47,6 +47,9 @@ func (j *Job) beyond(ctx context.Context, places []*place, f *Found) (b Beyond, 
 			return b, err
 		}
 	}
+	if err := j.beyondViews(ctx, &b); err != nil {
+		return b, err
+	}
 	slices.Sort(b.Dependents)
 	b.Dependents = slices.Compact(b.Dependents)
 	// A server without that table keeps no such memory.
@@ -55,6 +58,27 @@ func (j *Job) beyond(ctx context.Context, places []*place, f *Found) (b Beyond, 
 		b.Backups, err = j.number(ctx, "SELECT count() FROM system.backups WHERE status = 'BACKUP_CREATED'")
 	}
 	return b, err
+}
+
+// beyondViews names the tables that backfills have made of what views fill, and those that they keep to be brought back: nothing else names them.
+func (j *Job) beyondViews(ctx context.Context, b *Beyond) error {
+	jobs, err := j.store.Jobs(ctx, j.cfg.Name)
+	if err != nil {
+		return err
+	}
+	for i := range jobs {
+		for k, v := range jobs[i].Rebuilt {
+			err := j.client.Texts(ctx, fmt.Sprintf("SELECT name AS waybill_t FROM system.tables WHERE database = %s AND match(name, %s) ORDER BY 1", clickhouse.Literal(jobs[i].Database), clickhouse.Literal(jobs[i].RebuiltPattern(k))),
+				[]string{"waybill_t"}, func(row []string) error {
+					b.Dependents = append(b.Dependents, fmt.Sprintf("table %s.%s, of what view %s.%s fills, which a backfill keeps: `waybill backfill cleanup` drops it", jobs[i].Database, row[0], v.Database, v.Name))
+					return nil
+				})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (j *Job) beyondTable(ctx context.Context, p *place, b *Beyond) (err error) {
