@@ -182,12 +182,6 @@ func (t *topicSample) try(c contract.Contract, schema *contract.TableSchema, cfg
 	return try.Summary([]trial.Target{{Contract: c, Schema: tableFor(c, schema, cfg)}}), nil
 }
 
-// codeNoTable and codeNoDatabase are the server's.
-const (
-	codeNoTable    = 60
-	codeNoDatabase = 81
-)
-
 // tableOf is the table, nil if there is none.
 func tableOf(ctx context.Context, cfg *config.Pipeline) (*contract.TableSchema, error) {
 	c := cfg.Sink.ClickHouse
@@ -197,7 +191,7 @@ func tableOf(ctx context.Context, cfg *config.Pipeline) (*contract.TableSchema, 
 	}
 	defer client.Close()
 	schema, _, err := client.Describe(ctx, c.Database, c.Table, c.Lineage)
-	if e := (*waybill.Error)(nil); errors.As(err, &e) && (e.Code == codeNoTable || e.Code == codeNoDatabase) {
+	if clickhouse.NoTable(err) || clickhouse.NoDatabase(err) {
 		return nil, nil //nolint:nilnil // there is none, and that is no error
 	}
 	return &schema, err

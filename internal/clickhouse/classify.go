@@ -93,3 +93,19 @@ func asWaybill(op string, err error) *waybill.Error {
 	}
 	return Classify(op, err)
 }
+
+const (
+	errUnknownTable    = proto.Error(60)
+	errUnknownDatabase = proto.Error(81)
+)
+
+// NoTable reports whether an error is the server's that a table is not there.
+func NoTable(err error) bool { return isServers(err, errUnknownTable) }
+
+// NoDatabase reports whether an error is the server's that a database is not there.
+func NoDatabase(err error) bool { return isServers(err, errUnknownDatabase) }
+
+func isServers(err error, code proto.Error) bool {
+	var e *waybill.Error
+	return errors.As(err, &e) && e.Code == int(code) && e.Class == codeRules[int(code)].class
+}

@@ -6,6 +6,7 @@ import (
 
 	waybill "github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/contract"
+	"github.com/waybill-data/waybill/internal/testenv"
 )
 
 func TestDescribe(t *testing.T) { overBoth(t, testDescribe) }
@@ -56,6 +57,18 @@ func testDescribe_MissingTableIsASchemaError(t *testing.T, over wire) {
 	w := newWorld(t, over)
 	_, _, err := w.c.Describe(t.Context(), w.db, "nope", testLineage)
 	wantCode(t, err, waybill.ClassSchema, 60)
+	if !NoTable(err) || NoDatabase(err) {
+		t.Errorf("no table: %v, no database: %v", NoTable(err), NoDatabase(err))
+	}
+}
+
+func TestInspect_MissingDatabase(t *testing.T) { overBoth(t, testInspect_MissingDatabase) }
+
+func testInspect_MissingDatabase(t *testing.T, over wire) {
+	_, _, err := Inspect(t.Context(), over.on(testenv.SharedClickHouse(t), Config{Database: "nowhere"}), Deps{})
+	if !NoDatabase(err) || NoTable(err) {
+		t.Errorf("no database: %v, no table: %v, of %v", NoDatabase(err), NoTable(err), err)
+	}
 }
 
 func TestIsOffsetProjection(t *testing.T) {

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -85,13 +84,10 @@ func (s *Survey) refuse(err error) error {
 	return nil
 }
 
-// codeUnknownTable is the server's for a table that is not there.
-const codeUnknownTable = 60
-
 func (t *table) survey(ctx context.Context, s *Survey, to *TableSurvey) error {
 	c := t.cfg.Sink.ClickHouse
 	schema, info, err := t.client.Describe(ctx, c.Database, c.Table, t.lineage)
-	if e := (*waybill.Error)(nil); errors.As(err, &e) && e.Class == waybill.ClassSchema && e.Code == codeUnknownTable {
+	if clickhouse.NoTable(err) {
 		return t.surveyMissing(s, to, err)
 	}
 	if err != nil {

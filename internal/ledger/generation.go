@@ -24,12 +24,6 @@ type Generation struct {
 	At        time.Time
 }
 
-// codeUnknownTable is the server's for a table, or codeUnknownDatabase for a database, that is not there.
-const (
-	codeUnknownTable    = 60
-	codeUnknownDatabase = 81
-)
-
 // Generations are all of a pipeline, in order of their epochs. A database that is older than they are has none.
 func (s *Store) Generations(ctx context.Context, pipeline string) ([]Generation, error) {
 	var out []Generation
@@ -47,7 +41,7 @@ FROM %s WHERE pipeline = %s GROUP BY table, epoch ORDER BY epoch, table`, s.tabl
 			}
 			return nil
 		})
-	if e := (*waybill.Error)(nil); errors.As(err, &e) && (e.Code == codeUnknownTable || e.Code == codeUnknownDatabase) {
+	if clickhouse.NoTable(err) || clickhouse.NoDatabase(err) {
 		return nil, nil
 	}
 	return out, renamed("ledger.generations", err)

@@ -4,13 +4,11 @@ package inspect
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"strconv"
 	"sync"
 	"time"
 
-	"github.com/waybill-data/waybill"
 	"github.com/waybill-data/waybill/internal/check"
 	"github.com/waybill-data/waybill/internal/clickhouse"
 	"github.com/waybill-data/waybill/internal/config"
@@ -49,15 +47,12 @@ func lookObjects(ctx context.Context, cfg *config.Pipeline) error {
 	return store.Check(ctx)
 }
 
-// codeNoDatabase is the server's for a database that is not there.
-const codeNoDatabase = 81
-
 func lookServer(ctx context.Context, f *check.Facts) {
 	s := &f.Server
 	to := engine.Server(f.Pipeline.Sink.ClickHouse)
 	deps := clickhouse.Deps{Logger: slog.New(slog.DiscardHandler)} // every fault is in the facts
 	client, vetoes, err := clickhouse.Inspect(ctx, to, deps)
-	if e := (*waybill.Error)(nil); errors.As(err, &e) && e.Code == codeNoDatabase {
+	if clickhouse.NoDatabase(err) {
 		s.NoDatabase = true
 		to.Database = "default"
 		client, vetoes, err = clickhouse.Inspect(ctx, to, deps)
@@ -137,14 +132,11 @@ func (l *looker) granted(ctx context.Context, rights []check.Grant) []check.Gran
 	return rights
 }
 
-// codeUnknownTable is the server's for a table that is not there.
-const codeUnknownTable = 60
-
 func (l *looker) table(ctx context.Context, of config.Table) check.Table {
 	c := of.Sink.ClickHouse
 	t := check.Table{Table: of, Lineage: c.Lineage}
 	t.Schema, t.Info, t.Err = l.ch.Describe(ctx, c.Database, c.Table, c.Lineage)
-	if e := (*waybill.Error)(nil); errors.As(t.Err, &e) && e.Class == waybill.ClassSchema && e.Code == codeUnknownTable {
+	if clickhouse.NoTable(t.Err) {
 		t.Missing, t.Err = true, nil
 		t.Create, t.PlanErr = contract.CreateTable(of.Contract, c.Lineage, c.Database, c.Table, c.Cluster)
 		if names, err := l.ch.TablesOf(ctx, c.Database); err == nil {
@@ -212,7 +204,7 @@ func Fix(ctx context.Context, cfg *config.Pipeline, statements []string, before 
 	to := engine.Server(cfg.Sink.ClickHouse)
 	deps := clickhouse.Deps{Logger: slog.New(slog.DiscardHandler)}
 	client, _, err := clickhouse.Inspect(ctx, to, deps)
-	if e := (*waybill.Error)(nil); errors.As(err, &e) && e.Code == codeNoDatabase {
+	if clickhouse.NoDatabase(err) {
 		to.Database = "default"
 		client, _, err = clickhouse.Inspect(ctx, to, deps)
 	}
