@@ -28,8 +28,9 @@ type lifeWorld struct {
 	kgo  *kgo.Client
 	adm  *kadm.Client
 	file string
-	next int // id of the next event
-	bad  int // events that are none
+	sink string // more settings of the sink, in the file
+	next int    // id of the next event
+	bad  int    // events that are none
 }
 
 const lifePartitions = 3
@@ -55,8 +56,8 @@ func (w *lifeWorld) write(name string) {
 	text := fmt.Sprintf(`name: %s
 source: {kafka: {brokers: [%q], topic: events, session_timeout: 10s}}
 contract: {columns: {id: {type: UInt64, required: true}}}
-sink: {clickhouse: {url: "clickhouse://default@%s/ai", table: events}}
-`, name, w.addr, w.srv.TCPAddr())
+sink: {clickhouse: {url: "clickhouse://default@%s/ai", table: events%s}}
+`, name, w.addr, w.srv.TCPAddr(), w.sink)
 	if err := os.WriteFile(w.file, []byte(text), 0o600); err != nil {
 		w.Fatal(err)
 	}
@@ -313,5 +314,98 @@ func TestUninstall_LeavesNothing(t *testing.T) {
 	// Again: there is nothing to do, and that is no mistake.
 	if said := w.must("uninstall", w.file, "--tables", "--yes"); strings.Contains(said, "dropped") {
 		t.Errorf("again: %s", said)
+	}
+}
+
+// What was erased under the old name is erased under the new one, too: whoever reads the topic or the archive again does not bring it back. Nor does a pipeline that
+// takes the old name.
+func TestRename_WhatWasErasedStaysErased(t *testing.T) {
+	w := newLifeWorld(t)
+	w.write("old")
+	w.must("check", "--fix", w.file)
+	w.produce(100)
+	stop := w.start()
+	w.settled()
+	stop()
+	w.must("erase", w.file, "--where", "id = 5", "--why", "a test", "--yes")
+	erased := "SELECT concat(toString(count()), ' ', toString(countIf(id = 5))) FROM ai.events WHERE _epoch = "
+	if got := w.value(erased + "0"); got != "99 0" {
+		t.Fatalf("rows, and of the subject: %s", got)
+	}
+	testenv.Exec(t, w.srv.HTTPAddr(), "INSERT INTO waybill.replays (pipeline, sequence, step, kind, topic, at, who) VALUES ('old', 99, 'begun', 'fill', 'events', now(), 'ann')")
+	if said, code := w.waybill(t.Context(), "rename", w.file, "new", "--yes"); code != ExitUsage || !strings.Contains(said, "a batch of the kind fill was begun by ann at") || !strings.Contains(said, "waybill repair run") {
+		t.Errorf("with a batch that is not finished: %d: %s", code, said)
+	}
+	testenv.Exec(t, w.srv.HTTPAddr(), "ALTER TABLE waybill.replays DELETE WHERE sequence = 99 SETTINGS mutations_sync = 2")
+	w.must("rename", w.file, "new", "--yes")
+	again := func(name string, epoch int) {
+		t.Helper()
+		w.write(name)
+		w.set(fmt.Sprintf("epoch: %d", epoch))
+		stop := w.start()
+		testenv.Eventually(w, 2*time.Minute, "the topic is read again", func() bool {
+			text, err := testenv.Query(w.srv.HTTPAddr(), fmt.Sprintf("SELECT sum(next - first) FROM waybill.ledger WHERE pipeline = '%s' AND epoch = %d", name, epoch))
+			return err == nil && strings.TrimSpace(text) == fmt.Sprint(w.next+w.bad)
+		})
+		stop()
+		if got := w.value(erased + fmt.Sprint(epoch)); got != "99 0" {
+			t.Errorf("read again as %s: rows, and of the subject: %s", name, got)
+		}
+	}
+	again("new", 1)
+	w.must("audit", w.file)
+	again("old", 2)
+	if got := w.value("SELECT concat(toString(count()), ' ', toString(uniqExact(pipeline))) FROM waybill.erasures"); got != "2 2" {
+		t.Errorf("on record: %s", got)
+	}
+}
+
+// set adds a line to the pipeline's file.
+func (w *lifeWorld) set(line string) {
+	w.Helper()
+	text, err := os.ReadFile(w.file)
+	if err == nil {
+		err = os.WriteFile(w.file, append(text, line+"\n"...), 0o600)
+	}
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
+// A backfill that was promoted under the old name is taken back under the new one, promoted again, and cleaned up.
+func TestRename_ABackfillIsTakenBackUnderTheNewName(t *testing.T) {
+	w := newLifeWorld(t)
+	w.sink = ", insert_deadline: 3s" // what is under way is waited for that long
+	w.write("old")
+	w.must("check", "--fix", w.file)
+	w.produce(100)
+	stop := w.start()
+	w.settled()
+	stop()
+	w.must("backfill", "plan", w.file, "--scope", "all")
+	if said, code := w.waybill(t.Context(), "rename", w.file, "new", "--yes"); code != ExitUsage || !strings.Contains(said, "backfill 1 is planned") {
+		t.Errorf("with a backfill that is not over: %d: %s", code, said)
+	}
+	w.must("backfill", "run", w.file)
+	w.must("backfill", "promote", w.file, "--unverified")
+	w.must("rename", w.file, "new", "--yes")
+	w.write("new")
+	for _, step := range []string{"rollback", "promote"} {
+		stop := w.start()
+		w.produce(10)
+		w.must("backfill", step, w.file)
+		testenv.Eventually(w, time.Minute, "all is in the table after "+step, func() bool {
+			text, err := testenv.Query(w.srv.HTTPAddr(), "SELECT concat(toString(count()), ' ', toString(uniqExact(id))) FROM ai.events")
+			return err == nil && strings.TrimSpace(text) == fmt.Sprintf("%[1]d %[1]d", w.next)
+		})
+		stop()
+		w.must("audit", w.file)
+	}
+	w.must("backfill", "cleanup", w.file, "--yes")
+	if got := w.value("SELECT arrayStringConcat(groupUniqArray(pipeline), ' ') FROM waybill.jobs"); got != "new" {
+		t.Errorf("the journal's rows go by %s", got)
+	}
+	if got := w.value("SELECT arrayStringConcat(groupArray(name), ' ') FROM system.tables WHERE database = 'ai'"); got != "events" {
+		t.Errorf("tables: %s", got)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/waybill-data/waybill/internal/delivery"
 	"github.com/waybill-data/waybill/internal/kafka"
 	"github.com/waybill-data/waybill/internal/ledger"
+	"github.com/waybill-data/waybill/internal/replay"
 )
 
 func newRename(s Streams) *cobra.Command {
@@ -28,7 +29,9 @@ and changes nothing.
 Stop the pipeline first, in good order: take its file out of the directory, or
 stop its workers. Then rename it, write the new name into the file, and start it
 again. It is refused while workers are in the group, while batches are pending,
-while a backfill is under way, and if anything is on record under the new name.
+while a backfill is under way, while a replay, repair or erasure is not
+finished, and if anything is on record under the new name. What was erased is
+known under both names from then on.
 
 It may be killed at any moment and run again; until it has ended the pipeline is
 paused under its old name. Run again after that, it says so and changes nothing.`,
@@ -176,6 +179,13 @@ func (r renaming) object(ctx context.Context, d *desk, source *kafka.Reader, aga
 		if !jobs[i].State.Over() {
 			return refuse(fmt.Errorf("backfill %s is %s", jobs[i].ID, jobs[i].State), "end or cancel it first")
 		}
+	}
+	begun, err := d.ledger.UnfinishedReplays(ctx, r.from)
+	if err != nil {
+		return unreached(err)
+	}
+	if len(begun) > 0 { // its rows are being sent under the old name
+		return usage(replay.NotOurs(&begun[0]))
 	}
 	there, err := d.ledger.Kept(ctx, r.to)
 	if err == nil && len(there) > 0 && !again {

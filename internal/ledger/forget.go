@@ -69,7 +69,7 @@ func (s *Store) Forget(ctx context.Context, pipelines ...string) error {
 	return nil
 }
 
-// Rename has all that is on record of a pipeline go by another name, but for whether it is paused. again: it was begun before and may have been ended half-way.
+// Rename has all that is on record of a pipeline go by another name, but for whether it is paused; what has to outlive a pipeline goes by both. again: it was begun before and may have been ended half-way.
 // Otherwise nothing may be on record under the new name. No worker may run.
 func (s *Store) Rename(ctx context.Context, from, to string, again bool) error {
 	there, err := s.Kept(ctx, to)
@@ -83,6 +83,15 @@ func (s *Store) Rename(ctx context.Context, from, to string, again bool) error {
 		// What the one before has asked for goes on without it. Were the old rows seen now and gone a moment later, the new ones would be removed, and nothing
 		// put in their place.
 		if err := s.renamesOver(ctx); err != nil {
+			return err
+		}
+	}
+	// What has to outlive a pipeline stays under the old name, too: somebody may give that to another one. It comes first: nobody may read the topic under the new
+	// name without it.
+	for _, name := range remembered {
+		const what = "sipHash128(tuple(* EXCEPT pipeline))"
+		if err := s.ch.Exec(ctx, fmt.Sprintf("INSERT INTO %[1]s %[2]s (%[3]s AS pipeline) FROM (SELECT * FROM %[1]s WHERE pipeline = %[4]s AND %[5]s NOT IN (SELECT %[5]s FROM %[1]s WHERE pipeline = %[3]s)) SETTINGS insert_deduplicate = 0",
+			s.table(name), renameSelect, clickhouse.Literal(to), clickhouse.Literal(from), what)); err != nil {
 			return err
 		}
 	}

@@ -35,6 +35,7 @@ SELECT max(sequence) AS q, argMax(job_json, sequence) AS j, toUInt64(count() - u
 				if bad = json.Unmarshal([]byte(text.Row(i)), &j); bad != nil {
 					return bad
 				}
+				j.Pipeline = pipeline // it may have been renamed since
 				twice = twice || rows.Row(i) > 0 || sequence.Row(i) == last
 				last = max(last, sequence.Row(i))
 				out = append(out, j)

@@ -513,3 +513,38 @@ func TestUntouched_AnyOfTheFourTablesCounts(t *testing.T) {
 		})
 	}
 }
+
+// What was erased is known under the new name, too, once however often it is done, and stays known under the old one; what the new name has had of its own stays.
+func TestRename_WhatOutlivesAPipelineGoesByBothNames(t *testing.T) {
+	w := newWorld(t)
+	for i, of := range []string{"p", "p", "q"} {
+		r := &Replay{Pipeline: of, Sequence: uint64(i), Kind: KindErase, Epoch: 1, Topic: "t", Offsets: map[int32]waybill.OffsetSet{0: waybill.OffsetsOf(int64(i)), 1: waybill.OffsetsOf(7)}} //nolint:gosec // few
+		w.insert(TableErasures, ErasureBlock(&Erasure{Replay: r}, now))
+		if err := w.s.EraseFromArchive(t.Context(), of, waybill.TopicPartition{Topic: "t"}, waybill.OffsetsOf(int64(i)), "asked to", now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.insert(TableLedger, Block([]Row{row(0, 0, 5, now)}))
+	for _, again := range []bool{false, true} {
+		if err := w.s.Rename(t.Context(), "p", "q", again); err != nil {
+			t.Fatal(err)
+		}
+		for pipeline, want := range map[string]waybill.OffsetSet{"p": waybill.OffsetsOf(0, 1), "q": waybill.OffsetsOf(0, 1, 2)} {
+			erased, err := w.s.Erased(t.Context(), pipeline, "t", uuid.UUID{})
+			if err != nil || !erased[0].Equal(want) || erased[1].Len() != 1 {
+				t.Errorf("erased of %s: %v, %v", pipeline, erased, err)
+			}
+			if erased, err = w.s.ArchiveErased(t.Context(), pipeline, "t"); err != nil || !erased[0].Equal(want) {
+				t.Errorf("erased of the archive of %s: %v, %v", pipeline, erased, err)
+			}
+		}
+		for _, table := range []string{TableErasures, TableArchiveErased} {
+			if n := w.value("SELECT count() FROM " + w.s.db + "." + table); n != "5" {
+				t.Errorf("%s has %s rows", table, n)
+			}
+		}
+	}
+	if n := w.value("SELECT concat(toString(count()), ' ', any(pipeline)) FROM " + w.s.db + "." + TableLedger); n != "1 q" {
+		t.Errorf("ledger: %s", n)
+	}
+}

@@ -202,7 +202,7 @@ func (o *Operator) hold(ctx context.Context) error {
 		case len(members) == 0:
 			return nil
 		case o.Now().Sub(began) > o.DrainTime:
-			return o.refused("stop them, or update them to this version; then run it again", "%d members of group %s have not stopped within %s: %s", len(members), o.Job().Group, o.DrainTime, strings.Join(members, ", "))
+			return o.refused("stop them, or update them to this version; then run it again", "%d members of the pipeline's group have not stopped within %s: %s", len(members), o.DrainTime, strings.Join(members, ", "))
 		}
 		if err := o.Pause(ctx, min(attempt, 2)); err != nil {
 			return err
