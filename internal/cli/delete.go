@@ -28,9 +28,10 @@ file; and which records were erased, so that nothing brings them back. The
 account is gone after that: nothing can be audited, replayed or repaired.
 
 It is refused while workers are in the group: stop them, or take the file out
-of their directory, first. Whoever runs the file again reads the topic from
-where the file says, and does not write rows again that the table still has of
-the same epoch.`,
+of their directory, first; and while a backfill is under way: end or cancel it.
+Tables that backfills keep stay, and are named. Whoever runs the file again
+reads the topic from where the file says, and does not write rows again that
+the table still has of the same epoch.`,
 		Example: `  waybill delete llm-calls.yaml
   waybill delete llm-calls.yaml --yes`,
 		Args: args(cobra.ExactArgs(1)),
@@ -39,6 +40,19 @@ the same epoch.`,
 	out := outputFlag(cmd)
 	cmd.RunE = withDesk(func(ctx context.Context, d *desk, _ []string) error { return deletePipeline(ctx, s, *out, d, yes) })
 	return cmd
+}
+
+// placed says what is to be known of a table that a backfill has put in place, once that is not on record any more; empty: none has.
+func (d *desk) placed(ctx context.Context) (string, error) {
+	if d.cfg.Epoch <= d.file.Epoch {
+		return "", nil
+	}
+	text := fmt.Sprintf("a backfill has put it there: before the file is run again, write epoch %d into it", d.cfg.Epoch)
+	origins, err := d.ledger.AccountOrigins(ctx, d.cfg.Name, d.cfg.Epoch)
+	if len(origins) > 1 {
+		text += ", and let it start behind the rows of older epochs, which would come once more"
+	}
+	return " (" + text + ")", err
 }
 
 // removal is what `delete` prints with -o json.
@@ -56,8 +70,20 @@ func deletePipeline(ctx context.Context, s Streams, o output, d *desk, yes bool)
 	if err != nil {
 		return unreached(err)
 	}
+	var kept []string
+	placed := ""
 	if version > 0 {
 		if r.Rows, err = d.ledger.Kept(ctx, names(d.cfg)...); err != nil {
+			return unreached(err)
+		}
+		jobs, err := backfillsOver(ctx, d.ledger, "delete", names(d.cfg)...)
+		if err != nil {
+			return err
+		}
+		if kept, err = keptTables(ctx, d.client, jobs); err != nil {
+			return err
+		}
+		if placed, err = d.placed(ctx); err != nil {
 			return unreached(err)
 		}
 	}
@@ -65,8 +91,9 @@ func deletePipeline(ctx context.Context, s Streams, o output, d *desk, yes bool)
 		return err
 	}
 	for _, of := range d.cfg.Tables() {
-		r.Stays = append(r.Stays, "table "+of.Sink.ClickHouse.Place())
+		r.Stays = append(r.Stays, "table "+of.Sink.ClickHouse.Place()+placed)
 	}
+	r.Stays = append(r.Stays, kept...)
 	if a := d.cfg.Archiver(); a != nil {
 		r.Stays = append(r.Stays, "archive "+a.Sink.ClickHouse.Place())
 	}

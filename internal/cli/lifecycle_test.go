@@ -383,9 +383,16 @@ func TestRename_ABackfillIsTakenBackUnderTheNewName(t *testing.T) {
 	w.settled()
 	stop()
 	w.must("backfill", "plan", w.file, "--scope", "all")
-	if said, code := w.waybill(t.Context(), "rename", w.file, "new", "--yes"); code != ExitUsage || !strings.Contains(said, "backfill 1 is planned") {
-		t.Errorf("with a backfill that is not over: %d: %s", code, said)
+	refused := func(want string, commands ...[]string) {
+		t.Helper()
+		for _, c := range commands {
+			if said, code := w.waybill(t.Context(), c...); code != ExitUsage || !strings.Contains(said, want) {
+				t.Errorf("%v: %d: %s", c, code, said)
+			}
+		}
 	}
+	remove := []string{"uninstall", w.file, "--yes"}
+	refused("backfill 1 is planned", []string{"rename", w.file, "new", "--yes"}, []string{"delete", w.file, "--yes"}, remove)
 	w.must("backfill", "run", w.file)
 	w.must("backfill", "promote", w.file, "--unverified")
 	w.must("rename", w.file, "new", "--yes")
@@ -401,7 +408,14 @@ func TestRename_ABackfillIsTakenBackUnderTheNewName(t *testing.T) {
 		stop()
 		w.must("audit", w.file)
 	}
+	refused("table ai.events_before_3, which backfill 1 of new keeps", remove)
+	if said := strings.Join(strings.Fields(w.must("delete", w.file)), " "); !strings.Contains(said, "table ai.events (a backfill has put it there: before the file is run again, write epoch 3 into it, and let it start behind the rows of older epochs, which would come once more), table ai.events_before_3, which backfill 1 of new keeps") {
+		t.Errorf("delete: %s", said)
+	}
 	w.must("backfill", "cleanup", w.file, "--yes")
+	if said := w.must("uninstall", w.file); !strings.Contains(said, "would drop database waybill") {
+		t.Errorf("uninstall: %s", said)
+	}
 	if got := w.value("SELECT arrayStringConcat(groupUniqArray(pipeline), ' ') FROM waybill.jobs"); got != "new" {
 		t.Errorf("the journal's rows go by %s", got)
 	}

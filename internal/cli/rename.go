@@ -171,14 +171,8 @@ func (r renaming) object(ctx context.Context, d *desk, source *kafka.Reader, aga
 			return refuse(errPending, "start a worker, and stop it in good order (SIGTERM)")
 		}
 	}
-	jobs, err := d.ledger.Jobs(ctx, r.from)
-	if err != nil {
-		return unreached(err)
-	}
-	for i := range jobs {
-		if !jobs[i].State.Over() {
-			return refuse(fmt.Errorf("backfill %s is %s", jobs[i].ID, jobs[i].State), "end or cancel it first")
-		}
+	if _, err := backfillsOver(ctx, d.ledger, "rename", r.from); err != nil {
+		return err
 	}
 	begun, err := d.ledger.UnfinishedReplays(ctx, r.from)
 	if err != nil {

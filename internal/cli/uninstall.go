@@ -39,8 +39,8 @@ yourself.
 
 It is refused while workers are in a group, and where pipelines are on record
 that none of the files is of (--others drops what is on record of them, too;
-their groups stay). Tables that a backfill has left are theirs to say:
-"waybill backfill cleanup" comes first.`,
+their groups stay); while a backfill is under way; and where one has left
+tables: "waybill backfill cleanup" comes first.`,
 		Example: `  waybill uninstall pipelines/
   waybill uninstall pipelines/ --tables --yes`,
 		Args: args(cobra.MinimumNArgs(1)),
@@ -109,21 +109,30 @@ func (at *site) object(ctx context.Context, o uninstallOptions) error {
 		}
 	}
 	version, err := at.ledger.Version(ctx)
-	if err != nil || version == 0 || o.others {
+	if err != nil || version == 0 {
 		return unreached(err)
 	}
 	known, err := at.ledger.Names(ctx)
 	if err != nil {
 		return unreached(err)
 	}
+	var ours []string
 	for _, cfg := range at.cfgs {
-		known = slices.DeleteFunc(known, func(n string) bool { return slices.Contains(names(cfg), n) })
+		ours = append(ours, names(cfg)...)
 	}
-	if len(known) > 0 {
-		return usage(&waybill.Error{Op: "uninstall", Class: waybill.ClassConfig, Err: fmt.Errorf("%w: %s", errOthers, strings.Join(known, ", ")),
+	if others := slices.DeleteFunc(slices.Clone(known), func(n string) bool { return slices.Contains(ours, n) }); len(others) > 0 && !o.others {
+		return usage(&waybill.Error{Op: "uninstall", Class: waybill.ClassConfig, Err: fmt.Errorf("%w: %s", errOthers, strings.Join(others, ", ")),
 			Hint: "name their files too, or say --others"})
 	}
-	return nil
+	jobs, err := backfillsOver(ctx, at.ledger, "uninstall", known...)
+	if err != nil {
+		return err
+	}
+	kept, err := keptTables(ctx, at.client, jobs)
+	if err == nil && len(kept) > 0 {
+		err = usage(&waybill.Error{Op: "uninstall", Class: waybill.ClassConfig, Err: fmt.Errorf("backfills have left tables: %s", strings.Join(kept, "; ")), Hint: "run `waybill backfill cleanup` for them first: afterwards nothing names them"})
+	}
+	return err
 }
 
 func (at *site) uninstall(ctx context.Context, o uninstallOptions) error {
