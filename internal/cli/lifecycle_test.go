@@ -105,6 +105,11 @@ func (w *lifeWorld) must(args ...string) string {
 func (w *lifeWorld) start() (stop func()) {
 	ctx, cancel := context.WithCancel(w.Context())
 	heard := &said{}
+	w.Cleanup(func() {
+		if w.Failed() {
+			w.Log(heard.String())
+		}
+	})
 	var running sync.WaitGroup
 	code := ExitOK
 	running.Go(func() {
@@ -421,5 +426,31 @@ func TestRename_ABackfillIsTakenBackUnderTheNewName(t *testing.T) {
 	}
 	if got := w.value("SELECT arrayStringConcat(groupArray(name), ' ') FROM system.tables WHERE database = 'ai'"); got != "events" {
 		t.Errorf("tables: %s", got)
+	}
+}
+
+// A pipeline that was deleted can be run again, and deleted again: it reads the topic anew, and rows that the table has of its epoch are not written twice.
+func TestDelete_ThePipelineCanBeRunAgain(t *testing.T) {
+	w := newLifeWorld(t)
+	w.sink = ", insert_deadline: 3s"
+	w.write("calls")
+	w.must("check", "--fix", w.file)
+	for range 3 {
+		w.produce(20)
+		stop := w.start()
+		w.settled()
+		stop()
+		if got := w.value("SELECT concat(toString(count()), ' ', toString(uniqExact(id))) FROM ai.events"); got != fmt.Sprintf("%[1]d %[1]d", w.next) {
+			t.Errorf("rows: %s, of %d", got, w.next)
+		}
+		w.must("audit", w.file)
+		w.must("backfill", "plan", w.file, "--scope", "all")
+		w.must("backfill", "run", w.file)
+		w.must("backfill", "cancel", w.file)
+		w.must("backfill", "cleanup", w.file, "--yes")
+		w.must("delete", w.file, "--yes")
+		if left := w.kept("calls"); len(left) > 0 {
+			t.Errorf("left: %v", left)
+		}
 	}
 }

@@ -29,10 +29,10 @@ func TellOfPromotion(cfg *config.Pipeline, client *clickhouse.Client, store *led
 		tracker := finding.NewTracker(cfg.Name, worker(), p.Job.Leg.Epoch, finding.Config{})
 		tracker.Found(promotionFinding(p), now)
 		rows := tracker.Due(now)
-		a := client.Insert(ctx, clickhouse.Insert{Database: store.Database(), Table: ledger.TableFindings, Input: ledger.FindingBlock(rows),
-			Token: waybill.Token(fmt.Sprintf("promoted-%s-%s-%d", cfg.Name, p.Job.ID, p.Job.Leg.Number))})
-		if a.Err != nil {
-			return a.Err
+		err := store.Once(ctx, clickhouse.Insert{Database: store.Database(), Table: ledger.TableFindings, Input: ledger.FindingBlock(rows),
+			Token: waybill.Token(fmt.Sprintf("promoted-%s-%s-%d", cfg.Name, p.Job.ID, p.Job.Leg.Number))}, store.HasFinding(cfg.Name, rows[0].ID))
+		if err != nil {
+			return err
 		}
 		sender := alert.New(receivers(cfg.Alerts), alert.Deps{Log: log, Claims: func() alert.Claims {
 			return &ledger.AlertClaims{Store: store, Pipeline: cfg.Name, Worker: worker() + " " + uuid.NewString()}

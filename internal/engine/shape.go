@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -104,16 +103,8 @@ func (t *target) savePlans(ctx context.Context, s *shape) error {
 }
 
 func (t *target) savePlan(ctx context.Context, p ledger.Plan) error {
-	if _, found, err := t.ledger.Plan(ctx, t.cfg.Name, p.ID); err != nil || found {
-		return err
-	}
-	a := t.client.Insert(ctx, clickhouse.Insert{Database: t.ledger.Database(), Table: ledger.TablePlans, Token: p.Token(), Input: ledger.PlanBlock(p)})
-	if a.Err != nil {
-		return a.Err
-	}
-	_, found, err := t.ledger.Plan(ctx, t.cfg.Name, p.ID)
-	if err == nil && !found {
-		err = &waybill.Error{Op: "preflight", Pipeline: t.cfg.Name, Class: waybill.ClassRetryable, Err: fmt.Errorf("plan %s was inserted but cannot be read back", p.ID)}
-	}
-	return err
+	return t.ledger.Once(ctx, clickhouse.Insert{Database: t.ledger.Database(), Table: ledger.TablePlans, Token: p.Token(), Input: ledger.PlanBlock(p)}, func(ctx context.Context) (bool, error) {
+		_, found, err := t.ledger.Plan(ctx, t.cfg.Name, p.ID)
+		return found, err
+	})
 }

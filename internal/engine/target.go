@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -585,22 +584,16 @@ func (t *target) proveWindow(ctx context.Context, b *waybill.Batch) (inside bool
 // put on record if nobody has yet. It tells a topic that was created again, and partitions that were
 // added later.
 func (t *target) firstSight(ctx context.Context, info kafka.TopicInfo) (ledger.Pipeline, error) {
-	p, found, err := t.sight(ctx)
-	if err != nil || found {
-		return p, err
-	}
-	a := t.client.Insert(ctx, clickhouse.Insert{Database: t.ledger.Database(), Table: ledger.TablePipelines,
+	var p ledger.Pipeline
+	err := t.ledger.Once(ctx, clickhouse.Insert{Database: t.ledger.Database(), Table: ledger.TablePipelines,
 		// One token for all workers that see the same.
 		Token: waybill.ChainToken(t.cfg.Name, info.ClusterID, waybill.BatchID(info.TopicID), t.epoch, ledger.TablePipelines, 0),
 		Input: ledger.PipelineBlock(ledger.Pipeline{Name: t.cfg.Name, ClusterID: info.ClusterID, Topic: t.cfg.Source.Kafka.Topic, TopicID: uuid.UUID(info.TopicID), Epoch: t.epoch,
-			Partitions: int32(len(info.Partitions)), Target: t.name(), FirstSeen: t.client.ServerNow(time.Now())})}) //nolint:gosec // few partitions
-	if a.Err != nil {
-		return ledger.Pipeline{}, a.Err
-	}
-	p, found, err = t.sight(ctx)
-	if err == nil && !found {
-		err = &waybill.Error{Op: "start", Pipeline: t.cfg.Name, Class: waybill.ClassRetryable, Err: errors.New("the pipeline was put on record but cannot be read back")}
-	}
+			Partitions: int32(len(info.Partitions)), Target: t.name(), FirstSeen: t.client.ServerNow(time.Now())})}, //nolint:gosec // few partitions
+		func(ctx context.Context) (found bool, err error) {
+			p, found, err = t.sight(ctx)
+			return found, err
+		})
 	return p, err
 }
 

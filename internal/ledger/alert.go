@@ -50,15 +50,18 @@ func (c *AlertClaims) where(k alert.Key) string {
 
 // Take implements alert.Claims. Who has it is what Look says then.
 func (c *AlertClaims) Take(ctx context.Context, k alert.Key, attempt uint32) error {
-	return c.note(ctx, k, attempt, claimed, fmt.Sprintf("alert-%s-%s-%s-%s-%d", c.Pipeline, k.Receiver, k.Finding, eventOf(k), attempt))
+	return c.note(ctx, k, attempt, claimed, fmt.Sprintf("alert-%s-%s-%s-%s-%d", c.Pipeline, k.Receiver, k.Finding, eventOf(k), attempt),
+		fmt.Sprintf("%s AND attempt = %d AND outcome = '%s'", c.where(k), attempt, claimed))
 }
 
 // Done implements alert.Claims.
 func (c *AlertClaims) Done(ctx context.Context, k alert.Key, attempt uint32, o alert.Outcome) error {
-	return c.note(ctx, k, attempt, string(o), fmt.Sprintf("alert-%s-%s-%s-%s-%d-%s-%s", c.Pipeline, k.Receiver, k.Finding, eventOf(k), attempt, c.Worker, o))
+	return c.note(ctx, k, attempt, string(o), fmt.Sprintf("alert-%s-%s-%s-%s-%d-%s-%s", c.Pipeline, k.Receiver, k.Finding, eventOf(k), attempt, c.Worker, o),
+		fmt.Sprintf("%s AND attempt = %d AND outcome = %s AND worker = %s", c.where(k), attempt, clickhouse.Literal(string(o)), clickhouse.Literal(c.Worker)))
 }
 
-func (c *AlertClaims) note(ctx context.Context, k alert.Key, attempt uint32, outcome, token string) error {
+// note puts it on record, unless a row is there that meets the condition.
+func (c *AlertClaims) note(ctx context.Context, k alert.Key, attempt uint32, outcome, token, there string) error {
 	at, pipeline, receiver, event, out := millisColumn(), lowCardinality(), lowCardinality(), lowCardinality(), lowCardinality()
 	finding, worker := new(proto.ColStr), new(proto.ColStr)
 	at.Append(c.Store.ch.ServerNow(time.Now()))
@@ -68,12 +71,8 @@ func (c *AlertClaims) note(ctx context.Context, k alert.Key, attempt uint32, out
 	event.Append(eventOf(k))
 	out.Append(outcome)
 	worker.Append(c.Worker)
-	a := c.Store.ch.Insert(ctx, clickhouse.Insert{Database: c.Store.db, Table: TableAlerts, Token: waybill.Token(token), Input: proto.Input{
+	return c.Store.Once(ctx, clickhouse.Insert{Database: c.Store.db, Table: TableAlerts, Token: waybill.Token(token), Input: proto.Input{
 		{Name: "at", Data: at}, {Name: "pipeline", Data: pipeline}, {Name: "receiver", Data: receiver}, {Name: "finding", Data: finding}, {Name: "event", Data: event},
 		{Name: "attempt", Data: proto.ColUInt32{attempt}}, {Name: "outcome", Data: out}, {Name: "worker", Data: worker},
-	}})
-	if a.Err != nil {
-		return a.Err
-	}
-	return nil
+	}}, c.Store.has(TableAlerts, there))
 }

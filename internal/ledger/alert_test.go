@@ -61,4 +61,14 @@ func TestAlertClaims_OneWorkerHasIt(t *testing.T) {
 	if b, err := claims[1].Look(t.Context(), k); err != nil || !b.Mine {
 		t.Errorf("whoever took it over: %v, %+v", err, b)
 	}
+	// A pipeline that was deleted and is there again has the same findings: they are told again.
+	if err := w.s.Forget(t.Context(), "p"); err != nil {
+		t.Fatal(err)
+	}
+	if err := claims[0].Take(t.Context(), k, 1); err != nil {
+		t.Fatal(err)
+	}
+	if a, err := claims[0].Look(t.Context(), k); err != nil || !a.Mine || a.Attempt != 1 {
+		t.Errorf("after the pipeline was deleted: %v, %+v", err, a)
+	}
 }

@@ -192,3 +192,8 @@ func (s *Store) FindingRows(ctx context.Context, pipeline string) (int64, error)
 
 // stateOpen is what the view calls a finding that is open.
 const stateOpen = "open"
+
+// HasFinding looks whether a finding is on record.
+func (s *Store) HasFinding(pipeline string, id finding.ID) func(context.Context) (bool, error) {
+	return s.has(TableFindings, fmt.Sprintf("pipeline = %s AND id = %s", clickhouse.Literal(pipeline), clickhouse.Literal(string(id))))
+}

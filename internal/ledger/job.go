@@ -147,7 +147,10 @@ func (s *Store) AddJob(ctx context.Context, j *backfill.Job, deadline time.Durat
 			if there, err = s.jobAt(ctx, j.Pipeline, j.Sequence); err != nil || there != "" {
 				return there == string(text), err
 			}
-			k++ // the token is used up, and its row is not there
+			if k++; k < onceTokens { // the token is used up, and its row is not there
+				attempt--
+				continue
+			}
 		case a.Err != nil && !a.Late && !a.Err.Class.Heals():
 			return false, a.Err
 		}
@@ -214,12 +217,9 @@ func (s *Store) PutJobScope(ctx context.Context, pipeline, job string, offsets m
 	if partition.Rows() == 0 {
 		return nil
 	}
-	a := s.ch.Insert(ctx, clickhouse.Insert{Database: s.db, Table: TableJobScopes, Token: waybill.Token("scope-" + pipeline + "-" + job), Input: proto.Input{
-		{Name: "pipeline", Data: name}, {Name: "job", Data: id}, {Name: "partition", Data: partition}, {Name: "first", Data: first}, {Name: "next", Data: next}}})
-	if a.Err != nil {
-		return a.Err
-	}
-	return nil
+	return s.Once(ctx, clickhouse.Insert{Database: s.db, Table: TableJobScopes, Token: waybill.Token("scope-" + pipeline + "-" + job), Input: proto.Input{
+		{Name: "pipeline", Data: name}, {Name: "job", Data: id}, {Name: "partition", Data: partition}, {Name: "first", Data: first}, {Name: "next", Data: next}}},
+		s.has(TableJobScopes, fmt.Sprintf("pipeline = %s AND job = %s", clickhouse.Literal(pipeline), clickhouse.Literal(job))))
 }
 
 // JobScope reads a job's scope. It is there once, or more than once and the same.
@@ -285,14 +285,10 @@ func (s *Store) PutPromotion(ctx context.Context, p *Promotion) error {
 	first.Append(proto.Nullable[time.Time]{Set: !p.EventFirst.IsZero(), Value: epochOr(p.EventFirst)})
 	last.Append(proto.Nullable[time.Time]{Set: !p.EventLast.IsZero(), Value: epochOr(p.EventLast)})
 	positions.Append(p.Job.Leg.V)
-	a := s.ch.Insert(ctx, clickhouse.Insert{Database: s.db, Table: TablePromotions, Token: waybill.Token(fmt.Sprintf("promotion-%s-%s-%d", p.Job.Pipeline, p.Job.ID, p.Job.Leg.Number)), Input: proto.Input{
+	return s.Once(ctx, clickhouse.Insert{Database: s.db, Table: TablePromotions, Token: waybill.Token(fmt.Sprintf("promotion-%s-%s-%d", p.Job.Pipeline, p.Job.ID, p.Job.Leg.Number)), Input: proto.Input{
 		{Name: "pipeline", Data: pipeline}, {Name: "job", Data: job}, {Name: "leg", Data: proto.ColUInt32{uint32(p.Job.Leg.Number)}}, {Name: "kind", Data: kind}, {Name: "target", Data: target}, {Name: "views", Data: views}, //nolint:gosec // few
 		{Name: "epoch", Data: proto.ColUInt32{uint32(p.Job.Leg.Epoch)}}, {Name: "as_of", Data: at}, {Name: "pause_ms", Data: proto.ColUInt64{uint64(p.Pause.Milliseconds())}}, //nolint:gosec // positive
 		{Name: "partitions", Data: partitions}, {Name: "event_column", Data: column}, {Name: "event_first", Data: first}, {Name: "event_last", Data: last},
 		{Name: "rows_out", Data: proto.ColUInt64{uint64(p.RowsOut)}}, {Name: "rows_in", Data: proto.ColUInt64{uint64(p.RowsIn)}}, {Name: "positions", Data: positions}, //nolint:gosec // counts
-	}})
-	if a.Err != nil {
-		return a.Err
-	}
-	return nil
+	}}, s.has(TablePromotions, fmt.Sprintf("pipeline = %s AND job = %s AND leg = %d", clickhouse.Literal(p.Job.Pipeline), clickhouse.Literal(p.Job.ID), p.Job.Leg.Number)))
 }

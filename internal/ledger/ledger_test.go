@@ -548,3 +548,29 @@ func TestRename_WhatOutlivesAPipelineGoesByBothNames(t *testing.T) {
 		t.Errorf("ledger: %s", n)
 	}
 }
+
+// A server remembers a token longer than the rows that came with it: after they were deleted, others under the same token are there all the same, once, whoever wants them.
+func TestOnce_RowsThatWereDeletedComeAgain(t *testing.T) {
+	w := newWorld(t)
+	put := clickhouse.Insert{Database: w.s.db, Table: TableJobScopes, Token: "scope-p-1", Input: proto.Input{{Name: "partition", Data: proto.ColInt32{0}}}}
+	rows := func() string { return w.value("SELECT count() FROM " + w.s.db + ".job_scopes") }
+	for round := range 3 {
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				if err := w.s.PutJobScope(t.Context(), "p", "1", map[int32]waybill.OffsetSet{0: waybill.OffsetsIn(waybill.Span{First: 0, Next: 5})}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if n := rows(); n != "1" {
+			t.Errorf("round %d: %s rows", round, n)
+		}
+		w.exec("ALTER TABLE " + w.s.db + ".job_scopes DELETE WHERE pipeline = 'p' SETTINGS mutations_sync = 2")
+		// The control: the token by itself brings nothing.
+		if a := w.ch.Insert(t.Context(), put); a.Err != nil || rows() != "0" {
+			t.Errorf("round %d: the token was forgotten: %v, %s rows", round, a.Err, rows())
+		}
+	}
+}

@@ -147,3 +147,36 @@ func (s *Store) Version(ctx context.Context) (uint32, error) {
 func millisColumn() *proto.ColDateTime64 {
 	return new(proto.ColDateTime64).WithPrecision(proto.PrecisionMilli).WithLocation(time.UTC)
 }
+
+// onceTokens is how often in a row the rows of a token may have been deleted while the server still remembers it.
+const onceTokens = 100
+
+// Once inserts rows under a token that all who want them there use, unless they are there, and makes sure that they are: there looks. A token outlives its rows: where
+// they have been deleted since (`waybill delete`), the server takes the rows for those, and the next token of the chain counts. All come to the same one.
+func (s *Store) Once(ctx context.Context, in clickhouse.Insert, there func(context.Context) (bool, error)) error {
+	token := in.Token
+	for k := range onceTokens {
+		if is, err := there(ctx); err != nil || is {
+			return err
+		}
+		if k > 0 {
+			in.Token = waybill.Token(fmt.Sprintf("%s-%d", token, k))
+		}
+		if a := s.ch.Insert(ctx, in); a.Err != nil {
+			return a.Err
+		}
+	}
+	is, err := there(ctx)
+	if err == nil && !is {
+		err = &waybill.Error{Op: "ledger.once", Class: waybill.ClassRetryable, Err: fmt.Errorf("rows were inserted into %s.%s but cannot be read back", in.Database, in.Table)}
+	}
+	return err
+}
+
+// has reports whether a table of this database has a row that meets a condition.
+func (s *Store) has(table, where string) func(context.Context) (bool, error) {
+	return func(ctx context.Context) (is bool, err error) {
+		err = s.ch.Texts(ctx, fmt.Sprintf("SELECT '' AS n FROM %s WHERE %s LIMIT 1", s.table(table), where), []string{"n"}, func([]string) error { is = true; return nil })
+		return is, renamed("ledger.once", err)
+	}
+}
