@@ -28,6 +28,7 @@ type lifeWorld struct {
 	kgo  *kgo.Client
 	adm  *kadm.Client
 	file string
+	said *said  // by the worker that was started last
 	sink string // more settings of the sink, in the file
 	next int    // id of the next event
 	bad  int    // events that are none
@@ -105,6 +106,7 @@ func (w *lifeWorld) must(args ...string) string {
 func (w *lifeWorld) start() (stop func()) {
 	ctx, cancel := context.WithCancel(w.Context())
 	heard := &said{}
+	w.said = heard
 	w.Cleanup(func() {
 		if w.Failed() {
 			w.Log(heard.String())
@@ -453,4 +455,43 @@ func TestDelete_ThePipelineCanBeRunAgain(t *testing.T) {
 			t.Errorf("left: %v", left)
 		}
 	}
+}
+
+// Who starts the pipeline under its new name before the renaming has ended waits for that: it would begin with part of what is on record.
+func TestRename_WhoeverIsStartedTooEarlyWaits(t *testing.T) {
+	w := newLifeWorld(t)
+	w.write("old")
+	w.must("check", "--fix", w.file)
+	w.produce(200)
+	stop := w.start()
+	w.settled()
+	stop()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() { // what is done first is to pause both names; it is stopped there
+		for ctx.Err() == nil {
+			if n, err := testenv.Query(w.srv.HTTPAddr(), "SELECT count() FROM waybill.pauses WHERE pipeline = 'new'"); err == nil && strings.TrimSpace(n) != "0" {
+				cancel()
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	if said, code := w.waybill(ctx, "rename", w.file, "new", "--yes"); code == ExitOK {
+		t.Fatalf("it was not stopped: %s", said)
+	}
+	old := w.file
+	w.file = filepath.Join(t.TempDir(), "new.yaml")
+	w.write("new")
+	defer w.start()()
+	testenv.Eventually(t, time.Minute, "the worker stands still", func() bool {
+		text := w.said.String()
+		return strings.Contains(text, "standing still") && strings.Contains(text, "it is being renamed from old")
+	})
+	w.produce(100)
+	w.must("rename", old, "new", "--yes")
+	w.settled()
+	if got := w.value("SELECT concat(toString(count()), ' ', toString(uniqExact(id))) FROM ai.events"); got != fmt.Sprintf("%[1]d %[1]d", w.next) {
+		t.Errorf("rows: %s, of %d", got, w.next)
+	}
+	w.must("audit", w.file)
 }

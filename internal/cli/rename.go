@@ -34,7 +34,7 @@ finished, and if anything is on record under the new name. What was erased is
 known under both names from then on.
 
 It may be killed at any moment and run again; until it has ended the pipeline is
-paused under its old name. Run again after that, it says so and changes nothing.`,
+paused under both names. Run again after that, it says so and changes nothing.`,
 		Example: `  waybill rename llm-calls.yaml model-calls
   waybill rename llm-calls.yaml model-calls --yes`,
 		Args: args(cobra.ExactArgs(2)),
@@ -91,6 +91,10 @@ func renamePipeline(ctx context.Context, s Streams, d *desk, to string, yes bool
 		return foreseeRename(ctx, s, d, all)
 	}
 	if err := d.ledger.SetPause(ctx, d.cfg.Name, ledger.Pause{Paused: true, Who: person(), Why: mark}); err != nil {
+		return unreached(err)
+	}
+	// Who writes the new name into the file before all is there would begin with part of it.
+	if err := d.ledger.SetPause(ctx, to, ledger.Pause{Paused: true, Who: person(), Why: "it is being renamed from " + d.cfg.Name + ": run `waybill rename` again if it was stopped"}); err != nil {
 		return unreached(err)
 	}
 	for _, r := range all {

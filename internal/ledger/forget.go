@@ -76,6 +76,7 @@ func (s *Store) Rename(ctx context.Context, from, to string, again bool) error {
 	if err != nil {
 		return err
 	}
+	there = slices.DeleteFunc(there, func(k Kept) bool { return k.Table == TablePauses })
 	if len(there) > 0 && !again {
 		return &waybill.Error{Op: "ledger.rename", Pipeline: from, Class: waybill.ClassConfig, Err: fmt.Errorf("%d rows of %s.%s are of a pipeline %s", there[0].Rows, s.db, there[0].Table, to), Hint: "choose a name that no pipeline has had"}
 	}
