@@ -224,6 +224,8 @@ type Job struct {
 	Leg       Leg           `json:"leg"`
 	// Before is the leg that was done last; the next one begins where it ended.
 	Before *Leg `json:"before,omitempty"`
+	// Spent are the epochs of legs that are over or were given up: their groups are still there.
+	Spent []waybill.Epoch `json:"spent,omitempty"`
 
 	Owner   string    `json:"owner,omitempty"` // of the session; empty: nobody
 	Who     string    `json:"who,omitempty"`   // in words
@@ -243,7 +245,7 @@ type Job struct {
 func (j Job) Clone() Job {
 	out := j
 	out.Begin, out.Ends, out.Verdict = maps.Clone(j.Begin), maps.Clone(j.Ends), slices.Clone(j.Verdict)
-	out.Rebuilt = slices.Clone(j.Rebuilt)
+	out.Rebuilt, out.Spent = slices.Clone(j.Rebuilt), slices.Clone(j.Spent)
 	out.Leg = j.Leg.clone()
 	if j.Before != nil {
 		before := j.Before.clone()
@@ -303,7 +305,22 @@ func (j *Job) RebuiltPattern(view int) string {
 }
 
 // WorkGroup is the consumer group that reads for the leg.
-func (j *Job) WorkGroup() string { return fmt.Sprintf("%s-backfill-%d", j.Group, j.Leg.Epoch) }
+func (j *Job) WorkGroup() string { return j.workGroup(j.Leg.Epoch) }
+
+func (j *Job) workGroup(epoch waybill.Epoch) string {
+	return fmt.Sprintf("%s-backfill-%d", j.Group, epoch)
+}
+
+// WorkGroups are the consumer groups of all of its legs, until it is cleaned up.
+func (j *Job) WorkGroups() (out []string) {
+	if !j.Cleaned.IsZero() || j.Leg.Epoch == 0 {
+		return nil
+	}
+	for _, e := range j.Spent {
+		out = append(out, j.workGroup(e))
+	}
+	return append(out, j.WorkGroup())
+}
 
 // Standby is the UUID of the table that is kept so that the last swap can be taken back, or that was given up; empty: there is none.
 func (j *Job) Standby() string {

@@ -264,6 +264,7 @@ func (j *Job) swap(was *Job, e Event) error {
 	}
 	before := was.Leg.clone()
 	j.Before = &before
+	j.Spent = append(j.Spent, before.Epoch)
 	// All that is in the table that comes in is before the position at which it was left.
 	j.Leg = Leg{Number: before.Number + 1, Epoch: epoch, In: before.Out, Out: before.In, From: before.V}
 	for _, f := range before.Filled {
@@ -293,6 +294,9 @@ func (j *Job) giveUp(was *Job, e GiveUp) error {
 		j.State = RolledBack
 	}
 	if was.Before != nil {
+		if n := len(j.Spent); n > 0 {
+			j.Spent[n-1] = was.Leg.Epoch // the one before is not over
+		}
 		j.Leg, j.Before = was.Before.clone(), nil
 	}
 	return nil

@@ -212,7 +212,7 @@ func foreseeCleanup(ctx context.Context, s Streams, o output, b *operator.Bench,
 		Rows  int64  `json:"rows"`
 		// ViewTables are what views had filled.
 		ViewTables []string `json:"view_tables,omitempty"`
-		Group      string   `json:"group,omitempty"`
+		Groups     []string `json:"groups,omitempty"`
 	}{Job: j.ID, State: string(j.State)}
 	if !j.State.Over() {
 		return usage(fmt.Errorf("backfill %s is %s: only what is left of one that is over can be dropped; cancel it first", j.ID, j.State))
@@ -238,24 +238,23 @@ func foreseeCleanup(ctx context.Context, s Streams, o output, b *operator.Bench,
 			out.ViewTables = append(out.ViewTables, v.OtherTable)
 		}
 	}
-	if j.Leg.Epoch > 0 && j.Cleaned.IsZero() {
-		out.Group = j.WorkGroup()
-	}
+	out.Groups = j.WorkGroups()
+	groups := "group " + strings.Join(out.Groups, ", group ")
 	if o == outputJSON {
 		return printJSON(s.Out, out)
 	}
 	var w strings.Builder
 	switch {
-	case out.Table == "" && out.Group == "":
+	case out.Table == "" && len(out.Groups) == 0:
 		wrap(&w, "", fmt.Sprintf("backfill %s has left nothing", j.ID))
 	case out.Table == "":
-		wrap(&w, "", fmt.Sprintf("would drop group %s; say --yes to do it", out.Group))
+		wrap(&w, "", fmt.Sprintf("would drop %s; say --yes to do it", groups))
 	default:
 		also := ""
 		for _, t := range out.ViewTables {
 			also += ", table " + t
 		}
-		wrap(&w, "", fmt.Sprintf("would drop table %s with %s rows%s, and group %s: after that nothing can be rolled back; say --yes to do it", out.Table, count(out.Rows), also, out.Group))
+		wrap(&w, "", fmt.Sprintf("would drop table %s with %s rows%s, and %s: after that nothing can be rolled back; say --yes to do it", out.Table, count(out.Rows), also, groups))
 	}
 	_, err = io.WriteString(s.Out, w.String())
 	return err

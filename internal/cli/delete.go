@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -70,7 +71,7 @@ func deletePipeline(ctx context.Context, s Streams, o output, d *desk, yes bool)
 	if err != nil {
 		return unreached(err)
 	}
-	var kept []string
+	var kept, work []string
 	placed := ""
 	if version > 0 {
 		if r.Rows, err = d.ledger.Kept(ctx, names(d.cfg)...); err != nil {
@@ -83,11 +84,12 @@ func deletePipeline(ctx context.Context, s Streams, o output, d *desk, yes bool)
 		if kept, err = keptTables(ctx, d.client, jobs); err != nil {
 			return err
 		}
+		work = workGroups(jobs)
 		if placed, err = d.placed(ctx); err != nil {
 			return unreached(err)
 		}
 	}
-	if r.Groups, err = dropGroups(ctx, d.cfg, false); err != nil {
+	if r.Groups, err = dropGroups(ctx, d.cfg, false, work...); err != nil {
 		return err
 	}
 	for _, of := range d.cfg.Tables() {
@@ -107,7 +109,7 @@ func deletePipeline(ctx context.Context, s Streams, o output, d *desk, yes bool)
 	r.Stays = append(r.Stays, "topic "+d.cfg.Source.Kafka.Topic)
 	if yes {
 		// The group first: if it ends here, the ledger tells where to go on.
-		if _, err := dropGroups(ctx, d.cfg, true); err != nil {
+		if _, err := dropGroups(ctx, d.cfg, true, work...); err != nil {
 			return err
 		}
 		if version > 0 {
@@ -146,16 +148,18 @@ func (r *removal) print(w io.Writer) error {
 	return err
 }
 
-// dropGroups are the consumer groups of a pipeline that there are, and drops them if it is told to. One that somebody is in is refused.
-func dropGroups(ctx context.Context, cfg *config.Pipeline, yes bool) ([]string, error) {
+// dropGroups are the consumer groups of a pipeline that there are, and those of its backfills, and drops them if it is told to. One that somebody is in is refused.
+func dropGroups(ctx context.Context, cfg *config.Pipeline, yes bool, work ...string) ([]string, error) {
 	source, err := openTopic(ctx, cfg)
 	if err != nil {
 		return nil, unreached(err)
 	}
 	defer source.Close()
-	groups := []string{}
+	groups, all := []string{}, slices.Clone(work)
 	for _, p := range config.Running([]*config.Pipeline{cfg}) {
-		group := p.Source.Kafka.Group
+		all = append(all, p.Source.Kafka.Group)
+	}
+	for _, group := range all {
 		members, err := source.Members(ctx, group)
 		if err != nil {
 			return nil, unreached(err)

@@ -47,3 +47,11 @@ func keptTables(ctx context.Context, client *clickhouse.Client, jobs []backfill.
 	}
 	return out, nil
 }
+
+// workGroups are the consumer groups that backfills have read with, and that are still there.
+func workGroups(jobs []backfill.Job) (out []string) {
+	for i := range jobs {
+		out = append(out, jobs[i].WorkGroups()...)
+	}
+	return out
+}

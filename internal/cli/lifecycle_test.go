@@ -365,6 +365,9 @@ func TestRename_WhatWasErasedStaysErased(t *testing.T) {
 	if got := w.value("SELECT concat(toString(count()), ' ', toString(uniqExact(pipeline))) FROM waybill.erasures"); got != "2 2" {
 		t.Errorf("on record: %s", got)
 	}
+	if said := w.must("uninstall", w.file, "--others"); !strings.Contains(said, "with it goes what is known of 1 erasures") {
+		t.Errorf("uninstall: %s", said)
+	}
 }
 
 // set adds a line to the pipeline's file.
@@ -416,10 +419,18 @@ func TestRename_ABackfillIsTakenBackUnderTheNewName(t *testing.T) {
 		w.must("audit", w.file)
 	}
 	refused("table ai.events_before_3, which backfill 1 of new keeps", remove)
+	for _, g := range []string{"waybill-old-backfill-1", "waybill-old-backfill-2", "waybill-old-backfill-3"} {
+		if said := w.must("delete", w.file); !slices.Contains(w.groups(), g) || !strings.Contains(said, "would delete group "+g) {
+			t.Errorf("group %s is not there, or not named: %s", g, said)
+		}
+	}
 	if said := strings.Join(strings.Fields(w.must("delete", w.file)), " "); !strings.Contains(said, "table ai.events (a backfill has put it there: before the file is run again, write epoch 3 into it, and let it start behind the rows of older epochs, which would come once more), table ai.events_before_3, which backfill 1 of new keeps") {
 		t.Errorf("delete: %s", said)
 	}
 	w.must("backfill", "cleanup", w.file, "--yes")
+	if got := w.groups(); !slices.Equal(got, []string{"waybill-new"}) {
+		t.Errorf("groups: %v", got)
+	}
 	if said := w.must("uninstall", w.file); !strings.Contains(said, "would drop database waybill") {
 		t.Errorf("uninstall: %s", said)
 	}

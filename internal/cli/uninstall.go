@@ -35,7 +35,8 @@ With --tables it also takes out of the pipelines' tables what they have for
 Waybill's sake: the offset projection, the fence of a backfill, and the lineage
 columns that the table is not ordered by. Their rows stay, and so does the
 rescue column: it has values that are nowhere else. Archives stay: drop them
-yourself.
+yourself. What is known of erasures goes with the database: who reads a topic
+again has those records again.
 
 It is refused while workers are in a group, and where pipelines are on record
 that none of the files is of (--others drops what is on record of them, too;
@@ -144,8 +145,20 @@ func (at *site) uninstall(ctx context.Context, o uninstallOptions) error {
 		_, err := fmt.Fprintf(at.out, verb+format+"\n", a...)
 		return err
 	}
+	version, err := at.ledger.Version(ctx)
+	if err != nil {
+		return unreached(err)
+	}
 	for _, cfg := range at.cfgs {
-		groups, err := dropGroups(ctx, cfg, o.yes)
+		var work []string
+		if version > 0 {
+			jobs, err := backfillsOver(ctx, at.ledger, "uninstall", names(cfg)...)
+			if err != nil {
+				return err
+			}
+			work = workGroups(jobs)
+		}
+		groups, err := dropGroups(ctx, cfg, o.yes, work...)
 		if err != nil {
 			return err
 		}
@@ -177,12 +190,21 @@ func (at *site) dropDatabase(ctx context.Context, o uninstallOptions, say func(s
 	if err != nil || tables == 0 {
 		return unreached(err)
 	}
+	erased := "0"
+	err = at.client.Texts(ctx, "SELECT toString(uniqExact(erasure)) AS n FROM "+clickhouse.Table(ledger.DefaultDatabase, ledger.TableErasures), []string{"n"}, func(row []string) error { erased = strings.Clone(row[0]); return nil })
+	if err != nil && !clickhouse.NoTable(err) {
+		return unreached(err)
+	}
 	if o.yes {
 		if err := at.ledger.Drop(ctx); err != nil {
 			return unreached(err)
 		}
 	}
-	return say("database %s, on %s", ledger.DefaultDatabase, at.cfg.Sink.ClickHouse.Addr)
+	if err := say("database %s, on %s", ledger.DefaultDatabase, at.cfg.Sink.ClickHouse.Addr); err != nil || erased == "0" {
+		return err
+	}
+	_, err = fmt.Fprintf(at.out, "with it goes what is known of %s erasures: who reads the topics again has their records again\n", erased)
+	return err
 }
 
 // clean takes out of a table what it has for Waybill's sake: what refers to columns first.

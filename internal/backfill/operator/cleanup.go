@@ -41,8 +41,8 @@ func (o *Operator) Cleanup(ctx context.Context, id string) error {
 			return err
 		}
 		o.Passed("dropped")
-		if o.Job().Leg.Epoch > 0 {
-			if err := o.Live.DropGroup(ctx, o.Job().WorkGroup()); err != nil {
+		for _, group := range o.Job().WorkGroups() {
+			if err := o.Live.DropGroup(ctx, group); err != nil {
 				return err
 			}
 		}
