@@ -29,7 +29,8 @@ file; and which records were erased, so that nothing brings them back. The
 account is gone after that: nothing can be audited, replayed or repaired.
 
 It is refused while workers are in the group: stop them, or take the file out
-of their directory, first; and while a backfill is under way: end or cancel it.
+of their directory, first; while a backfill is under way: end or cancel it; and
+while a replay, repair or erasure is not finished: run it again.
 Tables that backfills keep stay, and are named. Whoever runs the file again
 reads the topic from where the file says, and does not write rows again that
 the table still has of the same epoch.`,

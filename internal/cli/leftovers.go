@@ -9,9 +9,11 @@ import (
 	"github.com/waybill-data/waybill/internal/backfill"
 	"github.com/waybill-data/waybill/internal/clickhouse"
 	"github.com/waybill-data/waybill/internal/ledger"
+	"github.com/waybill-data/waybill/internal/replay"
 )
 
-// backfillsOver are the backfills of pipelines, all of which are over: while one is not, what is on record of a pipeline stays as it is.
+// backfillsOver are the backfills of pipelines, all of which are over: while one is not, or a replay, repair or erasure was begun and is not finished, what is on
+// record of a pipeline stays as it is.
 func backfillsOver(ctx context.Context, store *ledger.Store, op string, pipelines ...string) ([]backfill.Job, error) {
 	var out []backfill.Job
 	for _, name := range pipelines {
@@ -23,6 +25,13 @@ func backfillsOver(ctx context.Context, store *ledger.Store, op string, pipeline
 			if !jobs[i].State.Over() {
 				return nil, usage(&waybill.Error{Op: op, Pipeline: name, Class: waybill.ClassConfig, Err: fmt.Errorf("backfill %s is %s", jobs[i].ID, jobs[i].State), Hint: "end or cancel it first"})
 			}
+		}
+		begun, err := store.UnfinishedReplays(ctx, name)
+		if err != nil {
+			return nil, unreached(err)
+		}
+		if len(begun) > 0 {
+			return nil, usage(replay.NotOurs(&begun[0]))
 		}
 		out = append(out, jobs...)
 	}

@@ -340,8 +340,10 @@ func TestRename_WhatWasErasedStaysErased(t *testing.T) {
 		t.Fatalf("rows, and of the subject: %s", got)
 	}
 	testenv.Exec(t, w.srv.HTTPAddr(), "INSERT INTO waybill.replays (pipeline, sequence, step, kind, topic, at, who) VALUES ('old', 99, 'begun', 'fill', 'events', now(), 'ann')")
-	if said, code := w.waybill(t.Context(), "rename", w.file, "new", "--yes"); code != ExitUsage || !strings.Contains(said, "a batch of the kind fill was begun by ann at") || !strings.Contains(said, "waybill repair run") {
-		t.Errorf("with a batch that is not finished: %d: %s", code, said)
+	for _, command := range [][]string{{"rename", w.file, "new", "--yes"}, {"delete", w.file, "--yes"}, {"uninstall", w.file, "--yes"}} {
+		if said, code := w.waybill(t.Context(), command...); code != ExitUsage || !strings.Contains(said, "a batch of the kind fill was begun by ann at") || !strings.Contains(said, "waybill repair run") {
+			t.Errorf("%s with a batch that is not finished: %d: %s", command[0], code, said)
+		}
 	}
 	testenv.Exec(t, w.srv.HTTPAddr(), "ALTER TABLE waybill.replays DELETE WHERE sequence = 99 SETTINGS mutations_sync = 2")
 	w.must("rename", w.file, "new", "--yes")

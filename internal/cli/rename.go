@@ -13,7 +13,6 @@ import (
 	"github.com/waybill-data/waybill/internal/delivery"
 	"github.com/waybill-data/waybill/internal/kafka"
 	"github.com/waybill-data/waybill/internal/ledger"
-	"github.com/waybill-data/waybill/internal/replay"
 )
 
 func newRename(s Streams) *cobra.Command {
@@ -177,13 +176,6 @@ func (r renaming) object(ctx context.Context, d *desk, source *kafka.Reader, aga
 	}
 	if _, err := backfillsOver(ctx, d.ledger, "rename", r.from); err != nil {
 		return err
-	}
-	begun, err := d.ledger.UnfinishedReplays(ctx, r.from)
-	if err != nil {
-		return unreached(err)
-	}
-	if len(begun) > 0 { // its rows are being sent under the old name
-		return usage(replay.NotOurs(&begun[0]))
 	}
 	there, err := d.ledger.Kept(ctx, r.to)
 	if err == nil && len(there) > 0 && !again {

@@ -40,8 +40,9 @@ again has those records again.
 
 It is refused while workers are in a group, and where pipelines are on record
 that none of the files is of (--others drops what is on record of them, too;
-their groups stay); while a backfill is under way; and where one has left
-tables: "waybill backfill cleanup" comes first.`,
+their groups stay); while a backfill is under way, or a replay, repair or
+erasure is not finished; and where a backfill has left tables: "waybill backfill
+cleanup" comes first.`,
 		Example: `  waybill uninstall pipelines/
   waybill uninstall pipelines/ --tables --yes`,
 		Args: args(cobra.MinimumNArgs(1)),
