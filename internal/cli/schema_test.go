@@ -21,7 +21,11 @@ import (
 	"github.com/waybill-data/waybill/internal/testenv"
 )
 
-var schemaNow = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+// schemaNow is noon of yesterday: rows of the ledger are rolled up once they are eight days old.
+var (
+	schemaNow = time.Now().UTC().Truncate(24 * time.Hour).Add(-12 * time.Hour)
+	schemaDay = schemaNow.Format(time.DateOnly)
+)
 
 // schemaWorld is a pipeline file with its table on a real server, and what workers have put on record.
 type schemaWorld struct {
@@ -169,7 +173,7 @@ func TestSchemaShow(t *testing.T) {
 	}
 	testenv.Exec(t, w.http, "ALTER TABLE "+w.db+".calls DROP COLUMN note, DROP COLUMN usage_cost")
 	out, _ = w.run(ExitOK, "show", w.file, p.ID().String()[:10])
-	w.contains(out, "since 2026-11-22 12:00:00", "usage_cost +", "note String DEFAULT 'none'")
+	w.contains(out, "since "+schemaDay+" 12:00:00", "usage_cost +", "note String DEFAULT 'none'")
 }
 
 func TestSchemaHistory_SaysWhatChangedWhenByOffset(t *testing.T) {
@@ -194,9 +198,9 @@ func TestSchemaHistory_SaysWhatChangedWhenByOffset(t *testing.T) {
 	w.insert(clickhouse.Insert{Table: ledger.TableChanges, Input: ledger.ChangeBlock([]ledger.Change{change, refused})})
 
 	out, _ := w.run(ExitOK, "history", w.file)
-	w.contains(out, "plan "+first.ID().String()+", used from 2026-11-22 12:00:00 on", "llm.calls/0 from offset 0: read 40, written 40", "llm.calls/1 from offset 3",
-		"plan "+second.ID().String()+", used from 2026-11-22 12:01:00 on", "llm.calls/0 from offset 40", "+ column usage_cost Nullable(Float64) is filled from field usage.cost",
-		"added usage_cost Nullable(Float64) for usage.cost, first", "offset 40", "plan "+unused.ID().String()+", seen 2026-11-22 11:00:00, not used",
+	w.contains(out, "plan "+first.ID().String()+", used from "+schemaDay+" 12:00:00 on", "llm.calls/0 from offset 0: read 40, written 40", "llm.calls/1 from offset 3",
+		"plan "+second.ID().String()+", used from "+schemaDay+" 12:01:00 on", "llm.calls/0 from offset 40", "+ column usage_cost Nullable(Float64) is filled from field usage.cost",
+		"added usage_cost Nullable(Float64) for usage.cost, first", "offset 40", "plan "+unused.ID().String()+", seen "+schemaDay+" 11:00:00, not used",
 		"- column usage_cost", "~ left to the server: note -> none", "refused by the server:", "no rights")
 	var h history
 	w.json(&h, "history", w.file)
@@ -246,7 +250,7 @@ func TestSchemaDrift(t *testing.T) {
 	})})
 	out, _ = w.run(ExitOK, "drift", w.file, "--since", "24h")
 	w.contains(out, "200 events written since "+today.AddDate(0, 0, -1).Format("2006-01-02"), "PATH", "model", "missing", "10 %", "usage.cost", "new_field", "rescue", "Nullable(Float64)", "25 %",
-		"usage.tokens", "type_conflict", "0.5 %", "usage.cost", "first 2026-11-22 12:00:00 at llm.calls/1 offset 12", "as in 1.50",
+		"usage.tokens", "type_conflict", "0.5 %", "usage.cost", "first "+schemaDay+" 12:00:00 at llm.calls/1 offset 12", "as in 1.50",
 		"usage.tokens, column tokens: out_of_range")
 	var all drifted
 	w.json(&all, "drift", w.file)

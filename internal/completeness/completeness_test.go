@@ -20,7 +20,8 @@ import (
 
 func TestMain(m *testing.M) { testenv.Main(m) }
 
-var begin = time.Date(2026, 11, 28, 14, 0, 0, 0, time.UTC)
+// begin is of yesterday: rows of the ledger are rolled up once they are eight days old.
+var begin = time.Now().UTC().Truncate(24 * time.Hour).Add(-10 * time.Hour)
 
 // world is a pipeline that has run, by its ledger and its table alone: two batches of ten records each, the first of two minutes, the second of one. One
 // record of each is filtered, and one is a dead letter.

@@ -105,7 +105,7 @@ func TestFindings_Filters(t *testing.T) {
 func TestFindings_RowsOfBeforeKeepAMeaning(t *testing.T) {
 	w := newWorld(t)
 	for _, message := range []string{"one", "two"} {
-		w.exec("INSERT INTO " + w.s.db + ".findings (opened_at, kind, severity, pipeline, topic, partition, first, next, message) VALUES ('2026-11-22 12:00:00', 'retention_loss', 'error', 'p', 't', 1, 5, 9, '" + message + "')")
+		w.exec("INSERT INTO " + w.s.db + ".findings (opened_at, kind, severity, pipeline, topic, partition, first, next, message) VALUES ('" + now.Format(time.DateTime) + "', 'retention_loss', 'error', 'p', 't', 1, 5, 9, '" + message + "')")
 	}
 	got := w.findings(FindingsOf{All: true})
 	if len(got) != 2 || got[0].State != finding.Noted || got[0].FirstSeen != now || got[0].Span != (waybill.Span{First: 5, Next: 9}) || len(got[0].ID) != 16 || got[0].Seen != 1 || got[0].ID == got[1].ID {
